@@ -1,0 +1,3 @@
+//! The way in for foreign payloads.
+
+pub mod decoded;

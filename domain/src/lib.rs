@@ -1,0 +1,8 @@
+//! The ground-state vocabulary of Daybook: pure, without clocks, randomness, files or sockets.
+
+pub mod hash;
+pub mod kinds;
+pub mod time;
+
+pub use hash::Hash;
+pub use time::{Date, Timestamp};
