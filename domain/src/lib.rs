@@ -2,7 +2,9 @@
 
 pub mod hash;
 pub mod kinds;
+pub mod position;
 pub mod time;
 
 pub use hash::Hash;
+pub use position::{Position, TreeSize};
 pub use time::{Date, Timestamp};
