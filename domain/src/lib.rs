@@ -1,5 +1,6 @@
 //! The ground-state vocabulary of Daybook: pure, without clocks, randomness, files or sockets.
 
+pub mod canonical;
 pub mod hash;
 pub mod kinds;
 pub mod position;
