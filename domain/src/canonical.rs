@@ -373,6 +373,43 @@ impl<'a> Scanner<'a> {
         Ok(&self.bytes[from..self.at])
     }
 
+    /// Takes an object by counting its braces, without checking what is between them; for bytes that were
+    /// checked otherwise. `_depth` is there so that it can stand in for [`Scanner::value`].
+    ///
+    /// # Errors
+    /// `Truncated` where the object does not end, `Unexpected` where none begins.
+    pub fn skim(&mut self, _depth: usize) -> Result<&'a [u8], CanonicalError> {
+        let from = self.at;
+        if self.peek() != Some(b'{') {
+            return Err(CanonicalError::Unexpected(self.at));
+        }
+        let (mut open, mut quoted, mut escaped) = (0usize, false, false);
+        for (i, &byte) in self.bytes[from..].iter().enumerate() {
+            if quoted {
+                match byte {
+                    _ if escaped => escaped = false,
+                    b'\\' => escaped = true,
+                    b'"' => quoted = false,
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'"' => quoted = true,
+                b'{' => open += 1,
+                b'}' => {
+                    open -= 1;
+                    if open == 0 {
+                        self.at = from + i + 1;
+                        return Ok(&self.bytes[from..self.at]);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Err(CanonicalError::Truncated(self.bytes.len()))
+    }
+
     fn array(&mut self, depth: usize) -> Result<(), CanonicalError> {
         let depth = deeper(depth)?;
         self.literal(b"[")?;
