@@ -6,6 +6,7 @@ pub mod hash;
 pub mod kinds;
 pub mod ports;
 pub mod position;
+pub mod reading;
 pub mod time;
 
 pub use hash::Hash;
