@@ -4,12 +4,21 @@
 //! Not here: authentication, the registry, sanity ranges that need configuration, duplicates.
 
 use domain::Timestamp;
+use domain::kinds::Kind;
 use std::borrow::Cow;
 
-/// Most measurements one report may carry.
+/// Most measurements one report may carry: a three-phase meter's full status has about forty.
 pub const MEASUREMENTS_MAX: usize = 64;
 /// Most reports one request may carry.
 pub const REPORTS_MAX: usize = 1000;
+/// Longest label, in characters; a channel's slug has as many.
+pub const LABEL_CHARS_MAX: usize = 64;
+/// Longest unit as a payload may spell it, in characters.
+pub const UNIT_CHARS_MAX: usize = 16;
+/// Longest device id as a payload may spell it, in characters.
+pub const DEVICE_CHARS_MAX: usize = 64;
+/// How much of a dropped value is kept, in characters.
+pub const RAW_CHARS_MAX: usize = 64;
 
 /// What a payload turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,11 +43,11 @@ pub enum Decoded {
 pub struct Report {
     /// Which device the payload names; `None` where only the token can tell.
     pub device: Option<DeviceHint>,
-    /// What was measured; may be empty only when `dropped` is not.
+    /// What was measured; empty where nothing could be used (`dropped` says why).
     pub measurements: Vec<Measurement>,
     /// What was in the payload but must not be stored as a reading, and why.
     pub dropped: Vec<Dropped>,
-    /// The radio frame it came in, for LoRaWAN.
+    /// The radio frame it came in, for LoRaWAN; `None` where the message names no session.
     pub uplink: Option<UplinkId>,
     /// The device's or gateway's own reference for this report (Efento's response handle).
     pub handle: Option<i64>,
@@ -55,12 +64,23 @@ pub enum DeviceHint {
     Serial(String),
 }
 
+impl DeviceHint {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Local(id) | Self::DevEui(id) | Self::Serial(id) => id,
+        }
+    }
+}
+
 /// One value of one channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measurement {
-    /// One of the kinds of [`domain::kinds`], such as `temperature`.
-    pub kind: Cow<'static, str>,
-    /// Tells two sensors of one kind apart: phase, index, probe id, JSON key.
+    /// One of the kinds of [`domain::kinds`], such as `temperature`; it knows unit, range and whether it is
+    /// about the device itself.
+    pub kind: &'static Kind,
+    /// Tells two sensors of one kind apart: phase, index, probe id, JSON key. It follows from the payload's
+    /// own naming only, never from what else was in the message, so that a channel keeps its label.
     pub label: Option<String>,
     /// As the device meant it, in `unit`; finite.
     pub value: f64,
@@ -68,8 +88,13 @@ pub struct Measurement {
     pub unit: Option<Cow<'static, str>>,
     /// When the payload or network says it was measured.
     pub at: Option<Timed>,
-    /// Diagnostics of the device itself (battery, signal): stored and shown, never outside limits.
-    pub auxiliary: bool,
+}
+
+impl Measurement {
+    /// The UCUM code of `value`.
+    pub fn unit(&self) -> &str {
+        self.unit.as_deref().unwrap_or(self.kind.unit)
+    }
 }
 
 /// A time and whose clock it is.
@@ -118,6 +143,12 @@ pub enum DropReason {
     ChipTemperature,
     /// A unit this decoder does not know for this kind.
     UnknownUnit,
+    /// A quantity that is not one of the kinds.
+    UnknownKind,
+    /// A time that cannot be read; the measurements beside it stand.
+    NotATime,
+    /// A label longer than a channel's may be.
+    LabelTooLong,
 }
 
 impl DropReason {
@@ -131,6 +162,9 @@ impl DropReason {
             Self::MarkedInvalid => "marked_invalid",
             Self::ChipTemperature => "chip_temperature",
             Self::UnknownUnit => "unknown_unit",
+            Self::UnknownKind => "unknown_kind",
+            Self::NotATime => "not_a_time",
+            Self::LabelTooLong => "label_too_long",
         }
     }
 }
@@ -149,8 +183,10 @@ pub struct UplinkId {
 /// An uplink that could not be decoded, with everything a later codec needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Uplink {
-    /// Which frame.
-    pub id: UplinkId,
+    /// 16 upper-case hexadecimal digits.
+    pub dev_eui: String,
+    /// Which frame; `None` where the message names no session, so that nothing can be a duplicate of it.
+    pub id: Option<UplinkId>,
     /// Application port, where given.
     pub f_port: Option<u8>,
     /// The frame's bytes.
