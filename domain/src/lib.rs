@@ -4,10 +4,14 @@ pub mod canonical;
 pub mod entry;
 pub mod hash;
 pub mod kinds;
+pub mod merkle;
 pub mod ports;
 pub mod position;
+pub mod proof;
 pub mod reading;
 pub mod time;
+#[cfg(test)]
+mod vectors;
 
 pub use hash::Hash;
 pub use position::{Position, TreeSize};
