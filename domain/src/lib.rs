@@ -1,6 +1,8 @@
 //! The ground-state vocabulary of Daybook: pure, without clocks, randomness, files or sockets.
 
 pub mod canonical;
+pub mod class;
+pub mod day;
 pub mod entry;
 pub mod hash;
 pub mod kinds;
@@ -9,6 +11,7 @@ pub mod ports;
 pub mod position;
 pub mod proof;
 pub mod reading;
+pub mod stream;
 pub mod time;
 #[cfg(test)]
 mod vectors;

@@ -1,0 +1,368 @@
+//! Streams: their chains, and the day's stream map with its range and absence proofs (FORMAT §5).
+//!
+//! Invariants: a chain value commits to every entry of its stream in order; a map has one line a stream, sorted
+//! by bytes, so that the streams of one account or owner stand side by side and a missing one leaves a hole that
+//! two neighbours prove.
+//! Not here: who sequences (`commands`), the day's other figures (`day`).
+
+use crate::hash::{Hash, base64url, leaf_hash, node_hash, sha256, sha256_of};
+
+/// Chain value of a stream without entries.
+pub const CHAIN_START: Hash = Hash([0; 32]);
+/// Bytes of a map line with its line feed: three names of 22 characters, one hash of 44, three spaces.
+pub const LINE_BYTES: usize = 22 * 3 + 44 + 3 + 1;
+
+/// The chain value after one more entry: SHA-256(d ‖ leaf hash).
+pub fn chain(previous: &Hash, leaf: &Hash) -> Hash {
+    let mut both = [0u8; 64];
+    both[..32].copy_from_slice(&previous.0);
+    both[32..].copy_from_slice(&leaf.0);
+    sha256(&both)
+}
+
+/// The blinded name of an account, an owner or a stream: 16 bytes of SHA-256(`daybook/stream/v1\n` ‖ x).
+pub fn blind(name: &str) -> [u8; 16] {
+    let full = sha256_of(&[b"daybook/stream/v1\n", name.as_bytes()]);
+    let mut short = [0u8; 16];
+    short.copy_from_slice(&full.0[..16]);
+    short
+}
+
+/// Where a stream's line stands in a map: the blinded account, owner and stream.
+///
+/// base64url does not keep the order of bytes, so keys compare by their text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamKey {
+    text: [u8; 66],
+}
+
+impl StreamKey {
+    /// `account` is `-` where there is none.
+    pub fn new(account: &str, owner: &str, stream: &str) -> Self {
+        Self::from_blinded(&blind(account), &blind(owner), &blind(stream))
+    }
+
+    /// From names that are blinded already.
+    pub fn from_blinded(account: &[u8; 16], owner: &[u8; 16], stream: &[u8; 16]) -> Self {
+        let mut text = [0u8; 66];
+        for (part, name) in text.chunks_exact_mut(22).zip([account, owner, stream]) {
+            part.copy_from_slice(base64url(name).as_bytes());
+        }
+        Self { text }
+    }
+
+    /// The account's part, 22 characters.
+    pub fn account(&self) -> &str {
+        self.part(0)
+    }
+
+    /// The owner's part, 22 characters.
+    pub fn owner(&self) -> &str {
+        self.part(1)
+    }
+
+    /// The stream's part, 22 characters.
+    pub fn stream(&self) -> &str {
+        self.part(2)
+    }
+
+    fn part(&self, n: usize) -> &str {
+        std::str::from_utf8(&self.text[n * 22..(n + 1) * 22]).expect("base64url is ASCII")
+    }
+}
+
+impl PartialOrd for StreamKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for StreamKey {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl std::fmt::Debug for StreamKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.account(), self.owner(), self.stream())
+    }
+}
+
+/// What a stream did in a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamDay {
+    /// Which stream.
+    pub key: StreamKey,
+    /// Sequence of its first entry of the day.
+    pub first: u64,
+    /// Sequence of its last.
+    pub last: u64,
+    /// Chain value at the last.
+    pub chain: Hash,
+}
+
+impl StreamDay {
+    /// What `c` hashes: `<first> <last> <base64 chain>\n`.
+    pub fn opening(&self) -> String {
+        format!("{} {} {}\n", self.first, self.last, self.chain)
+    }
+
+    /// The line with its line feed.
+    pub fn line(&self) -> [u8; LINE_BYTES] {
+        let c = sha256(self.opening().as_bytes()).to_base64();
+        let mut line = [b' '; LINE_BYTES];
+        for n in 0..3 {
+            line[n * 23..n * 23 + 22].copy_from_slice(&self.key.text[n * 22..(n + 1) * 22]);
+        }
+        line[69..113].copy_from_slice(c.as_bytes());
+        line[113] = b'\n';
+        line
+    }
+}
+
+/// A day's stream map that is kept ready: changing the line of a stream costs one path of the tree, so that a
+/// map of a million streams closes in the time of what changed last.
+#[derive(Debug, Default, Clone)]
+pub struct StreamMap {
+    days: Vec<StreamDay>,
+    /// `levels[0]` are the lines' leaf hashes, `levels[k]` the roots of full subtrees of 2^k lines.
+    levels: Vec<Vec<Hash>>,
+    dirty: Vec<u32>,
+    unsorted: Vec<StreamDay>,
+}
+
+impl StreamMap {
+    /// Without streams.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the newest state of a stream.
+    pub fn update(&mut self, day: StreamDay) {
+        match self.days.binary_search_by(|d| d.key.cmp(&day.key)) {
+            Ok(index) => {
+                self.days[index] = day;
+                self.dirty.push(index as u32);
+            }
+            Err(_) => self.unsorted.push(day),
+        }
+    }
+
+    /// Brings lines and nodes up to date with every update so far.
+    pub fn settle(&mut self) {
+        if self.unsorted.is_empty() {
+            self.settle_changed();
+        } else {
+            self.settle_new();
+        }
+    }
+
+    /// New streams move the lines behind them: everything is built again.
+    fn settle_new(&mut self) {
+        self.days.append(&mut self.unsorted);
+        // Stable: of several updates to one new stream the last stands last, and is kept.
+        self.days.sort_by(|a, b| a.key.cmp(&b.key));
+        self.days.reverse();
+        self.days.dedup_by(|later, earlier| later.key == earlier.key);
+        self.days.reverse();
+        self.dirty.clear();
+        self.levels = vec![self.days.iter().map(|d| leaf_hash(&d.line())).collect()];
+        while let Some(below) = self.levels.last().filter(|l| l.len() > 1) {
+            let above = below
+                .chunks_exact(2)
+                .map(|pair| node_hash(&pair[0], &pair[1]))
+                .collect();
+            self.levels.push(above);
+        }
+    }
+
+    fn settle_changed(&mut self) {
+        let mut changed = std::mem::take(&mut self.dirty);
+        changed.sort_unstable();
+        changed.dedup();
+        for &index in &changed {
+            self.levels[0][index as usize] = leaf_hash(&self.days[index as usize].line());
+        }
+        for level in 1..self.levels.len() {
+            changed.iter_mut().for_each(|index| *index /= 2);
+            changed.dedup();
+            let (below, above) = self.levels.split_at_mut(level);
+            let (below, above) = (&below[level - 1], &mut above[0]);
+            changed.retain(|&index| (index as usize) < above.len());
+            for &index in &changed {
+                let left = index as usize * 2;
+                above[index as usize] = node_hash(&below[left], &below[left + 1]);
+            }
+        }
+    }
+
+    /// The number of streams.
+    pub fn count(&self) -> u64 {
+        (self.days.len() + self.unsorted.len()) as u64
+    }
+
+    /// The RFC 6962 root over the lines, as of the last [`StreamMap::settle`].
+    pub fn root(&self) -> Hash {
+        let mut size = self.days.len();
+        let mut root: Option<Hash> = None;
+        for level in &self.levels {
+            if size & 1 == 1 {
+                let last = &level[size - 1];
+                root = Some(root.map_or(*last, |right| node_hash(last, &right)));
+            }
+            size >>= 1;
+        }
+        root.unwrap_or_else(Hash::empty_root)
+    }
+
+    /// The streams, sorted, as of the last [`StreamMap::settle`].
+    pub fn days(&self) -> &[StreamDay] {
+        &self.days
+    }
+
+    /// All lines, each with its line feed.
+    pub fn lines(&self) -> Vec<u8> {
+        self.days.iter().flat_map(|d| d.line()).collect()
+    }
+
+    /// The range of lines of one account, or of one owner within it, closed by its two outer neighbours where
+    /// there are any: index of the first line given and the lines. A range without the asked-for streams is the
+    /// proof of their absence.
+    pub fn range(&self, account: &str, owner: Option<&str>) -> (u64, &[StreamDay]) {
+        let (account, owner) = (base64url(&blind(account)), owner.map(|o| base64url(&blind(o))));
+        let of = |d: &StreamDay| match &owner {
+            Some(owner) => (d.key.account(), d.key.owner()).cmp(&(account.as_str(), owner.as_str())),
+            None => d.key.account().cmp(account.as_str()),
+        };
+        let from = self.days.partition_point(|d| of(d).is_lt()).saturating_sub(1);
+        let to = (self.days.partition_point(|d| of(d).is_le()) + 1).min(self.days.len());
+        (from as u64, &self.days[from..to])
+    }
+
+    /// The audit path of the line at `index`, from the leaf up (RFC 6962 §2.1.1).
+    pub fn proof(&self, index: u64) -> Option<Vec<Hash>> {
+        let size = self.days.len();
+        (index < size as u64).then(|| self.path(index as usize, 0, size))
+    }
+
+    fn path(&self, index: usize, from: usize, size: usize) -> Vec<Hash> {
+        if size <= 1 {
+            return Vec::new();
+        }
+        let left = size.next_power_of_two() / 2;
+        if index < left {
+            let mut path = self.path(index, from, left);
+            path.push(self.subtree(from + left, size - left));
+            path
+        } else {
+            let mut path = self.path(index - left, from + left, size - left);
+            path.push(self.subtree(from, left));
+            path
+        }
+    }
+
+    /// The root of `size` lines from `from` on; `from` is a multiple of the largest power of two below.
+    fn subtree(&self, from: usize, size: usize) -> Hash {
+        if size.is_power_of_two() {
+            return self.levels[size.trailing_zeros() as usize][from / size];
+        }
+        let left = size.next_power_of_two() / 2;
+        node_hash(&self.subtree(from, left), &self.subtree(from + left, size - left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn day(n: u32, last: u64) -> StreamDay {
+        StreamDay {
+            key: StreamKey::new(
+                &format!("acc_{}", n % 3),
+                &format!("dev_{}", n % 17),
+                &format!("readings/{n}"),
+            ),
+            first: 1,
+            last,
+            chain: sha256(&last.to_be_bytes()),
+        }
+    }
+
+    /// RFC 6962 §2.1, word for word.
+    fn root_of(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [] => Hash::empty_root(),
+            [leaf] => *leaf,
+            _ => {
+                let left = leaves.len().next_power_of_two() / 2;
+                node_hash(&root_of(&leaves[..left]), &root_of(&leaves[left..]))
+            }
+        }
+    }
+
+    fn naive(map: &StreamMap) -> Hash {
+        let leaves: Vec<Hash> = map.lines().chunks_exact(LINE_BYTES).map(leaf_hash).collect();
+        root_of(&leaves)
+    }
+
+    #[test]
+    fn lines_are_sorted_distinct_and_as_the_format_says() {
+        let mut map = StreamMap::new();
+        for n in 0..100 {
+            map.update(day(n, 5));
+        }
+        map.settle();
+        let lines = map.lines();
+        let lines: Vec<&[u8]> = lines.chunks_exact(LINE_BYTES).collect();
+        assert_eq!(lines.len(), 100);
+        assert!(lines.windows(2).all(|w| w[0] < w[1]));
+        let text = std::str::from_utf8(lines[0]).expect("ASCII");
+        assert_eq!(
+            text.split(' ').map(str::len).collect::<Vec<_>>(),
+            [22, 22, 22, 45]
+        );
+        assert_eq!(StreamMap::new().root(), Hash::empty_root());
+    }
+
+    #[test]
+    fn an_account_and_an_owner_are_contiguous_and_closed_by_neighbours() {
+        let mut map = StreamMap::new();
+        for n in 0..60 {
+            map.update(day(n, 5));
+        }
+        map.settle();
+        let (from, days) = map.range("acc_1", None);
+        let inside = days
+            .iter()
+            .filter(|d| d.key.account() == base64url(&blind("acc_1")))
+            .count();
+        assert_eq!(inside, 20);
+        assert!(days.len() <= 22 && days.len() >= 21);
+        assert_eq!(map.days()[from as usize], days[0]);
+        let (_, absent) = map.range("acc_nobody", None);
+        assert!(absent.len() <= 2 && !absent.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_kept_ready_has_the_root_of_one_built_at_once(updates in prop::collection::vec((0u32..200, 1u64..9, any::<bool>()), 1..120)) {
+            let mut kept = StreamMap::new();
+            for (n, last, settle) in &updates {
+                kept.update(day(*n, *last));
+                if *settle {
+                    kept.settle();
+                }
+            }
+            kept.settle();
+            let newest: std::collections::BTreeMap<u32, u64> = updates.iter().map(|(n, last, _)| (*n, *last)).collect();
+            let mut fresh = StreamMap::new();
+            newest.into_iter().for_each(|(n, last)| fresh.update(day(n, last)));
+            fresh.settle();
+            prop_assert_eq!(kept.days(), fresh.days());
+            prop_assert_eq!(kept.root(), fresh.root());
+            prop_assert_eq!(kept.root(), naive(&kept));
+        }
+    }
+}
