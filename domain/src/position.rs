@@ -60,6 +60,10 @@ impl TreeSize {
     /// The tree without entries.
     pub const EMPTY: Self = Self(0);
 
+    /// The largest tree that any reader here takes: a proof has then at most 63 hashes (C2SP tlog-witness), and
+    /// every language's 64-bit integer holds it.
+    pub const MAX: Self = Self(i64::MAX as u64);
+
     /// The size as a bare number.
     pub const fn get(self) -> u64 {
         self.0
