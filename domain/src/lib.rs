@@ -8,6 +8,7 @@ pub mod day;
 pub mod entry;
 pub mod hash;
 pub mod kinds;
+pub mod memory;
 pub mod merkle;
 pub mod note;
 pub mod ports;

@@ -178,11 +178,6 @@ CREATE INDEX trays_of_account ON trays (account);
 
 -- Configuration timeline and days.
 
-CREATE TABLE event_classes (
-    event_type TEXT NOT NULL PRIMARY KEY,
-    class      TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE timeline (
     position       INTEGER PRIMARY KEY,
     recorded_at    INTEGER NOT NULL,
