@@ -17,6 +17,8 @@ pub mod proof;
 pub mod reading;
 pub mod stream;
 mod text;
+pub mod tile;
+pub mod tile_reader;
 pub mod time;
 #[cfg(test)]
 mod vectors;
