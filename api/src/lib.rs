@@ -1,1 +1,34 @@
-//! map
+//! The edge and the wiring: sockets, routes, pages, configuration, the only clock and the only randomness.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `app` | the wiring: what a running Daybook is made of |
+//! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
+//! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
+//! | `routes` | the API, one file a resource |
+//! | `pages` | what people see, one file a page |
+//! | `auth`, `limits`, `redact` | who asks, how often, and what the log may know of it |
+//! | `state` | sessions and sign-in links |
+//! | `control` | the socket the command line speaks to a running service over |
+//! | `config`, `clock`, `entropy`, `metrics` | the outside world, handed in |
+//! | `cli` | the commands of the binary, one file each |
+//!
+//! Never here: SQL but for the edge's own state, hashing, decisions.
+
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod entropy;
+pub mod errors;
+pub mod limits;
+pub mod metrics;
+pub mod redact;
+pub mod reply;
+pub mod request;
+pub mod router;
+pub mod routes;
+pub mod serve;
+pub mod state;
+pub mod tls;

@@ -1,2 +1,7 @@
-//! daybook
-fn main() {}
+//! The binary `daybook`.
+//!
+//! Not here: everything; `api::cli` reads the arguments.
+
+fn main() -> std::process::ExitCode {
+    api::cli::run()
+}

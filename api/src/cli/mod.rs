@@ -1,0 +1,132 @@
+//! The command line of the binary: one file a subcommand.
+//!
+//! Data goes to stdout, talk to stderr; `--json` makes the data one JSON document. Exit codes: 0 done, 1 it
+//! failed, 2 usage or unreadable input; `verify` adds those of FORMAT §8.
+//! Invariant: nothing but this module decides how the process ends.
+//! Not here: what the service does (`app`, `serve`).
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+pub mod logging;
+pub mod serve;
+
+/// It failed.
+pub const FAILED: u8 = 1;
+/// Usage, or input that cannot be read.
+pub const USAGE: u8 = 2;
+
+/// Daybook: an event-sourced, tamper-evident ledger for sensors.
+#[derive(Debug, Parser)]
+#[command(name = "daybook", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  daybook serve                              on 127.0.0.1:8420, everything below ./daybook-data
+  daybook sign-in owner@localhost            a link that signs a browser in
+  daybook key show                           what an auditor needs to know, once
+
+Exit codes: 0 done, 1 it failed, 2 usage or unreadable input.";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Answer with one JSON document on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+}
+
+/// Where the data is; commands that do not serve need no more.
+#[derive(Debug, Args, Serialize)]
+pub struct DataDir {
+    /// The data directory
+    #[arg(
+        long,
+        env = "DAYBOOK_DATA",
+        value_name = "DIR",
+        default_value = "daybook-data"
+    )]
+    pub data: PathBuf,
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// For a person: what is wrong and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// It failed.
+    pub fn failed(message: impl ToString) -> Self {
+        Self {
+            code: FAILED,
+            message: message.to_string(),
+        }
+    }
+
+    /// Usage, or input that cannot be read.
+    pub fn usage(message: impl ToString) -> Self {
+        Self {
+            code: USAGE,
+            message: message.to_string(),
+        }
+    }
+}
+
+/// How a command ended: the exit code, 0 for done.
+pub type Outcome = Result<u8, Failure>;
+
+/// Reads the arguments and does what they say.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Serve(command) => command.run(&cli.global),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            talk(&format!("daybook: {}", failure.message));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Writes a line of talk to stderr; a closed stderr is no reason to stop.
+pub fn talk(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Writes data to stdout.
+///
+/// # Errors
+/// Where stdout is closed.
+pub fn data(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{text}").map_err(Failure::failed)
+}
+
+/// Writes a JSON document to stdout.
+///
+/// # Errors
+/// Where stdout is closed.
+pub fn data_json(value: &impl Serialize) -> Result<(), Failure> {
+    data(&serde_json::to_string_pretty(value).map_err(Failure::failed)?)
+}

@@ -1,0 +1,262 @@
+//! Every setting: its unit, its default, why, and what breaks when it is too low or too high.
+//!
+//! Sources, later ones win: the defaults below, a TOML file (`--config`), the environment (`DAYBOOK_` and the
+//! name in capitals), flags of the command line. An unknown name in the file is refused, so that a typing error
+//! is not a silent default.
+//! Not here: limits that are part of the format or of a contract (constants beside the code they bind).
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Environment variables with this prefix are settings.
+const ENV_PREFIX: &str = "DAYBOOK_";
+
+/// Every setting of the service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The directory that holds everything: ledger, keys, read models. Default `daybook-data`, so that trying it
+    /// out leaves one thing to delete.
+    pub data: PathBuf,
+    /// Address and port to listen on. Default `127.0.0.1:8420`: nothing is reachable from outside until somebody
+    /// says so. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The ledger's name for ever, a scheme-less URL; only read before the first start. Default: made of the log
+    /// key (`daybook.invalid/<16 hex digits>`), which is unique and promises no web site.
+    pub origin: Option<String>,
+    /// A directory outside `data` where the latest signed checkpoint is kept too, so that a restored copy of
+    /// `data` is noticed. Default: below the user's state directory. It must not be on the same backup.
+    pub anchor: Option<PathBuf>,
+    /// How this service is reached from outside, such as `https://daybook.example.eu`. Default: what the request
+    /// says, or the listening address. Wrong, and the URLs handed to devices and in sign-in links are wrong.
+    pub public_url: Option<String>,
+    /// The e-mail address of the first owner; only read at the first start. Default `owner@localhost`.
+    pub owner_email: String,
+    /// PEM file with the certificate chain; with `tls_key`, HTTPS is spoken. Default: plain HTTP, for loopback
+    /// or behind a proxy.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key, readable by nobody else.
+    pub tls_key: Option<PathBuf>,
+    /// `1.2` lets old devices in, for ingest only. Default `1.3`: everything else is decades old.
+    pub tls_min_ingest: TlsMin,
+    /// Whether a proxy in front sets `X-Forwarded-For`, whose last address is then the peer's. Default `false`:
+    /// believing it without a proxy lets anybody choose the address they are limited by.
+    pub behind_proxy: bool,
+
+    /// Open connections. Default 4,096: each costs about 20 kB; beyond it new ones wait in the kernel's queue.
+    /// Too low, and devices see timeouts; too high, and an attacker gets the memory.
+    pub connections_max: usize,
+    /// Seconds for a TLS handshake, for a request's headers, and an idle connection. Default 20. Too low cuts
+    /// radio links; too high lets slow senders hold connections.
+    pub header_timeout_s: u64,
+    /// Seconds for a request's body. Default 30; as above.
+    pub body_timeout_s: u64,
+    /// Bytes of a request's headers. Default 16 KiB; a browser with our cookies needs two.
+    pub header_bytes_max: usize,
+    /// Bytes of a request's body. Default 1 MiB; the largest management call needs 64 kB.
+    pub body_bytes_max: usize,
+    /// Bytes of an ingest request's body. Default 4 MiB: 1,000 reports of 32 measurements at 100 bytes.
+    pub ingest_body_bytes_max: usize,
+    /// Open `/v1/stream` connections. Default 256; each holds a connection and reads every commit.
+    pub streams_max: usize,
+
+    /// Requests a minute for one device token, and for one device behind an integration. Default 60, as the
+    /// reference promises. 0 switches the limit off (for benchmarks and trusted networks).
+    pub rate_per_minute: u32,
+    /// How many of these may come at once. Default 60: a device that was offline may empty its buffer.
+    pub rate_burst: u32,
+    /// Requests a minute with a user's token, and those of a browser. Default 1,200; pages ask for a few at once.
+    pub user_rate_per_minute: u32,
+    /// Failed authentications a minute from one address before unknown tokens from there are refused unseen.
+    /// Default 30: each costs a bcrypt of 70 ms, and one processor is all they may have. Verified tokens from
+    /// the same address stay welcome.
+    pub peer_failures_per_minute: u32,
+    /// Verified tokens that are remembered. Default 100,000, about 20 MB; a fleet larger than this runs bcrypt
+    /// for every request and stalls.
+    pub tokens_cached_max: usize,
+
+    /// Minutes for which a sign-in link works, once. Default 15.
+    pub sign_in_minutes: u32,
+    /// Days for which a browser stays signed in. Default 30.
+    pub session_days: u32,
+    /// Seconds a stop waits for requests under way. Default 10; then connections are closed, nothing that was
+    /// acknowledged is lost.
+    pub stop_grace_s: u64,
+    /// What is logged, in `tracing`'s language. Default `info`.
+    pub log: String,
+    /// `text` for people, `json` for machines. Default `text`.
+    pub log_format: LogFormat,
+}
+
+/// The least version of TLS that ingest routes accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsMin {
+    /// TLS 1.2.
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("daybook-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
+            origin: None,
+            anchor: None,
+            public_url: None,
+            owner_email: "owner@localhost".to_owned(),
+            tls_cert: None,
+            tls_key: None,
+            tls_min_ingest: TlsMin::Tls13,
+            behind_proxy: false,
+            connections_max: 4096,
+            header_timeout_s: 20,
+            body_timeout_s: 30,
+            header_bytes_max: 16 << 10,
+            body_bytes_max: 1 << 20,
+            ingest_body_bytes_max: 4 << 20,
+            streams_max: 256,
+            rate_per_minute: 60,
+            rate_burst: 60,
+            user_rate_per_minute: 1200,
+            peer_failures_per_minute: 30,
+            tokens_cached_max: 100_000,
+            sign_in_minutes: 15,
+            session_days: 30,
+            stop_grace_s: 10,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// The settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A source says something that is not a setting, or not its type.
+    #[error("the configuration cannot be read: {0}")]
+    Unreadable(#[from] Box<figment::Error>),
+    /// Settings that contradict each other or cannot work.
+    #[error("the configuration cannot be used: {0}")]
+    Invalid(String),
+}
+
+impl Settings {
+    /// Reads every source; `flags` are those of the command line, absent ones left out.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the source and the setting.
+    pub fn load(file: Option<&Path>, flags: &impl Serialize) -> Result<Self, ConfigError> {
+        let mut sources = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            sources = sources.merge(Toml::file_exact(file));
+        }
+        let settings: Self = sources
+            .merge(Env::prefixed(ENV_PREFIX).ignore(&["config"]).filter(is_setting))
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .map_err(Box::new)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let invalid = |reason: &str| Err(ConfigError::Invalid(reason.to_owned()));
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return invalid("tls_cert and tls_key belong together: give both or none");
+        }
+        if self.tls_min_ingest == TlsMin::Tls12 && self.tls_cert.is_none() {
+            return invalid("tls_min_ingest means something only with tls_cert and tls_key");
+        }
+        if self.connections_max == 0 || self.header_timeout_s == 0 || self.body_timeout_s == 0 {
+            return invalid("connections_max, header_timeout_s and body_timeout_s must be at least 1");
+        }
+        if self.header_bytes_max < 8 << 10 {
+            return invalid("header_bytes_max must be at least 8192 bytes");
+        }
+        if self.rate_per_minute > 0 && self.rate_burst == 0 {
+            return invalid("rate_burst must be at least 1");
+        }
+        if let Some(url) = &self.public_url
+            && !(url.starts_with("https://") || url.starts_with("http://"))
+        {
+            return invalid("public_url must begin with https:// or http://");
+        }
+        Ok(())
+    }
+
+    /// Whether we speak TLS ourselves.
+    pub fn tls(&self) -> bool {
+        self.tls_cert.is_some()
+    }
+}
+
+/// Foreign variables with our prefix (a service manager's, a test harness') are nobody's setting.
+fn is_setting(name: &figment::value::UncasedStr) -> bool {
+    serde_json::to_value(Settings::default())
+        .ok()
+        .and_then(|value| {
+            value
+                .as_object()
+                .map(|o| o.contains_key(&name.as_str().to_lowercase()))
+        })
+        .unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(file.path(), text).expect("written");
+        file
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file = file("rate_per_minute = 7\nlisten = \"127.0.0.1:1\"\n");
+        let settings = Settings::load(Some(file.path()), &json!({"listen": "127.0.0.1:2"})).expect("loads");
+        assert_eq!(settings.rate_per_minute, 7);
+        assert_eq!(settings.listen.port(), 2);
+        assert_eq!(settings.rate_burst, 60);
+    }
+
+    #[test]
+    fn a_typing_error_and_a_missing_file_are_refused() {
+        let typo = file("rate_per_minut = 7\n");
+        let error = Settings::load(Some(typo.path()), &json!({})).expect_err("refused");
+        assert!(error.to_string().contains("rate_per_minut"), "{error}");
+        assert!(Settings::load(Some(Path::new("/nonexistent.toml")), &json!({})).is_err());
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for flags in [
+            json!({"tls_cert": "a.pem"}),
+            json!({"tls_min_ingest": "1.2"}),
+            json!({"connections_max": 0}),
+            json!({"rate_burst": 0}),
+            json!({"public_url": "daybook.example"}),
+        ] {
+            assert!(Settings::load(None, &flags).is_err(), "{flags}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! How often anybody may ask: a bucket a device, a user, a peer that fails to authenticate.
+//!
+//! Invariants: buckets live in memory only and are forgotten when full again; a key is a keyed hash, so that a
+//! table of buckets is no list of devices. A bucket holds `burst` requests and refills by `per_minute`.
+//! Source: REFERENCE §8 (60 a minute for a device), RFC 9110 §10.2.3 (`Retry-After`).
+//! Not here: limits on sizes and counts (`config`, and constants where they bind).
+
+use crate::config::Settings;
+use crate::errors::ApiError;
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+/// Every bucket of the edge.
+pub struct Limits {
+    devices: Buckets<DefaultClock>,
+    users: Buckets<DefaultClock>,
+    failures: Buckets<DefaultClock>,
+    sign_ins: Buckets<DefaultClock>,
+}
+
+/// Sign-in links that one address may ask for in a minute: people need one, and each may become an e-mail.
+const SIGN_INS_PER_MINUTE: u32 = 5;
+
+impl Limits {
+    /// With the configured rates.
+    pub fn new(settings: &Settings) -> Self {
+        let clock = DefaultClock::default();
+        Self {
+            devices: Buckets::new(settings.rate_per_minute, settings.rate_burst, clock.clone()),
+            users: Buckets::new(
+                settings.user_rate_per_minute,
+                settings.user_rate_per_minute,
+                clock.clone(),
+            ),
+            failures: Buckets::new(
+                settings.peer_failures_per_minute,
+                settings.peer_failures_per_minute,
+                clock.clone(),
+            ),
+            sign_ins: Buckets::new(SIGN_INS_PER_MINUTE, SIGN_INS_PER_MINUTE, clock),
+        }
+    }
+
+    /// One request with this device's token.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn device(&self, token: &str) -> Result<(), ApiError> {
+        self.devices.take(&token).map_err(ApiError::rate_limited)
+    }
+
+    /// One uplink of this device behind an integration.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn behind(&self, integration: &str, device: &str) -> Result<(), ApiError> {
+        self.devices
+            .take(&(integration, device))
+            .map_err(ApiError::rate_limited)
+    }
+
+    /// One request with this user's token or session.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn user(&self, user: &str) -> Result<(), ApiError> {
+        self.users.take(&user).map_err(ApiError::rate_limited)
+    }
+
+    /// One attempt to authenticate with a token nobody has verified yet: it costs a bcrypt if it is let in.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn attempt(&self, peer: IpAddr) -> Result<(), ApiError> {
+        self.failures.take(&network(peer)).map_err(ApiError::rate_limited)
+    }
+
+    /// One request for a sign-in link.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn sign_in(&self, peer: IpAddr) -> Result<(), ApiError> {
+        self.sign_ins.take(&network(peer)).map_err(ApiError::rate_limited)
+    }
+
+    /// Forgets buckets that are full again; called about once a minute.
+    pub fn sweep(&self) {
+        for buckets in [&self.devices, &self.users, &self.failures, &self.sign_ins] {
+            buckets.sweep();
+        }
+    }
+}
+
+/// Whom an address stands for: a single IPv4 address, or the /64 that an IPv6 host can roam in.
+fn network(peer: IpAddr) -> u64 {
+    match peer {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => u64::from(v4.to_bits()),
+            None => (v6.to_bits() >> 64) as u64,
+        },
+    }
+}
+
+struct Buckets<C: Clock> {
+    limiter: Option<Limiter<C>>,
+    keys: RandomState,
+    clock: C,
+}
+
+type Limiter<C> = RateLimiter<u64, DashMapStateStore<u64>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+impl<C: Clock + Clone> Buckets<C> {
+    /// `per_minute` 0: no limit.
+    fn new(per_minute: u32, burst: u32, clock: C) -> Self {
+        let limiter = NonZeroU32::new(per_minute).map(|rate| {
+            let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+            RateLimiter::dashmap_with_clock(Quota::per_minute(rate).allow_burst(burst), clock.clone())
+        });
+        Self {
+            limiter,
+            keys: RandomState::new(),
+            clock,
+        }
+    }
+
+    /// Takes one, or says in how many seconds one will be there.
+    fn take(&self, key: &impl Hash) -> Result<(), u32> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        limiter.check_key(&self.keys.hash_one(key)).map_err(|not_until| {
+            let wait = not_until.wait_time_from(self.clock.now());
+            // Rounded up: who comes back after that many seconds is let in.
+            u32::try_from(wait.as_millis().div_ceil(1000))
+                .unwrap_or(u32::MAX)
+                .max(1)
+        })
+    }
+
+    fn sweep(&self) {
+        if let Some(limiter) = &self.limiter {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use governor::clock::FakeRelativeClock;
+    use std::time::Duration;
+
+    #[test]
+    fn a_burst_passes_then_one_a_second_and_retry_after_is_true() {
+        let clock = FakeRelativeClock::default();
+        let buckets = Buckets::new(60, 60, clock.clone());
+        assert!((0..60).all(|_| buckets.take(&"a").is_ok()));
+        let wait_s = buckets.take(&"a").expect_err("empty");
+        assert_eq!(wait_s, 1);
+        assert!(buckets.take(&"b").is_ok(), "another device has its own bucket");
+        clock.advance(Duration::from_secs(u64::from(wait_s)));
+        assert!(buckets.take(&"a").is_ok());
+        assert!(buckets.take(&"a").is_err());
+    }
+
+    #[test]
+    fn full_buckets_are_forgotten() {
+        let clock = FakeRelativeClock::default();
+        let buckets = Buckets::new(60, 2, clock.clone());
+        for device in 0..100 {
+            assert!(buckets.take(&device).is_ok());
+        }
+        clock.advance(Duration::from_secs(600));
+        buckets.sweep();
+        assert_eq!(buckets.limiter.as_ref().map(RateLimiter::len), Some(0));
+    }
+
+    #[test]
+    fn a_rate_of_zero_is_no_limit() {
+        let buckets = Buckets::new(0, 1, FakeRelativeClock::default());
+        assert!((0..1000).all(|_| buckets.take(&"a").is_ok()));
+    }
+
+    #[test]
+    fn a_host_cannot_roam_in_its_own_network() {
+        let a: IpAddr = "2001:db8::1".parse().expect("address");
+        let b: IpAddr = "2001:db8::2".parse().expect("address");
+        let c: IpAddr = "2001:db8:1::2".parse().expect("address");
+        assert_eq!(network(a), network(b));
+        assert_ne!(network(a), network(c));
+        let v4: IpAddr = "192.0.2.1".parse().expect("address");
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().expect("address");
+        assert_eq!(network(v4), network(mapped));
+    }
+}

@@ -1,0 +1,283 @@
+//! A request as handlers see it: who sent it over what, its query, headers and body, read with a limit.
+//!
+//! Invariants: a body is read at most once, never beyond its limit, never longer than the body timeout; the
+//! request id is ours and never the client's.
+//! Not here: who the caller is (`auth`), which handler gets it (`router`).
+
+use crate::errors::ApiError;
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use warp::http::{HeaderMap, Method, Uri, header};
+
+/// What is known of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The other end's address.
+    pub ip: IpAddr,
+    /// Whether it came over TLS, and whether by a version that only devices may use.
+    pub transport: Transport,
+}
+
+/// How a connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Not by us: loopback, or a proxy in front.
+    Plain,
+    /// TLS 1.3.
+    Tls13,
+    /// TLS 1.2: ingest only, where `tls_min_ingest` allows it.
+    Tls12,
+}
+
+/// What the accept loop puts into a request's extensions.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The connection.
+    pub peer: Peer,
+    /// The request's target.
+    pub uri: Uri,
+}
+
+/// The body as it comes.
+pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
+
+/// A request.
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// Its target.
+    pub uri: Uri,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Where it came from.
+    pub peer: Peer,
+    /// `req_…`, ours.
+    pub id: Arc<str>,
+    body: Option<BodyStream>,
+    body_timeout: Duration,
+}
+
+impl Request {
+    /// From its parts.
+    pub fn new(
+        method: Method,
+        arrival: Arrival,
+        headers: HeaderMap,
+        id: Arc<str>,
+        body: BodyStream,
+        body_timeout: Duration,
+    ) -> Self {
+        Self {
+            method,
+            uri: arrival.uri,
+            headers,
+            peer: arrival.peer,
+            id,
+            body: Some(body),
+            body_timeout,
+        }
+    }
+
+    /// The path, as sent.
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The query, as sent, without its question mark.
+    pub fn raw_query(&self) -> &str {
+        self.uri.query().unwrap_or("")
+    }
+
+    /// The first value of a query parameter, decoded.
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        pairs(self.raw_query())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// A query parameter read as a type.
+    ///
+    /// # Errors
+    /// 400 `bad_query`, naming the parameter and what belongs there.
+    pub fn query_as<T: std::str::FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
+        match self.query(name) {
+            None => Ok(None),
+            Some(text) if text.is_empty() => Ok(None),
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|_| ApiError::malformed("bad_query", format!("'{name}' must be {expected}"))),
+        }
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// 413 beyond `limit_bytes`, 408 when it takes too long, 400 when it breaks off.
+    pub async fn bytes(&mut self, limit_bytes: usize) -> Result<Bytes, ApiError> {
+        let announced = self
+            .header(header::CONTENT_LENGTH)
+            .and_then(|text| text.parse::<usize>().ok());
+        if announced.is_some_and(|len| len > limit_bytes) {
+            return Err(ApiError::too_large(limit_bytes));
+        }
+        let Some(body) = self.body.take() else {
+            return Ok(Bytes::new());
+        };
+        match tokio::time::timeout(self.body_timeout, collect(body, limit_bytes)).await {
+            Ok(collected) => collected,
+            Err(_) => Err(ApiError::new(
+                warp::http::StatusCode::REQUEST_TIMEOUT,
+                "body_timeout",
+                "the body took too long to arrive",
+            )),
+        }
+    }
+
+    /// The body as JSON of a shape.
+    ///
+    /// # Errors
+    /// As [`Request::bytes`]; 400 `bad_json` with where and why.
+    pub async fn json<T: DeserializeOwned>(&mut self, limit_bytes: usize) -> Result<(T, Bytes), ApiError> {
+        let body = self.bytes(limit_bytes).await?;
+        Ok((parse_json(&body)?, body))
+    }
+}
+
+/// Bytes as JSON of a shape.
+///
+/// # Errors
+/// 400 `bad_json` with where and why.
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        ApiError::malformed(
+            "bad_json",
+            crate::redact::word(&format!("the body is not what belongs here: {error}")),
+        )
+    })
+}
+
+async fn collect(mut body: BodyStream, limit_bytes: usize) -> Result<Bytes, ApiError> {
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| {
+            ApiError::malformed("bad_body", "the body broke off before its end").caused_by(error)
+        })?;
+        if first.len() + whole.len() + chunk.len() > limit_bytes {
+            return Err(ApiError::too_large(limit_bytes));
+        }
+        // Nearly every body is one chunk, and stays where it is.
+        if first.is_empty() && whole.is_empty() {
+            first = chunk;
+        } else {
+            if whole.is_empty() {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
+            whole.extend_from_slice(&chunk);
+        }
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+/// A body of warp's as a stream of bytes.
+pub fn body_stream<S, B>(body: S) -> BodyStream
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send + Sync + 'static,
+    B: Buf,
+{
+    Box::pin(body.map(|chunk| chunk.map(|mut chunk| chunk.copy_to_bytes(chunk.remaining()))))
+}
+
+/// The pairs of a query or form, decoded (`application/x-www-form-urlencoded`).
+pub fn pairs(text: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key), decode(value))
+    })
+}
+
+fn decode(text: &str) -> Cow<'_, str> {
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+    } else {
+        percent_decode_str(text).decode_utf8_lossy()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+
+    fn request(query: &str, chunks: Vec<&'static [u8]>) -> Request {
+        let arrival = Arrival {
+            peer: Peer {
+                ip: IpAddr::from([127, 0, 0, 1]),
+                transport: Transport::Plain,
+            },
+            uri: format!("/x?{query}").parse().expect("uri"),
+        };
+        let body = Box::pin(stream::iter(
+            chunks.into_iter().map(|c| Ok(Bytes::from_static(c))),
+        ));
+        Request::new(
+            Method::POST,
+            arrival,
+            HeaderMap::new(),
+            "req_x".into(),
+            body,
+            Duration::from_secs(5),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit_and_not_a_byte_beyond() {
+        let whole = request("", vec![b"ab", b"cd", b"ef"]).bytes(6).await;
+        assert_eq!(whole.expect("fits"), "abcdef");
+        let beyond = request("", vec![b"ab", b"cd", b"ef"]).bytes(5).await;
+        assert_eq!(beyond.expect_err("too large").status, 413);
+        let mut announced = request("", vec![b"ab"]);
+        announced.headers.insert(header::CONTENT_LENGTH, 7.into());
+        assert_eq!(announced.bytes(6).await.expect_err("too large").status, 413);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_given_up() {
+        let mut slow = request("", vec![]);
+        slow.body_timeout = Duration::from_millis(1);
+        slow.body = Some(Box::pin(stream::pending()));
+        assert_eq!(slow.bytes(6).await.expect_err("timeout").status, 408);
+    }
+
+    #[test]
+    fn a_query_is_decoded() {
+        let request = request("a=1%2B1&b=x+y&token=&n=7&n=8&bare", vec![]);
+        assert_eq!(request.query("a").as_deref(), Some("1+1"));
+        assert_eq!(request.query("b").as_deref(), Some("x y"));
+        assert_eq!(request.query("bare").as_deref(), Some(""));
+        assert_eq!(request.query("missing"), None);
+        assert_eq!(request.query_as::<u32>("n", "a number"), Ok(Some(7)));
+        assert_eq!(request.query_as::<u32>("token", "a number"), Ok(None));
+        assert_eq!(
+            request
+                .query_as::<u32>("b", "a number")
+                .expect_err("not one")
+                .code,
+            "bad_query"
+        );
+    }
+}
