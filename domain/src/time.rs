@@ -84,7 +84,7 @@ impl Timestamp {
     /// # Errors
     /// [`TimeError`] for any other spelling, even of the same instant.
     pub fn parse_canonical(text: &[u8]) -> Result<Self, TimeError> {
-        if text.len() != 27 || text[26] != b'Z' || text[19] != b'.' {
+        if text.len() != 27 || text[26] != b'Z' || text[19] != b'.' || text[10] != b'T' {
             return Err(TimeError::Malformed);
         }
         let parsed = parse(text)?;
@@ -327,7 +327,15 @@ mod tests {
         ] {
             assert!(Timestamp::parse_rfc3339(bad).is_err(), "{bad}");
         }
-        assert!(Timestamp::parse_canonical(b"2026-05-17T08:22:00.50000+Z").is_err());
+        for other in ["00.50000+Z", "00.500000z"] {
+            let text = format!("2026-05-17T08:22:{other}");
+            assert!(Timestamp::parse_canonical(text.as_bytes()).is_err(), "{text}");
+        }
+        for other in ["t", " "] {
+            let text = format!("2026-05-17{other}08:22:00.500000Z");
+            assert!(Timestamp::parse_rfc3339(&text).is_ok(), "{text}");
+            assert!(Timestamp::parse_canonical(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]
