@@ -1,12 +1,15 @@
 //! The ground-state vocabulary of Daybook: pure, without clocks, randomness, files or sockets.
 
+pub mod aggregate;
 pub mod canonical;
 pub mod checkpoint;
 pub mod class;
 pub mod cosignature;
 pub mod day;
 pub mod entry;
+pub mod event;
 pub mod hash;
+pub mod ids;
 pub mod kinds;
 pub mod memory;
 pub mod merkle;
@@ -15,11 +18,14 @@ pub mod ports;
 pub mod position;
 pub mod proof;
 pub mod reading;
+pub mod registry;
+pub mod rejection;
+pub mod sealed;
 pub mod stream;
-mod text;
 pub mod tile;
 pub mod tile_reader;
 pub mod time;
+mod text;
 #[cfg(test)]
 mod vectors;
 

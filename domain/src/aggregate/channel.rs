@@ -1,0 +1,325 @@
+//! `channel/chn_…`: one kind of measurement of one device, with its limits. A sensor is one with its channel.
+//!
+//! Invariants: `ok_min ≤ ok_max` where both are given; grace is at most six hours; the key never changes.
+//! Source: REFERENCE §1.4, and §3 for the limits that a vertical begins with.
+//! Not here: judging values by these limits (rules), which channel a value belongs to (`registry`).
+
+use super::{Aggregate, Stamp, text};
+use crate::event::{Change, Changed, ChannelChanges, ChannelRegistered, Event, Text, TextChange, Vertical};
+use crate::kinds;
+use crate::reading::{KIND_MAX, SLUG_MAX};
+use crate::rejection::Rejection;
+use crate::sealed::SealedField;
+use serde::{Deserialize, Serialize};
+
+/// Longest grace, minutes (REFERENCE §1.4: a sanity limit).
+pub const GRACE_MIN_MAX: u32 = 360;
+/// Largest magnitude of a limit; beyond it no kind measures anything.
+pub const LIMIT_MAX: f64 = 1e12;
+
+/// What is right for a channel, and how long it may be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// Lowest value that is right.
+    pub ok_min: Option<f64>,
+    /// Highest value that is right.
+    pub ok_max: Option<f64>,
+    /// Minutes outside before it counts.
+    pub grace_min: Option<u32>,
+}
+
+/// The state of a channel.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Channel {
+    /// How many events there were.
+    pub sequence: u64,
+    /// Whose it is.
+    pub device: String,
+    /// Its sensor's id.
+    pub sensor: String,
+    /// The key of its values in readings.
+    pub key: String,
+    /// One of [`crate::kinds`].
+    pub kind: String,
+    /// UCUM code.
+    pub unit: String,
+    /// Its label, sealed.
+    pub label: Option<SealedField>,
+    /// About the device itself.
+    pub auxiliary: bool,
+    /// What is right for it.
+    pub limits: Limits,
+}
+
+/// What may be asked of a channel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChannelCommand {
+    /// Makes it known.
+    Register(NewChannel),
+    /// Changes what is given; absent fields stay.
+    Change(ChannelPatch),
+}
+
+/// A channel to make known.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NewChannel {
+    /// Whose it is.
+    pub device: String,
+    /// Its sensor's id.
+    pub sensor: String,
+    /// The key of its values.
+    pub key: String,
+    /// One of [`crate::kinds`].
+    pub kind: String,
+    /// UCUM code.
+    pub unit: String,
+    /// As the device or a person wrote it.
+    pub label: Option<String>,
+    /// About the device itself.
+    pub auxiliary: bool,
+    /// What it begins with.
+    pub limits: Limits,
+}
+
+/// What to change of a channel.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ChannelPatch {
+    /// A new lowest value, or none.
+    pub ok_min: Option<Option<f64>>,
+    /// A new highest value, or none.
+    pub ok_max: Option<Option<f64>>,
+    /// A new grace, or none.
+    pub grace_min: Option<Option<u32>>,
+    /// A new label, or none.
+    pub label: Option<Option<String>>,
+    /// Another unit's name for the same numbers; nothing is converted.
+    pub unit: Option<String>,
+}
+
+impl Aggregate for Channel {
+    const TYPE: &'static str = "channel";
+    type Command = ChannelCommand;
+
+    fn apply(&mut self, event: &Event, stamp: Stamp<'_>) {
+        self.sequence = stamp.sequence;
+        match event {
+            Event::ChannelRegistered(channel) => {
+                self.device.clone_from(&channel.device);
+                self.sensor.clone_from(&channel.sensor);
+                self.key.clone_from(&channel.key);
+                self.kind.clone_from(&channel.kind);
+                self.unit.clone_from(&channel.unit);
+                self.label = stamp.maybe(channel.label.as_ref(), "/label");
+                self.auxiliary = channel.auxiliary;
+                self.limits = Limits {
+                    ok_min: channel.ok_min,
+                    ok_max: channel.ok_max,
+                    grace_min: channel.grace_min,
+                };
+            }
+            Event::ChannelChanged(Changed { changes }) => self.take(changes, stamp),
+            _ => {}
+        }
+    }
+
+    fn decide(&self, command: &ChannelCommand) -> Result<Vec<Event>, Rejection> {
+        match command {
+            ChannelCommand::Register(_) if self.sequence > 0 => Err(Rejection::conflict(
+                "already_exists",
+                "this channel exists already",
+            )),
+            ChannelCommand::Register(channel) => Ok(vec![Event::ChannelRegistered(registered(channel)?)]),
+            ChannelCommand::Change(_) if self.sequence == 0 => {
+                Err(Rejection::not_found("channel_not_found", "no such channel"))
+            }
+            ChannelCommand::Change(patch) => self.changed(patch),
+        }
+    }
+
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+impl Channel {
+    fn take(&mut self, changes: &ChannelChanges, stamp: Stamp<'_>) {
+        stamp.change(&mut self.label, changes.label.as_ref(), "/changes/label/new");
+        if let Some(change) = &changes.ok_min {
+            self.limits.ok_min = change.new;
+        }
+        if let Some(change) = &changes.ok_max {
+            self.limits.ok_max = change.new;
+        }
+        if let Some(change) = &changes.grace_min {
+            self.limits.grace_min = change.new;
+        }
+        if let Some(change) = &changes.unit {
+            self.unit.clone_from(&change.new);
+        }
+    }
+
+    fn changed(&self, patch: &ChannelPatch) -> Result<Vec<Event>, Rejection> {
+        let limits = Limits {
+            ok_min: patch.ok_min.unwrap_or(self.limits.ok_min),
+            ok_max: patch.ok_max.unwrap_or(self.limits.ok_max),
+            grace_min: patch.grace_min.unwrap_or(self.limits.grace_min),
+        };
+        limits.check()?;
+        let mut changes = ChannelChanges {
+            ok_min: Change::between(&self.limits.ok_min, &limits.ok_min),
+            ok_max: Change::between(&self.limits.ok_max, &limits.ok_max),
+            grace_min: Change::between(&self.limits.grace_min, &limits.grace_min),
+            ..ChannelChanges::default()
+        };
+        if let Some(label) = &patch.label {
+            let label = label
+                .as_deref()
+                .map(|label| text::name("label", label))
+                .transpose()?;
+            changes.label = TextChange::maybe(self.label.as_ref(), label.as_deref());
+        }
+        if let Some(unit) = &patch.unit {
+            changes.unit = Change::between(&self.unit, &unit_of(unit)?);
+        }
+        let nothing = changes == ChannelChanges::default();
+        Ok(if nothing {
+            vec![]
+        } else {
+            vec![Event::ChannelChanged(Changed { changes })]
+        })
+    }
+}
+
+impl Limits {
+    /// Checks that they can be met.
+    ///
+    /// # Errors
+    /// `invalid_range`, `grace_too_long`.
+    pub fn check(&self) -> Result<(), Rejection> {
+        let finite = |limit: Option<f64>| limit.is_none_or(|l| l.is_finite() && l.abs() <= LIMIT_MAX);
+        if !finite(self.ok_min) || !finite(self.ok_max) {
+            return Err(Rejection::invalid(
+                "invalid_range",
+                "ok_min and ok_max must be numbers of at most 1e12",
+            ));
+        }
+        if let (Some(min), Some(max)) = (self.ok_min, self.ok_max)
+            && min > max
+        {
+            return Err(Rejection::invalid(
+                "invalid_range",
+                format!("ok_min {min} is above ok_max {max}"),
+            ));
+        }
+        if self.grace_min.is_some_and(|grace| grace > GRACE_MIN_MAX) {
+            return Err(Rejection::invalid(
+                "grace_too_long",
+                format!("grace_min is at most {GRACE_MIN_MAX} minutes (6 h)"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a value is outside them.
+    pub fn is_outside(&self, value: f64) -> bool {
+        self.ok_min.is_some_and(|min| value < min) || self.ok_max.is_some_and(|max| value > max)
+    }
+}
+
+fn registered(channel: &NewChannel) -> Result<ChannelRegistered, Rejection> {
+    channel.limits.check()?;
+    if kinds::find(&channel.kind).is_none() {
+        return Err(Rejection::invalid(
+            "unknown_kind",
+            format!("{} is no kind of measurement", channel.kind),
+        ));
+    }
+    if !is_key_of(&channel.key, &channel.kind) {
+        return Err(Rejection::invalid(
+            "invalid_key",
+            "a channel's key is its kind, or its kind, / and a slug",
+        ));
+    }
+    let label = channel
+        .label
+        .as_deref()
+        .map(|label| text::name("label", label))
+        .transpose()?;
+    Ok(ChannelRegistered {
+        auxiliary: channel.auxiliary,
+        device: channel.device.clone(),
+        grace_min: channel.limits.grace_min,
+        key: channel.key.clone(),
+        kind: channel.kind.clone(),
+        label: label.map(Text::Plain),
+        ok_max: channel.limits.ok_max,
+        ok_min: channel.limits.ok_min,
+        sensor: channel.sensor.clone(),
+        unit: unit_of(&channel.unit)?,
+    })
+}
+
+fn unit_of(text: &str) -> Result<String, Rejection> {
+    let right = (1..=16).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() || c == ' ');
+    if !right {
+        return Err(Rejection::invalid(
+            "invalid_unit",
+            "unit must be a UCUM code, such as Cel, %, hPa, W",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether `key` is `<kind>` or `<kind>/<slug>` (FORMAT §2).
+pub fn is_key_of(key: &str, kind: &str) -> bool {
+    let Some(rest) = key.strip_prefix(kind) else {
+        return false;
+    };
+    let slug = |s: &str| {
+        (1..=SLUG_MAX).contains(&s.len())
+            && s.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-'))
+    };
+    kind.len() <= KIND_MAX && (rest.is_empty() || rest.strip_prefix('/').is_some_and(slug))
+}
+
+/// The slug of a label: lower case, every character outside `[a-z0-9_.-]` a hyphen, at most 64; empty where
+/// nothing is left.
+pub fn slug(label: &str) -> String {
+    let plain: String = label
+        .trim()
+        .chars()
+        .map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '_' | '.' | '-') => c,
+            _ => '-',
+        })
+        .take(SLUG_MAX)
+        .collect();
+    plain.trim_matches('-').to_owned()
+}
+
+/// The limits that a channel begins with, by its site's vertical, its kind and its label.
+pub fn preset(vertical: Vertical, kind: &str, label: Option<&str>) -> Limits {
+    let range = |ok_min, ok_max, grace_min| Limits {
+        ok_min,
+        ok_max,
+        grace_min,
+    };
+    let slug = label.map(slug).unwrap_or_default();
+    match (vertical, kind) {
+        (Vertical::Haccp, "temperature") => range(Some(-2.0), Some(5.0), Some(15)),
+        (Vertical::Legionella, "temperature") => match slug.as_str() {
+            "storage_top" => range(Some(60.0), None, Some(60)),
+            "storage_bottom" => range(Some(55.0), None, Some(120)),
+            "flow_supply" => range(Some(58.0), None, Some(60)),
+            "flow_return" => range(Some(50.0), None, Some(60)),
+            "cold_supply" => range(None, Some(25.0), Some(60)),
+            _ => Limits::default(),
+        },
+        (Vertical::ServerRoom, "temperature") if slug.is_empty() || slug.contains("intake") => {
+            range(Some(18.0), Some(27.0), None)
+        }
+        (Vertical::ServerRoom, "humidity") => range(Some(20.0), Some(80.0), None),
+        _ => Limits::default(),
+    }
+}

@@ -1,0 +1,149 @@
+//! `site/site_…`: one address, one time zone, one vertical.
+//!
+//! Invariants: the vertical picks the limits that new channels begin with; changing it changes no channel.
+//! Not here: which devices stand there (`registry`).
+
+use super::{Aggregate, Stamp, text};
+use crate::event::{Change, Changed, Event, SiteChanges, SiteCreated, Text, TextChange, Vertical};
+use crate::rejection::Rejection;
+use crate::sealed::SealedField;
+use serde::{Deserialize, Serialize};
+
+/// The state of a site.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Site {
+    /// How many events there were.
+    pub sequence: u64,
+    /// Its name, sealed.
+    pub name: Option<SealedField>,
+    /// What it is for; present once it exists.
+    pub vertical: Option<Vertical>,
+    /// IANA name.
+    pub timezone: String,
+    /// Its address, sealed.
+    pub address: Option<SealedField>,
+}
+
+/// What may be asked of a site.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SiteCommand {
+    /// Begins it.
+    Create {
+        /// Its name.
+        name: String,
+        /// What it is for, by name.
+        vertical: String,
+        /// IANA name.
+        timezone: String,
+        /// Its address.
+        address: Option<String>,
+    },
+    /// Changes what is given; absent fields stay.
+    Change(SitePatch),
+}
+
+/// What to change of a site.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SitePatch {
+    /// A new name.
+    pub name: Option<String>,
+    /// Another vertical, by name.
+    pub vertical: Option<String>,
+    /// Another time zone.
+    pub timezone: Option<String>,
+    /// A new address, or none.
+    pub address: Option<Option<String>>,
+}
+
+impl Aggregate for Site {
+    const TYPE: &'static str = "site";
+    type Command = SiteCommand;
+
+    fn apply(&mut self, event: &Event, stamp: Stamp<'_>) {
+        self.sequence = stamp.sequence;
+        match event {
+            Event::SiteCreated(site) => {
+                self.name = stamp.field(&site.name, "/name");
+                self.address = stamp.maybe(site.address.as_ref(), "/address");
+                self.vertical = Some(site.vertical);
+                self.timezone.clone_from(&site.timezone);
+            }
+            Event::SiteChanged(Changed { changes }) => {
+                stamp.change(&mut self.name, changes.name.as_ref(), "/changes/name/new");
+                stamp.change(
+                    &mut self.address,
+                    changes.address.as_ref(),
+                    "/changes/address/new",
+                );
+                if let Some(vertical) = &changes.vertical {
+                    self.vertical = Some(vertical.new);
+                }
+                if let Some(timezone) = &changes.timezone {
+                    self.timezone.clone_from(&timezone.new);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn decide(&self, command: &SiteCommand) -> Result<Vec<Event>, Rejection> {
+        match command {
+            SiteCommand::Create { .. } if self.sequence > 0 => {
+                Err(Rejection::conflict("already_exists", "this site exists already"))
+            }
+            SiteCommand::Create {
+                name,
+                vertical,
+                timezone,
+                address,
+            } => Ok(vec![Event::SiteCreated(SiteCreated {
+                address: text::notes("address", address.as_deref())?.map(Text::Plain),
+                name: Text::Plain(text::name("name", name)?),
+                timezone: text::timezone(timezone)?,
+                vertical: vertical_of(vertical)?,
+            })]),
+            SiteCommand::Change(_) if self.sequence == 0 => {
+                Err(Rejection::not_found("site_not_found", "no such site"))
+            }
+            SiteCommand::Change(patch) => self.changed(patch),
+        }
+    }
+
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+impl Site {
+    fn changed(&self, patch: &SitePatch) -> Result<Vec<Event>, Rejection> {
+        let mut changes = SiteChanges::default();
+        if let Some(name) = &patch.name {
+            changes.name = Some(TextChange::to(self.name.as_ref(), &text::name("name", name)?));
+        }
+        if let Some(address) = &patch.address {
+            let address = text::notes("address", address.as_deref())?;
+            changes.address = TextChange::maybe(self.address.as_ref(), address.as_deref());
+        }
+        if let Some(timezone) = &patch.timezone {
+            changes.timezone = Change::between(&self.timezone, &text::timezone(timezone)?);
+        }
+        if let (Some(new), Some(old)) = (&patch.vertical, self.vertical) {
+            changes.vertical = Change::between(&old, &vertical_of(new)?);
+        }
+        let nothing = changes == SiteChanges::default();
+        Ok(if nothing {
+            vec![]
+        } else {
+            vec![Event::SiteChanged(Changed { changes })]
+        })
+    }
+}
+
+fn vertical_of(name: &str) -> Result<Vertical, Rejection> {
+    Vertical::parse(name).ok_or_else(|| {
+        Rejection::invalid(
+            "invalid_vertical",
+            "vertical must be one of haccp, legionella, server-room, climate, energy",
+        )
+    })
+}

@@ -1,0 +1,339 @@
+//! Events: which there are, their classes, and their payloads as types.
+//!
+//! Invariants: the table of classes is complete and sorted; what [`Event::payload`] writes, [`Event::read`] reads;
+//! free text and personal data never reach a payload in the clear ([`Text`]); every change carries the old value.
+//! Source: FORMAT §2 (classes, metadata), docs/events.md (the catalogue).
+//! Not here: readings, which have their own codec (`reading`), and what the ledger says of itself.
+
+pub mod metadata;
+pub mod payload;
+pub mod text;
+
+pub use metadata::{Causation, Metadata, Reason};
+pub use payload::{
+    AccountChanges, AccountOpened, Change, Changed, ChannelChanges, ChannelRegistered, DeviceChanges,
+    DeviceMoved, DeviceRegistered, IntegrationCreated, IntegrationKind, Nothing, ParkedMeasurement,
+    SiteChanges, SiteCreated, TextChange, TokenExpirySet, TokenIssued, TokenKind, TokenRevoked, UplinkParked,
+    UserChanges, UserRegistered, Vertical,
+};
+pub use text::Text;
+
+use crate::canonical::{Canonical, CanonicalError};
+use serde_json::Value;
+use text::VisitTexts;
+
+/// The version of every payload's shape today.
+pub const EVENT_VERSION: &str = "1.0";
+
+/// How long an entry is kept, and who may see it, goes by its class (FORMAT §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// About the ledger itself: never pruned.
+    Ledger,
+    /// Configuration, alarms, rights, signatures: kept for ever.
+    Audit,
+    /// What devices measured.
+    Reading,
+    /// What was sent out.
+    Outbound,
+    /// Who came in, and who was refused.
+    Access,
+    /// What the service did by itself.
+    Automation,
+}
+
+/// Every class, in the order in which days and tables list them.
+pub const CLASSES: [Class; 6] = [
+    Class::Ledger,
+    Class::Audit,
+    Class::Reading,
+    Class::Outbound,
+    Class::Access,
+    Class::Automation,
+];
+
+impl Class {
+    /// As written in payloads.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ledger => "ledger",
+            Self::Audit => "audit",
+            Self::Reading => "reading",
+            Self::Outbound => "outbound",
+            Self::Access => "access",
+            Self::Automation => "automation",
+        }
+    }
+
+    /// Its place in [`CLASSES`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The class of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        CLASSES.into_iter().find(|class| class.as_str() == name)
+    }
+}
+
+/// Every event type that is written, with its class, sorted by name.
+pub const CLASS_TABLE: &[(&str, Class)] = &[
+    ("AccountOpened", Class::Audit),
+    ("AccountRenamed", Class::Audit),
+    ("AccountResumed", Class::Audit),
+    ("AccountSuspended", Class::Audit),
+    ("ChannelChanged", Class::Audit),
+    ("ChannelRegistered", Class::Audit),
+    ("ClockAccepted", Class::Ledger),
+    ("ClockObserved", Class::Ledger),
+    ("DayClosed", Class::Ledger),
+    ("DeviceChanged", Class::Audit),
+    ("DeviceMoved", Class::Audit),
+    ("DeviceRegistered", Class::Audit),
+    ("DeviceRemoved", Class::Audit),
+    ("IntegrationCreated", Class::Audit),
+    ("IntegrationRemoved", Class::Audit),
+    ("LedgerCreated", Class::Ledger),
+    ("ReadingConflict", Class::Reading),
+    ("ReadingRecorded", Class::Reading),
+    ("RequestsRefused", Class::Access),
+    ("SignInLinkIssued", Class::Access),
+    ("SignedIn", Class::Access),
+    ("SiteChanged", Class::Audit),
+    ("SiteCreated", Class::Audit),
+    ("SoftwareStarted", Class::Ledger),
+    ("TailCut", Class::Ledger),
+    ("TokenExpirySet", Class::Audit),
+    ("TokenIssued", Class::Audit),
+    ("TokenRevoked", Class::Audit),
+    ("UplinkParked", Class::Reading),
+    ("UserChanged", Class::Audit),
+    ("UserRegistered", Class::Audit),
+    ("UserRemoved", Class::Audit),
+];
+
+/// The class of an event type; `None` for one that this software does not write.
+pub fn class_of(event_type: &str) -> Option<Class> {
+    CLASS_TABLE
+        .binary_search_by(|(name, _)| (*name).cmp(event_type))
+        .ok()
+        .map(|i| CLASS_TABLE[i].1)
+}
+
+/// Why a payload is not what its event type says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// An event type of this stream that this software does not know.
+    #[error("the event type {0} is not known to this version of the software: use a newer one")]
+    Unknown(String),
+    /// The payload's members are not those of its type.
+    #[error("the payload of {event_type} is not what the catalogue says: {reason}")]
+    Payload {
+        /// The type it claims.
+        event_type: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Free text that nobody sealed.
+    #[error("free text must be sealed before it is written")]
+    InTheClear,
+    /// A number or nesting that canonical JSON cannot hold.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+}
+
+macro_rules! events {
+    ($( $(#[$doc:meta])* $name:ident($payload:ty) in $stream:literal; )+) => {
+        /// An event of the configuration's streams or the tray.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Event {
+            $( $(#[$doc])* $name($payload), )+
+        }
+
+        impl Event {
+            /// Its type, as written in an entry.
+            pub const fn event_type(&self) -> &'static str {
+                match self { $( Self::$name(_) => stringify!($name), )+ }
+            }
+
+            /// The type of its stream.
+            pub const fn aggregate_type(&self) -> &'static str {
+                match self { $( Self::$name(_) => $stream, )+ }
+            }
+
+            /// Its payload as JSON.
+            ///
+            /// # Errors
+            /// [`EventError::InTheClear`] where a text was not sealed.
+            pub fn to_value(&self) -> Result<Value, EventError> {
+                match self { $( Self::$name(payload) => serde_json::to_value(payload), )+ }
+                    .map_err(|_| EventError::InTheClear)
+            }
+
+            /// Reads a payload. Members that are not known are passed over, so that they can be added.
+            ///
+            /// # Errors
+            /// [`EventError::Unknown`] for another event type, [`EventError::Payload`] for another shape.
+            pub fn read(event_type: &str, payload: &[u8]) -> Result<Self, EventError> {
+                match event_type {
+                    $( stringify!($name) => serde_json::from_slice(payload)
+                        .map(Self::$name)
+                        .map_err(|e| EventError::Payload {
+                            event_type: stringify!($name), reason: e.to_string(),
+                        }), )+
+                    other => Err(EventError::Unknown(other.chars().take(64).collect())),
+                }
+            }
+
+            fn texts(&mut self) -> &mut dyn VisitTexts {
+                match self { $( Self::$name(payload) => payload, )+ }
+            }
+        }
+    };
+}
+
+events! {
+    /// Recorded when an account begins.
+    AccountOpened(AccountOpened) in "account";
+    /// Recorded when its name is changed.
+    AccountRenamed(Changed<AccountChanges>) in "account";
+    /// Recorded when its devices and people are shut out.
+    AccountSuspended(Nothing) in "account";
+    /// Recorded when they are let in again.
+    AccountResumed(Nothing) in "account";
+    /// Recorded when a person gets access.
+    UserRegistered(UserRegistered) in "user";
+    /// Recorded when a person's name, address or role is changed.
+    UserChanged(Changed<UserChanges>) in "user";
+    /// Recorded when a person loses access.
+    UserRemoved(Nothing) in "user";
+    /// Recorded when a sign-in link was made for a person.
+    SignInLinkIssued(Nothing) in "user";
+    /// Recorded when a person signed in.
+    SignedIn(Nothing) in "user";
+    /// Recorded when a site begins.
+    SiteCreated(SiteCreated) in "site";
+    /// Recorded when a site's description is changed.
+    SiteChanged(Changed<SiteChanges>) in "site";
+    /// Recorded when a device becomes known.
+    DeviceRegistered(DeviceRegistered) in "device";
+    /// Recorded when its description or identifiers are changed.
+    DeviceChanged(Changed<DeviceChanges>) in "device";
+    /// Recorded when it is moved to another site.
+    DeviceMoved(DeviceMoved) in "device";
+    /// Recorded when it is taken out of service; what it measured stays.
+    DeviceRemoved(Nothing) in "device";
+    /// Recorded when a device's first value of a kind and label arrives, or a person sets it up.
+    ChannelRegistered(ChannelRegistered) in "channel";
+    /// Recorded when a channel's limits, label or unit are changed.
+    ChannelChanged(Changed<ChannelChanges>) in "channel";
+    /// Recorded when a token is made; only its hash stands here.
+    TokenIssued(TokenIssued) in "tokens";
+    /// Recorded when a token is given an end, as in a rotation with overlap.
+    TokenExpirySet(TokenExpirySet) in "tokens";
+    /// Recorded when a token ends at once.
+    TokenRevoked(TokenRevoked) in "tokens";
+    /// Recorded when a webhook is set up.
+    IntegrationCreated(IntegrationCreated) in "integration";
+    /// Recorded when a webhook is taken away.
+    IntegrationRemoved(Nothing) in "integration";
+    /// Recorded when an uplink came from a device nobody registered, or that nobody can decode yet.
+    UplinkParked(UplinkParked) in "tray";
+}
+
+impl Event {
+    /// Its payload in canonical form, with the free text of its reason, if any, as `reason_text`.
+    ///
+    /// # Errors
+    /// [`EventError::InTheClear`] where a text was not sealed, [`EventError::Canonical`] where a number does not fit.
+    pub fn payload(&self, reason_text: Option<&Text>) -> Result<Canonical, EventError> {
+        let mut value = self.to_value()?;
+        if let (Some(text), Some(members)) = (reason_text, value.as_object_mut()) {
+            let text = serde_json::to_value(text).map_err(|_| EventError::InTheClear)?;
+            members.insert("reason_text".to_owned(), text);
+        }
+        Ok(Canonical::of(&value)?)
+    }
+
+    /// Shows every text that is new in this event, with its JSON pointer, to `each`, which may replace it.
+    ///
+    /// # Errors
+    /// What `each` returns.
+    pub fn visit_texts<E>(
+        &mut self,
+        mut each: impl FnMut(&'static str, &mut Text) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut outcome = Ok(());
+        self.texts().visit(&mut |pointer, text| {
+            if outcome.is_ok() {
+                outcome = each(pointer, text);
+            }
+        });
+        outcome
+    }
+
+    /// Drops text changes for which `same` says that the old value reads as the new one. Gives whether anything
+    /// is left of the event.
+    pub fn drop_unchanged(
+        &mut self,
+        same: &mut dyn FnMut(&crate::sealed::SealedField, &str) -> bool,
+    ) -> bool {
+        self.texts().drop_unchanged(same)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_table_is_sorted_and_every_class_is_found() {
+        assert!(CLASS_TABLE.windows(2).all(|w| w[0].0 < w[1].0));
+        for (name, class) in CLASS_TABLE {
+            assert!(crate::entry::is_event_type(name));
+            assert_eq!(class_of(name), Some(*class));
+        }
+        assert_eq!(class_of("NobodyKnows"), None);
+        for (index, class) in CLASSES.into_iter().enumerate() {
+            assert_eq!(class.index(), index);
+            assert_eq!(Class::parse(class.as_str()), Some(class));
+        }
+        assert_eq!(Class::parse("Ledger"), None);
+    }
+
+    #[test]
+    fn every_event_has_a_class() {
+        let removed = Event::DeviceRemoved(Nothing {});
+        assert_eq!(class_of(removed.event_type()), Some(Class::Audit));
+        assert_eq!(removed.aggregate_type(), "device");
+        assert_eq!(removed.payload(None).expect("canonical").as_bytes(), b"{}");
+    }
+
+    #[test]
+    fn text_in_the_clear_is_never_written() {
+        let event = Event::AccountOpened(AccountOpened {
+            name: Text::Plain("Kitchen".into()),
+        });
+        assert_eq!(event.payload(None), Err(EventError::InTheClear));
+        let nothing = Event::AccountSuspended(Nothing {});
+        assert_eq!(
+            nothing.payload(Some(&Text::Plain("because".into()))),
+            Err(EventError::InTheClear)
+        );
+        assert!(!format!("{event:?}").contains("Kitchen"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_of_any_type_is_read_without_a_panic(
+            which in 0..CLASS_TABLE.len(),
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                "\\{\"(changes|name|token|hash|site|key|kind|frame)\":(\\{|\\[|\"|1|null)*[}\\]\"]*".prop_map(String::into_bytes),
+            ],
+        ) {
+            let _ = Event::read(CLASS_TABLE[which].0, &bytes);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The registry: what is configured now, folded from the configuration's streams and the tray. Derived.
+//!
+//! Invariants: it is a pure fold of entries in the order of their positions, so folding up to a position gives
+//! what was in force there; ids are looked up within an account, and what belongs to another account is not
+//! there; nothing is ever forgotten, only marked removed; look-ups of the way of a reading allocate nothing.
+//! Hash maps are only ever asked for one key, never walked: lists are in order of creation.
+//! Source: DESIGN "The way of a reading". Not here: readings, what projections answer, sealed texts' meaning.
+
+mod admit;
+mod apply;
+mod check;
+mod lookup;
+
+pub use admit::{Admitted, NotAdmitted};
+pub use apply::RegistryError;
+pub use check::{CHANNELS_PER_DEVICE_MAX, TRAY_DEVICES_MAX, TRAY_UPLINKS_MAX};
+
+use crate::aggregate;
+use crate::event::TokenKind;
+use crate::position::{Position, TreeSize};
+use crate::time::Timestamp;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// An entry's place in the ledger and when it was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The entry's position.
+    pub position: Position,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+/// An account and what is in it.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// `acc_…`
+    pub id: Arc<str>,
+    /// Its first entry.
+    pub created: Mark,
+    /// The newest entry of its own stream.
+    pub changed: Mark,
+    /// Its stream's state.
+    pub state: aggregate::Account,
+    locals: HashMap<Box<str>, Slot>,
+    dev_euis: HashMap<Box<str>, Slot>,
+    serials: HashMap<Box<str>, Slot>,
+    waiting: HashMap<Box<str>, Slot>,
+    waiting_count: usize,
+    owners: usize,
+    users: Vec<Slot>,
+    sites: Vec<Slot>,
+    devices: Vec<Slot>,
+    integrations: Vec<Slot>,
+    trays: Vec<Slot>,
+}
+
+/// A person's access to an account.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// `usr_…`
+    pub id: Arc<str>,
+    /// The account it opens.
+    pub account: Arc<str>,
+    /// Its first entry.
+    pub created: Mark,
+    /// The newest entry of its stream.
+    pub changed: Mark,
+    /// Its stream's state.
+    pub state: aggregate::User,
+}
+
+/// A site.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// `site_…`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// Its first entry.
+    pub created: Mark,
+    /// The newest entry of its stream.
+    pub changed: Mark,
+    /// Its stream's state.
+    pub state: aggregate::Site,
+}
+
+/// A device and its channels.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// `dev_…`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// Its first entry.
+    pub created: Mark,
+    /// The newest entry of its own stream.
+    pub changed: Mark,
+    /// The newest entry among its own stream and its channels' streams: what a reading's `config` names.
+    pub config: Position,
+    /// Its stream's state.
+    pub state: aggregate::Device,
+    channels: Vec<(Box<str>, Slot)>,
+    tray: Option<Slot>,
+}
+
+/// A channel, which is one with its sensor.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    /// `chn_…`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// Its first entry.
+    pub created: Mark,
+    /// The newest entry of its stream.
+    pub changed: Mark,
+    /// Its stream's state; names device, sensor and key.
+    pub state: aggregate::Channel,
+}
+
+/// A webhook of an account.
+#[derive(Debug, Clone)]
+pub struct Integration {
+    /// `int_…`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// Its first entry.
+    pub created: Mark,
+    /// The newest entry of its stream.
+    pub changed: Mark,
+    /// Its stream's state.
+    pub state: aggregate::Integration,
+}
+
+/// The tokens of one device, user or integration.
+#[derive(Debug, Clone)]
+struct TokenSet {
+    owner: Arc<str>,
+    account: Arc<str>,
+    state: aggregate::Tokens,
+    issued: Vec<Mark>,
+}
+
+/// A token, as it stands in the registry.
+#[derive(Debug, Clone, Copy)]
+pub struct Token<'a> {
+    /// The id inside the token.
+    pub id: &'a str,
+    /// `dev_…`, `usr_…` or `int_…`.
+    pub owner: &'a str,
+    /// Whose it is, and so what it opens.
+    pub kind: TokenKind,
+    /// The owner's account.
+    pub account: &'a str,
+    /// bcrypt of the secret.
+    pub hash: &'a str,
+    /// The entry that made it; the version under which a verification is remembered.
+    pub issued: Mark,
+    /// From here on it is refused.
+    pub expires_at: Option<Timestamp>,
+    /// Whether it ended at once.
+    pub revoked: bool,
+}
+
+/// Parked uplinks: of a DevEUI that nobody registered, or of a device whose frames nobody can decode yet.
+#[derive(Debug, Clone)]
+pub struct Tray {
+    /// The stream's id.
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// The device, where it was known when they were parked.
+    pub device: Option<Arc<str>>,
+    /// The DevEUI.
+    pub dev_eui: Box<str>,
+    /// Its first entry.
+    pub created: Mark,
+    /// Its newest entry.
+    pub changed: Mark,
+    /// How many entries the stream has had.
+    pub sequence: u64,
+    /// The device that the DevEUI was given to since.
+    pub adopted_by: Option<Arc<str>>,
+    /// The uplinks' positions, rising.
+    pub uplinks: Vec<Position>,
+}
+
+/// Where something stands in its arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot(u32);
+
+/// Things in order of creation, found by id.
+#[derive(Debug, Clone)]
+struct Arena<T> {
+    items: Vec<T>,
+    ids: HashMap<Box<str>, Slot>,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            ids: HashMap::new(),
+        }
+    }
+}
+
+impl<T> Arena<T> {
+    fn slot(&self, id: &str) -> Option<Slot> {
+        self.ids.get(id).copied()
+    }
+
+    fn get(&self, id: &str) -> Option<&T> {
+        Some(self.at(self.slot(id)?))
+    }
+
+    fn get_mut(&mut self, id: &str) -> Option<&mut T> {
+        let slot = self.slot(id)?;
+        Some(self.at_mut(slot))
+    }
+
+    fn at(&self, slot: Slot) -> &T {
+        &self.items[slot.0 as usize]
+    }
+
+    fn at_mut(&mut self, slot: Slot) -> &mut T {
+        &mut self.items[slot.0 as usize]
+    }
+
+    fn push(&mut self, id: &str, item: T) -> Slot {
+        let slot = Slot(self.items.len() as u32);
+        self.items.push(item);
+        self.ids.insert(id.into(), slot);
+        slot
+    }
+}
+
+/// What is configured, up to a tree size.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    size: TreeSize,
+    accounts: Arena<Account>,
+    users: Arena<User>,
+    sites: Arena<Site>,
+    devices: Arena<Device>,
+    channels: Arena<Channel>,
+    integrations: Arena<Integration>,
+    token_sets: Arena<TokenSet>,
+    trays: Arena<Tray>,
+    tokens: HashMap<Box<str>, (Slot, u32)>,
+    emails: HashMap<Box<str>, Slot>,
+    sensors: HashMap<Box<str>, Slot>,
+}
