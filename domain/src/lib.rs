@@ -1,5 +1,6 @@
 //! The ground-state vocabulary of Daybook: pure, without clocks, randomness, files or sockets.
 
+pub mod add_checkpoint;
 pub mod aggregate;
 pub mod canonical;
 pub mod checkpoint;
@@ -22,10 +23,12 @@ pub mod registry;
 pub mod rejection;
 pub mod sealed;
 pub mod stream;
+mod text;
 pub mod tile;
 pub mod tile_reader;
 pub mod time;
-mod text;
+pub mod tlog_policy;
+pub mod tlog_proof;
 #[cfg(test)]
 mod vectors;
 
