@@ -250,10 +250,13 @@ impl Case {
             (false, None) => {}
         }
         let mut found = Vec::new();
-        if let (Some(wanted), got) = (&expect.device, actual.device.as_deref().unwrap_or_default()) {
-            if !same_device(wanted, got) {
-                found.push(format!("device is {got:?}, should be {wanted:?}"));
-            }
+        let got = actual.device.as_deref().unwrap_or_default();
+        if let Some(wanted) = expect
+            .device
+            .as_deref()
+            .filter(|wanted| !same_device(wanted, got))
+        {
+            found.push(format!("device is {got:?}, should be {wanted:?}"));
         }
         let (diagnostics, readings): (Vec<_>, Vec<_>) = actual
             .readings
