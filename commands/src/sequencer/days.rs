@@ -1,0 +1,119 @@
+//! The open day's stream map, prepared beside the sequencer, so that midnight costs only what changed last.
+//!
+//! Derived. One thread holds the map; the sequencer tells it at least once a second which streams moved, and at
+//! the day's end waits for the root over what is left. Invariant: the root answered is over every stream told.
+//! Not here: the tree over the lines (`domain::stream`), `DayClosed` itself (`owner`).
+
+use domain::stream::{StreamDay, StreamMap};
+use domain::{Date, Hash};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Where what can be made again is kept.
+pub trait DerivedStore: Send + Sync {
+    /// Keeps a blob under a name, replacing the one before; atomic.
+    ///
+    /// # Errors
+    /// In words; the service goes on without.
+    fn save(&self, name: &str, bytes: &[u8]) -> Result<(), String>;
+
+    /// The blob of that name, if it is whole.
+    fn load(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// Keeps the lines of a day's stream map.
+    ///
+    /// # Errors
+    /// In words; the lines can be made again from the ledger.
+    fn save_day_lines(&self, date: Date, lines: &[u8]) -> Result<(), String>;
+}
+
+/// Messages waiting for the preparer; one a second and one a day.
+const QUEUE: usize = 64;
+
+enum Message {
+    Moved(Vec<StreamDay>),
+    Close { date: Date, last: Vec<StreamDay>, answer: SyncSender<(Hash, u64)> },
+    Reset,
+}
+
+/// The thread that keeps the map ready.
+pub struct DayPreparer {
+    queue: Option<SyncSender<Message>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DayPreparer {
+    /// Starts it, with an empty map.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn start(store: Arc<dyn DerivedStore>) -> std::io::Result<Self> {
+        let (queue, messages) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new().name("day-map".into()).spawn(move || prepare(&messages, &*store))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// These streams moved.
+    pub fn moved(&self, days: Vec<StreamDay>) {
+        if !days.is_empty() {
+            self.send(Message::Moved(days));
+        }
+    }
+
+    /// The map's root and count after these last moves; the map begins anew. Its lines are kept in the background.
+    pub fn close(&self, date: Date, last: Vec<StreamDay>) -> Option<(Hash, u64)> {
+        let (answer, answered) = sync_channel(1);
+        self.send(Message::Close { date, last, answer });
+        answered.recv().ok()
+    }
+
+    /// Forgets the map: the state is being loaded again.
+    pub fn reset(&self) {
+        self.send(Message::Reset);
+    }
+
+    fn send(&self, message: Message) {
+        if let Some(queue) = &self.queue {
+            if queue.send(message).is_err() {
+                tracing::error!("day map thread is gone");
+            }
+        }
+    }
+}
+
+impl Drop for DayPreparer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            if thread.join().is_err() {
+                tracing::error!("day map thread panicked");
+            }
+        }
+    }
+}
+
+fn prepare(messages: &Receiver<Message>, store: &dyn DerivedStore) {
+    let mut map = StreamMap::new();
+    while let Ok(message) = messages.recv() {
+        match message {
+            Message::Moved(days) => {
+                days.into_iter().for_each(|day| map.update(day));
+                map.settle();
+            }
+            Message::Close { date, last, answer } => {
+                last.into_iter().for_each(|day| map.update(day));
+                map.settle();
+                let closed = (map.root(), map.count());
+                if answer.send(closed).is_err() {
+                    tracing::warn!("nobody waited for the day map");
+                }
+                if let Err(error) = store.save_day_lines(date, &map.lines()) {
+                    tracing::warn!(%date, error, "day lines not kept; they can be made again");
+                }
+                map = StreamMap::new();
+            }
+            Message::Reset => map = StreamMap::new(),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The sequencer: the one door into the ledger.
+//!
+//! One thread owns the order. Requests queue in a bounded channel; while one commit is on its way to disk the
+//! next gathers (group commit), so nobody waits on a timer. For each commit it decides duplicates, assigns
+//! positions, sequences and `recorded_at`, encodes, hashes, extends tree and chains, has the commit made durable,
+//! and only then answers.
+//!
+//! Invariants: `recorded_at` never goes back; a stream's sequence has no gaps; nothing is answered before it is
+//! durable; what a day's entries were is told by its `DayClosed` before the first entry of a later day.
+//! A failed append never leaves half a truth in memory: the state is loaded from the ledger again, by the code
+//! that starts the service.
+//! Not here: decoding and resolving (`ingest`), what a command decides (`handlers`), files (`ledger`).
+
+mod batch;
+mod checkpoints;
+mod clock;
+mod days;
+mod dedup;
+mod owner;
+mod recover;
+mod slots;
+mod snapshot;
+mod state;
+mod types;
+
+pub use batch::{ChannelMaker, ChannelRandom};
+pub use checkpoints::{CheckpointError, Checkpointer, HeadStore};
+pub use clock::{ClockGuard, ClockState, Reading as ClockReading};
+pub use days::{DerivedStore, DayPreparer};
+pub use dedup::Dedup;
+pub use owner::{Ports, Sequencer, Settings, StartError};
+pub use state::StreamPositions;
+pub use types::{
+    EventGroup, GroupAnswer, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome,
+    RecordError, Recorded, RecordedEntry, Status, Writing,
+};

@@ -1,0 +1,356 @@
+//! The sequencer's own state: a fold of entries, so that it can always be made again from the ledger.
+//!
+//! Derived. Invariants: folding the same entries gives the same state, whether they were just recorded or are
+//! read at start; a state belongs to exactly one tree size.
+//! Not here: configuration (`domain::registry`), which readings are new (`batch`).
+
+use super::dedup::{Dedup, SeenItem, short};
+use super::slots::Slots;
+use domain::class::Class;
+use domain::day::{DayClosed, DayCounts, PreviousDay};
+use domain::entry::Entry;
+use domain::hash::{Hash, sha256};
+use domain::merkle::{Frontier, NodeSink};
+use domain::reading::{READING_RECORDED, READINGS, Reading};
+use domain::registry::Registry;
+use domain::stream::{CHAIN_START, StreamDay, StreamKey, blind, chain};
+use domain::{Date, Position, Timestamp, TreeSize};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How long an idempotency key is known (REFERENCE §1.2), microseconds.
+pub const IDEMPOTENCY_WINDOW_US: i64 = 24 * 3600 * 1_000_000;
+/// Most idempotency keys known at once: about 150 MB; the oldest are forgotten first.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
+/// How long a radio frame is known: network servers repeat for about an hour, microseconds.
+pub const UPLINK_WINDOW_US: i64 = 7 * 24 * 3600 * 1_000_000;
+/// Most radio frames known at once.
+pub const UPLINKS_MAX: usize = 500_000;
+
+/// A stream as the sequencer knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Stream {
+    pub account: [u8; 16],
+    pub owner: [u8; 16],
+    pub name: [u8; 16],
+    pub sequence: u64,
+    pub chain: Hash,
+    /// Sequence of its first entry of the open day; 0 = none yet.
+    pub day_first: u64,
+    /// Whether the day's map has not heard of its latest entry.
+    pub dirty: bool,
+}
+
+impl Stream {
+    pub fn day(&self) -> StreamDay {
+        StreamDay {
+            key: StreamKey::from_blinded(&self.account, &self.owner, &self.name),
+            first: self.day_first,
+            last: self.sequence,
+            chain: self.chain,
+        }
+    }
+}
+
+/// Positions of each stream's entries but for readings: how aggregates are loaded.
+#[derive(Debug, Clone, Default)]
+pub struct StreamPositions(Arc<RwLock<HashMap<[u8; 16], Vec<Position>>>>);
+
+impl StreamPositions {
+    /// The positions of a stream's entries, rising.
+    pub fn of(&self, aggregate_type: &str, aggregate_id: &str) -> Vec<Position> {
+        let name = blind(&format!("{aggregate_type}/{aggregate_id}"));
+        self.0.read().get(&name).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn push(&self, name: [u8; 16], position: Position) {
+        self.0.write().entry(name).or_default().push(position);
+    }
+
+    pub(super) fn replace(&self, all: HashMap<[u8; 16], Vec<Position>>) {
+        *self.0.write() = all;
+    }
+
+    /// Every position, rising.
+    pub(super) fn all(&self) -> Vec<Position> {
+        let mut all: Vec<Position> = self.0.read().values().flatten().copied().collect();
+        all.sort_unstable();
+        all
+    }
+
+    pub(super) fn snapshot(&self) -> Vec<([u8; 16], Vec<Position>)> {
+        let mut all: Vec<_> = self.0.read().iter().map(|(name, p)| (*name, p.clone())).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// The day that is not closed yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OpenDay {
+    pub date: Option<Date>,
+    pub first_position: Position,
+    pub counts: DayCounts,
+    pub unclean: bool,
+    pub held_us: i64,
+    pub previous: Option<PreviousDay>,
+}
+
+/// Everything the sequencer keeps in mind.
+#[derive(Debug)]
+pub(super) struct State {
+    pub origin: String,
+    pub frontier: Frontier,
+    pub last_recorded_at: Option<Timestamp>,
+    pub streams: Vec<Stream>,
+    pub index: HashMap<[u8; 16], u32>,
+    pub touched: Vec<u32>,
+    pub day: OpenDay,
+    pub idempotency: Dedup,
+    pub uplinks: Dedup,
+    pub slots: Slots,
+    pub positions: StreamPositions,
+}
+
+/// An entry does not follow from those before it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("position {position}: {what}")]
+pub struct FoldError {
+    pub position: Position,
+    pub what: String,
+}
+
+impl State {
+    pub fn new(origin: &str, positions: StreamPositions) -> Self {
+        positions.replace(HashMap::new());
+        Self {
+            origin: origin.to_owned(),
+            frontier: Frontier::new(),
+            last_recorded_at: None,
+            streams: Vec::new(),
+            index: HashMap::new(),
+            touched: Vec::new(),
+            day: OpenDay::default(),
+            idempotency: Dedup::new(IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_US),
+            uplinks: Dedup::new(UPLINKS_MAX, UPLINK_WINDOW_US),
+            slots: Slots::default(),
+            positions,
+        }
+    }
+
+    pub fn size(&self) -> TreeSize {
+        self.frontier.size()
+    }
+
+    /// The stream of that name, made with these names if it is new.
+    pub fn stream(&mut self, aggregate_type: &str, aggregate_id: &str, names: impl FnOnce() -> (String, String)) -> u32 {
+        let name = blind(&format!("{aggregate_type}/{aggregate_id}"));
+        if let Some(&at) = self.index.get(&name) {
+            return at;
+        }
+        let (account, owner) = names();
+        let at = self.streams.len() as u32;
+        self.streams.push(Stream {
+            account: blind(&account),
+            owner: blind(&owner),
+            name,
+            sequence: 0,
+            chain: CHAIN_START,
+            day_first: 0,
+            dirty: false,
+        });
+        self.index.insert(name, at);
+        at
+    }
+
+    /// The sequence of a stream; 0 where it has no entry.
+    pub fn sequence(&self, aggregate_type: &str, aggregate_id: &str) -> u64 {
+        let name = blind(&format!("{aggregate_type}/{aggregate_id}"));
+        self.index.get(&name).map_or(0, |&at| self.streams[at as usize].sequence)
+    }
+
+    /// One more entry in a stream: sequence, chain, the day's counts. The tree is extended by the caller.
+    #[inline]
+    pub fn advance(&mut self, stream: u32, leaf: &Hash, class: Class) {
+        let s = &mut self.streams[stream as usize];
+        s.sequence += 1;
+        s.chain = chain(&s.chain, leaf);
+        if s.day_first == 0 {
+            s.day_first = s.sequence;
+        }
+        if !s.dirty {
+            s.dirty = true;
+            self.touched.push(stream);
+        }
+        self.day.counts.count(class);
+    }
+
+    /// What the streams touched since the last call did today.
+    pub fn take_touched(&mut self) -> Vec<StreamDay> {
+        let touched = std::mem::take(&mut self.touched);
+        touched
+            .into_iter()
+            .filter_map(|at| {
+                let s = &mut self.streams[at as usize];
+                s.dirty = false;
+                (s.day_first > 0).then(|| s.day())
+            })
+            .collect()
+    }
+
+    /// Forgets what the streams did: another day begins.
+    fn begin_day(&mut self, date: Date, first_position: Position, previous: PreviousDay) {
+        for stream in &mut self.streams {
+            stream.day_first = 0;
+            stream.dirty = false;
+        }
+        self.touched.clear();
+        self.day = OpenDay { date: Some(date), first_position, previous: Some(previous), ..OpenDay::default() };
+    }
+
+    /// Takes an entry from the ledger: everything that recording it would have done.
+    /// Nodes of the tree that become complete go to `nodes`.
+    pub fn fold(
+        &mut self,
+        entry: &Entry<'_>,
+        leaf: &Hash,
+        registry: &Registry,
+        nodes: &mut impl NodeSink,
+    ) -> Result<(), FoldError> {
+        let wrong = |what: String| FoldError { position: entry.position, what };
+        if entry.position.get() != self.size().get() {
+            return Err(wrong(format!("expected position {}", self.size())));
+        }
+        if self.last_recorded_at.is_some_and(|last| entry.recorded_at < last) {
+            return Err(wrong("recorded_at goes back".into()));
+        }
+        let class = Class::of(entry.event_type);
+        let readings = entry.aggregate_type == READINGS;
+        let slot = readings.then(|| self.slots.of(entry.aggregate_id, registry)).flatten();
+        let stream = self.stream(entry.aggregate_type, entry.aggregate_id, || match slot {
+            Some(_) => registry
+                .device_anywhere(entry.aggregate_id)
+                .map_or_else(|| ("-".into(), "-".into()), |d| (d.account.to_string(), d.id.to_string())),
+            None => names_of(entry.metadata),
+        });
+        let expected = self.streams[stream as usize].sequence + 1;
+        if entry.sequence != expected {
+            return Err(wrong(format!("sequence {} of {}, expected {expected}", entry.sequence, entry.stream_name())));
+        }
+        self.day.date.get_or_insert(entry.recorded_at.date());
+        let closes_day = entry.event_type == domain::day::DAY_CLOSED;
+        if closes_day {
+            // DayClosed belongs to no day, but to its stream.
+            let s = &mut self.streams[stream as usize];
+            s.sequence += 1;
+            s.chain = chain(&s.chain, leaf);
+        } else {
+            self.advance(stream, leaf, class);
+        }
+        self.frontier.push(*leaf, nodes);
+        self.last_recorded_at = Some(entry.recorded_at);
+        if !readings {
+            self.positions.push(self.streams[stream as usize].name, entry.position);
+        }
+        self.observe(entry, slot);
+        if closes_day {
+            let closed: DayClosed = serde_json::from_slice(entry.payload).map_err(|e| wrong(format!("DayClosed: {e}")))?;
+            self.close(&closed, entry.position);
+        }
+        Ok(())
+    }
+
+    /// After a `DayClosed` has been added to stream and tree.
+    pub fn close(&mut self, closed: &DayClosed, position: Position) {
+        let text = format!("{}\n{}\n{}\n", self.origin, position.size_through(), self.frontier.root());
+        let previous = PreviousDay { date: closed.date, position, checkpoint_sha256: sha256(text.as_bytes()) };
+        self.begin_day(closed.date.next(), position.next(), previous);
+    }
+
+    /// What an entry means to duplicates, refusals and clocks.
+    fn observe(&mut self, entry: &Entry<'_>, slot: Option<u32>) {
+        if entry.event_type == READING_RECORDED {
+            if let (Some(slot), Ok(reading)) = (slot, Reading::read(entry.payload)) {
+                self.slots.observe(slot, &reading, entry.position);
+            }
+        }
+        let known = b"\"idempotency\"";
+        let marked = entry.metadata.windows(known.len()).any(|w| w == known)
+            || entry.metadata.windows(8).any(|w| w == b"\"uplink\"" || w == b"\"clock\":");
+        if marked {
+            self.observe_metadata(entry);
+        }
+        if entry.event_type == "RequestsRefused" {
+            if let Ok(refused) = serde_json::from_slice::<RefusedPayload>(entry.payload) {
+                for (code, count) in refused.refused {
+                    self.day.counts.refuse(&code, count);
+                }
+            }
+        }
+    }
+
+    fn observe_metadata(&mut self, entry: &Entry<'_>) {
+        let Ok(metadata) = serde_json::from_slice::<Marks>(entry.metadata) else { return };
+        let values = if entry.event_type == READING_RECORDED {
+            Reading::read(entry.payload).map_or(0, |r| r.values.len() as u32)
+        } else {
+            0
+        };
+        let item = SeenItem {
+            request: metadata.request_hash.as_deref().and_then(Hash::from_base64).unwrap_or_default(),
+            first: entry.position,
+            end: entry.position.next(),
+            values,
+            recorded_at: entry.recorded_at,
+        };
+        if let Some(key) = metadata.idempotency.as_deref().and_then(Hash::from_base64) {
+            self.idempotency.record(short(&key), item);
+        }
+        if let Some(uplink) = metadata.source.and_then(|s| s.uplink) {
+            let key = uplink_key(&uplink.dev_eui, &uplink.session, uplink.f_cnt);
+            self.uplinks.record(key, SeenItem { request: Hash::default(), ..item });
+        }
+    }
+}
+
+/// What tells one radio frame from another.
+pub(super) fn uplink_key(dev_eui: &str, session: &str, f_cnt: u32) -> [u8; 16] {
+    short(&sha256(format!("{dev_eui}\n{session}\n{f_cnt}").as_bytes()))
+}
+
+/// Account and owner of a stream's first entry; `-` where there is none.
+fn names_of(metadata: &[u8]) -> (String, String) {
+    #[derive(serde::Deserialize)]
+    struct Names {
+        account: Option<String>,
+        owner: Option<String>,
+    }
+    let names = serde_json::from_slice::<Names>(metadata).ok();
+    let (account, owner) = names.map_or((None, None), |n| (n.account, n.owner));
+    (account.unwrap_or_else(|| "-".into()), owner.unwrap_or_else(|| "-".into()))
+}
+
+#[derive(serde::Deserialize)]
+struct RefusedPayload {
+    refused: std::collections::BTreeMap<String, u64>,
+}
+
+#[derive(serde::Deserialize)]
+struct Marks {
+    idempotency: Option<String>,
+    request_hash: Option<String>,
+    source: Option<Source>,
+}
+
+#[derive(serde::Deserialize)]
+struct Source {
+    uplink: Option<UplinkMark>,
+}
+
+#[derive(serde::Deserialize)]
+struct UplinkMark {
+    dev_eui: String,
+    session: String,
+    f_cnt: u32,
+}
