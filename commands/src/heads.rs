@@ -14,5 +14,11 @@ use domain::proof::inclusion_proof;
 pub fn head(tiles: &dyn TileStore, entry: &[u8], size: TreeSize, checkpoint: &[u8]) -> Result<Vec<u8>, String> {
     let index = size.last().ok_or("an empty ledger has no head")?;
     let proof = inclusion_proof(tiles, index, size).map_err(|e| e.to_string())?;
-    domain::tlog_proof::encode(Some(entry), index, &proof, checkpoint).map_err(|e| e.to_string())
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let mut text = format!("c2sp.org/tlog-proof@v1\nextra {}\nindex {index}\n", STANDARD.encode(entry));
+    proof.iter().for_each(|hash| text.push_str(&format!("{hash}\n")));
+    text.push('\n');
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(checkpoint);
+    Ok(bytes)
 }

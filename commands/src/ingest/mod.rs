@@ -5,7 +5,9 @@
 //! Not here: sockets, tokens, the registry, duplicates.
 
 mod chirpstack;
+pub mod channels;
 pub mod decoded;
+pub mod pipeline;
 pub mod efento;
 mod gather;
 mod json;

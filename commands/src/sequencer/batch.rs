@@ -10,6 +10,7 @@ use super::dedup::{SeenItem, short};
 use super::owner::{Pending, Submission};
 use super::slots::Recent;
 use super::state::{State, uplink_key};
+use crate::ingest::decoded::UplinkId;
 use super::types::{EventGroup, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome, RecordError, Recorded};
 use domain::canonical::Canonical;
 use domain::class::Class;
@@ -111,6 +112,8 @@ pub(super) struct Deciding<'a> {
     pub cursor: TreeSize,
     /// From which size on the recent values are complete.
     pub recent_from: TreeSize,
+    /// Where the entries of the group being taken begin.
+    pub group_from: u64,
 }
 
 /// The commit cannot be finished; the state must be loaded again.
@@ -179,6 +182,7 @@ impl Deciding<'_> {
         }
         let first = self.batch.leaves.len();
         let from = self.state.size();
+        self.group_from = from.get();
         let mut outcomes = Vec::with_capacity(group.readings.len());
         for reading in &group.readings {
             match self.reading(group, reading)? {
@@ -268,12 +272,14 @@ impl Deciding<'_> {
     }
 
     fn seen_uplink(&self, reading: &PendingReading) -> Option<Position> {
-        let uplink = reading.uplink.as_ref()?;
+        // One frame may hold several times; they are recorded one behind the other in one group.
+        let first = self.seen_frame(reading.uplink.as_ref()?)?;
+        (first.get() < self.group_from).then_some(first)
+    }
+
+    fn seen_frame(&self, uplink: &UplinkId) -> Option<Position> {
         let key = uplink_key(&uplink.dev_eui, &uplink.session, uplink.f_cnt);
-        // One frame may hold several times; they are recorded one behind the other in one commit.
-        let item = self.state.uplinks.get(&key, self.batch.recorded_at)?;
-        let this_commit = Position(self.state.size().get() - self.batch.leaves.len() as u64);
-        (item.first < this_commit).then_some(item.first)
+        self.state.uplinks.get(&key, self.batch.recorded_at).map(|item| item.first)
     }
 
     /// The index of a value's channel in its slot; a channel that is not there yet is registered first.
@@ -459,6 +465,9 @@ impl Deciding<'_> {
         }
         if let Some(answer) = self.replay(group.idempotency) {
             return Ok(answer);
+        }
+        if let Some(first) = group.uplink.as_ref().and_then(|uplink| self.seen_frame(uplink)) {
+            return Ok(Ok(Recorded { positions: first.get()..first.get() + 1, replayed: true, ..self.answer(self.state.size(), Vec::new()) }));
         }
         let from = self.state.size();
         if let Err(error) = self.events(&group.events)? {

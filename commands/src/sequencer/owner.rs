@@ -460,6 +460,7 @@ impl Owner {
             looked_up: None,
             cursor: TreeSize::EMPTY,
             recent_from: self.recent_from,
+            group_from: 0,
         };
         if let Err(error) = deciding.look_up(gathered) {
             tracing::warn!(error, "the raw projection does not answer");

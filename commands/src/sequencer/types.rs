@@ -17,6 +17,8 @@ pub struct EventGroup {
     pub token: Option<Arc<str>>,
     /// The request's idempotency key, where it has one.
     pub idempotency: Option<Idempotency>,
+    /// The radio frame, for parked uplinks: a frame that was seen is answered with its original.
+    pub uplink: Option<UplinkId>,
 }
 
 /// An idempotency key as the ledger knows it.
