@@ -31,6 +31,7 @@ pub mod tlog_policy;
 pub mod tlog_proof;
 #[cfg(test)]
 mod vectors;
+pub mod verify;
 
 pub use hash::Hash;
 pub use position::{Position, TreeSize};
