@@ -95,32 +95,48 @@ impl<'de: 'a, 'a> Visitor<'de> for LooseVisitor<'a> {
     }
 }
 
-/// A list that refuses to grow beyond `MAX` entries, however long the body is.
-pub(super) struct Bounded<T, const MAX: usize>(pub(super) Vec<T>);
+/// What takes the entries of a list, one by one as they are read.
+pub(super) trait Collect<'de>: Default {
+    /// Most entries the list may have.
+    const MAX: usize;
+    /// One entry.
+    type Item: Deserialize<'de>;
 
-impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T, MAX> {
+    /// Takes the next entry; it is never called more than `MAX` times.
+    fn push(&mut self, entry: Self::Item);
+}
+
+/// A list that stops at its limit, however long the body is.
+pub(super) struct List<C>(pub(super) C);
+
+impl<'de, C: Collect<'de>> Deserialize<'de> for List<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(BoundedVisitor(PhantomData))
+        deserializer.deserialize_seq(ListVisitor(PhantomData))
     }
 }
 
-struct BoundedVisitor<T, const MAX: usize>(PhantomData<T>);
+struct ListVisitor<C>(PhantomData<C>);
 
-impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for BoundedVisitor<T, MAX> {
-    type Value = Bounded<T, MAX>;
+impl<'de, C: Collect<'de>> Visitor<'de> for ListVisitor<C> {
+    type Value = List<C>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a list of 1 to {MAX} entries")
+        write!(f, "a list of 1 to {} entries", C::MAX)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
+        let mut list = C::default();
+        let mut count = 0;
         while let Some(entry) = seq.next_element()? {
-            if entries.len() == MAX {
-                return Err(Error::custom(format_args!("a list of more than {MAX} entries")));
+            if count == C::MAX {
+                return Err(Error::custom(format_args!(
+                    "a list of more than {} entries",
+                    C::MAX
+                )));
             }
-            entries.push(entry);
+            count += 1;
+            list.push(entry);
         }
-        Ok(Bounded(entries))
+        Ok(List(list))
     }
 }

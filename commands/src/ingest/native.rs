@@ -3,8 +3,8 @@
 //! One report is `{"device", "ts", "measurements": [{"type", "value", "label", "unit", "ts"}]}`; a batch is
 //! `{"reports": [report, …]}` or a bare array of reports. A batch is taken whole or refused whole, so that a
 //! sender who repeats it after mending it sends the same bytes but one.
-//! This is the hot path: texts are borrowed from the body, kinds are looked up, and a report costs two
-//! allocations and one for each label.
+//! This is the hot path: texts are borrowed from the body, kinds are looked up, entries become measurements while
+//! they are read; a report costs two allocations, and one for each label.
 //! Invariants: no value is dropped here; whatever cannot be taken refuses the request and is named by its path.
 //! Source: the reference product's API. Not here: sanity ranges (`sanity`), whose device the token opens.
 
@@ -13,12 +13,12 @@ use super::decoded::{
     Timed, UNIT_CHARS_MAX, WhoseClock,
 };
 use super::json;
-use super::loose::{Bounded, Loose};
+use super::loose::{Collect, List, Loose};
 use super::units;
-use domain::{Timestamp, kinds};
+use domain::Timestamp;
+use domain::kinds::{self, Kind};
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::fmt;
 
 /// Most measurements one report of this format may carry; the reference's limit.
 pub const NATIVE_MEASUREMENTS_MAX: usize = 32;
@@ -29,10 +29,9 @@ struct Envelope<'a> {
     device: Loose<'a>,
     #[serde(borrow, default)]
     ts: Loose<'a>,
-    #[serde(borrow, default)]
-    measurements: Option<Entries<'a>>,
-    #[serde(borrow, default)]
-    reports: Option<Bounded<Body<'a>, REPORTS_MAX>>,
+    measurements: Option<List<Entries>>,
+    #[serde(borrow)]
+    reports: Option<List<Bodies<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -41,11 +40,8 @@ struct Body<'a> {
     device: Loose<'a>,
     #[serde(borrow, default)]
     ts: Loose<'a>,
-    #[serde(borrow, default)]
-    measurements: Option<Entries<'a>>,
+    measurements: Option<List<Entries>>,
 }
-
-type Entries<'a> = Bounded<Entry<'a>, NATIVE_MEASUREMENTS_MAX>;
 
 #[derive(Deserialize)]
 struct Entry<'a> {
@@ -61,6 +57,41 @@ struct Entry<'a> {
     ts: Loose<'a>,
 }
 
+#[derive(Default)]
+struct Bodies<'a>(Vec<Body<'a>>);
+
+impl<'de: 'a, 'a> Collect<'de> for Bodies<'a> {
+    const MAX: usize = REPORTS_MAX;
+    type Item = Body<'a>;
+
+    fn push(&mut self, body: Body<'a>) {
+        self.0.push(body);
+    }
+}
+
+/// What the entries of a report have become. The first that cannot become a measurement ends that; it is named
+/// only once the whole body is known to be JSON.
+#[derive(Default)]
+struct Entries {
+    measurements: Vec<Measurement>,
+    fault: Option<Fault>,
+}
+
+impl<'de> Collect<'de> for Entries {
+    const MAX: usize = NATIVE_MEASUREMENTS_MAX;
+    type Item = Entry<'de>;
+
+    fn push(&mut self, entry: Entry<'de>) {
+        if self.fault.is_some() {
+            return;
+        }
+        match measurement(entry) {
+            Ok(measurement) => self.measurements.push(measurement),
+            Err(fault) => self.fault = Some(fault),
+        }
+    }
+}
+
 /// Decodes a report or a batch; `device` is the `X-Device-Id` header, which overrides what the body says.
 ///
 /// # Errors
@@ -68,51 +99,46 @@ struct Entry<'a> {
 /// of the request may be stored then.
 pub fn decode(body: &[u8], device: Option<&str>) -> Result<Decoded, DecodeError> {
     let device = device
-        .map(|id| hint(id, Path::default().field("X-Device-Id")))
-        .transpose()?;
-    let batch = body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[');
-    let reports = if batch {
-        let bodies: Bounded<Body<'_>, REPORTS_MAX> = parse(body)?;
-        all(bodies.0, device)?
-    } else {
-        let envelope: Envelope<'_> = parse(body)?;
-        match envelope.reports {
-            Some(bodies) => {
-                if !envelope.device.is_absent() || !envelope.ts.is_absent() || envelope.measurements.is_some()
-                {
-                    return Err(json::invalid(
-                        "device, ts and measurements belong into each report, not beside reports".to_owned(),
-                    ));
-                }
-                all(bodies.0, device)?
-            }
-            None => {
-                let Envelope {
-                    device: own,
-                    ts,
-                    measurements,
-                    ..
-                } = envelope;
-                vec![report(
-                    Body {
-                        device: own,
-                        ts,
-                        measurements,
-                    },
-                    device,
-                    None,
-                )?]
-            }
-        }
+        .map(|id| hint(id, "X-Device-Id"))
+        .transpose()
+        .map_err(|fault| fault.at(""))?;
+    if body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
+        return batch(parse::<List<Bodies<'_>>>(body)?.0, device);
+    }
+    let envelope: Envelope<'_> = parse(body)?;
+    let Some(bodies) = envelope.reports else {
+        let Envelope {
+            device: own,
+            ts,
+            measurements,
+            ..
+        } = envelope;
+        let body = Body {
+            device: own,
+            ts,
+            measurements,
+        };
+        return Ok(Decoded::Reports(vec![
+            report(body, device).map_err(|fault| fault.at(""))?,
+        ]));
     };
-    Ok(Decoded::Reports(reports))
+    if !envelope.device.is_absent() || !envelope.ts.is_absent() || envelope.measurements.is_some() {
+        let words = "device, ts and measurements belong into each report, not beside reports";
+        return Err(json::invalid(words.to_owned()));
+    }
+    batch(bodies.0, device)
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, DecodeError> {
-    serde_json::from_slice(body).map_err(|e| json::refused(&e))
+    match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        // The parser says where in its own words.
+        Err(_) => serde_json::from_slice(body),
+    }
+    .map_err(|e| json::refused(&e))
 }
 
-fn all(bodies: Vec<Body<'_>>, device: Option<DeviceHint>) -> Result<Vec<Report>, DecodeError> {
+fn batch(Bodies(bodies): Bodies<'_>, device: Option<DeviceHint>) -> Result<Decoded, DecodeError> {
     if bodies.is_empty() {
         return Err(json::invalid(format!(
             "reports must have 1 to {REPORTS_MAX} entries"
@@ -120,41 +146,38 @@ fn all(bodies: Vec<Body<'_>>, device: Option<DeviceHint>) -> Result<Vec<Report>,
     }
     let mut reports = Vec::with_capacity(bodies.len());
     for (i, body) in bodies.into_iter().enumerate() {
-        reports.push(report(body, device.clone(), Some(i))?);
+        let report = report(body, device.clone()).map_err(|fault| fault.at(&format!("reports[{i}].")))?;
+        reports.push(report);
     }
-    Ok(reports)
+    Ok(Decoded::Reports(reports))
 }
 
-fn report(body: Body<'_>, device: Option<DeviceHint>, index: Option<usize>) -> Result<Report, DecodeError> {
-    let path = Path {
-        report: index,
-        ..Path::default()
-    };
+fn report(body: Body<'_>, device: Option<DeviceHint>) -> Result<Report, Fault> {
     let device = match (device, &body.device) {
         (Some(device), _) => Some(device),
         (None, Loose::Absent | Loose::Null) => None,
-        (None, Loose::Text(id)) => Some(hint(id, path.field("device"))?),
-        (None, other) => return Err(mistyped(path.field("device"), "a text", other)),
+        (None, Loose::Text(id)) => Some(hint(id, "device")?),
+        (None, other) => return Err(mistyped("device", "a text", other)),
     };
-    let at = timed(&body.ts, path.field("ts"))?;
-    let entries = body.measurements.map(|e| e.0).unwrap_or_default();
-    if entries.is_empty() {
-        let words = format!(
-            "{} must have 1 to {NATIVE_MEASUREMENTS_MAX} entries",
-            path.field("measurements")
-        );
-        return Err(json::invalid(words));
+    let at = timed(&body.ts)?;
+    let Entries {
+        mut measurements,
+        fault,
+    } = body.measurements.map(|list| list.0).unwrap_or_default();
+    if let Some(fault) = fault {
+        return Err(Fault {
+            entry: Some(measurements.len()),
+            ..fault
+        });
     }
-    let mut measurements = Vec::with_capacity(entries.len());
-    for (i, entry) in entries.into_iter().enumerate() {
-        measurements.push(measurement(
-            entry,
-            at,
-            Path {
-                entry: Some(i),
-                ..path
-            },
-        )?);
+    if measurements.is_empty() {
+        return Err(Fault::invalid(
+            "measurements",
+            format!("must have 1 to {NATIVE_MEASUREMENTS_MAX} entries"),
+        ));
+    }
+    for measurement in &mut measurements {
+        measurement.at = measurement.at.or(at);
     }
     Ok(Report {
         device,
@@ -165,64 +188,52 @@ fn report(body: Body<'_>, device: Option<DeviceHint>, index: Option<usize>) -> R
     })
 }
 
-fn measurement(entry: Entry<'_>, at: Option<Timed>, path: Path) -> Result<Measurement, DecodeError> {
+fn measurement(entry: Entry<'_>) -> Result<Measurement, Fault> {
     let kind = match &entry.kind {
-        Loose::Text(name) => kinds::find(name).ok_or_else(|| unknown_kind(name, path))?,
-        other => return Err(mistyped(path.field("type"), "a text naming a kind", other)),
+        Loose::Text(name) => kinds::find(name).ok_or_else(|| unknown_kind(name))?,
+        other => return Err(mistyped("type", "a text naming a kind", other)),
     };
     let value = match &entry.value {
         Loose::Number(value) => *value,
         Loose::Bool(value) => f64::from(u8::from(*value)),
-        other => return Err(mistyped(path.field("value"), "a number", other)),
+        other => return Err(mistyped("value", "a number", other)),
     };
     let label = match entry.label {
         Loose::Absent | Loose::Null => None,
-        Loose::Text(text) => label(text, path.field("label"))?,
-        other => return Err(mistyped(path.field("label"), "a text", &other)),
+        Loose::Text(text) if text.trim().is_empty() => None,
+        Loose::Text(text) => Some(bounded(&text, LABEL_CHARS_MAX, "label").map(|()| text.into_owned())?),
+        other => return Err(mistyped("label", "a text", &other)),
     };
     let unit = match &entry.unit {
         Loose::Absent | Loose::Null => None,
-        Loose::Text(text) => unit(text, kind, path.field("unit"))?,
-        other => return Err(mistyped(path.field("unit"), "a text", other)),
+        Loose::Text(text) => unit(text, kind)?,
+        other => return Err(mistyped("unit", "a text", other)),
     };
-    let at = timed(&entry.ts, path.field("ts"))?.or(at);
     // -0 is 0: both are written the same in canonical JSON.
     Ok(Measurement {
         kind,
         label,
         value: value + 0.0,
         unit,
-        at,
+        at: timed(&entry.ts)?,
     })
 }
 
-fn hint(id: &str, path: Path) -> Result<DeviceHint, DecodeError> {
+fn hint(id: &str, field: &'static str) -> Result<DeviceHint, Fault> {
     let id = id.trim();
     if id.is_empty() {
-        return Err(json::invalid(format!("{path} is empty")));
+        return Err(Fault::invalid(field, "is empty".to_owned()));
     }
-    bounded(id, DEVICE_CHARS_MAX, path)?;
+    bounded(id, DEVICE_CHARS_MAX, field)?;
     Ok(DeviceHint::Local(id.to_owned()))
 }
 
-fn label(text: Cow<'_, str>, path: Path) -> Result<Option<String>, DecodeError> {
-    if text.trim().is_empty() {
-        return Ok(None);
-    }
-    bounded(&text, LABEL_CHARS_MAX, path)?;
-    Ok(Some(text.into_owned()))
-}
-
 /// The unit replaces the kind's own and converts nothing; a known spelling becomes its UCUM code.
-fn unit(
-    text: &str,
-    kind: &'static kinds::Kind,
-    path: Path,
-) -> Result<Option<Cow<'static, str>>, DecodeError> {
-    if text.trim().is_empty() || text == kind.unit {
+fn unit(text: &str, kind: &'static Kind) -> Result<Option<Cow<'static, str>>, Fault> {
+    if text == kind.unit || text.trim().is_empty() {
         return Ok(None);
     }
-    bounded(text, UNIT_CHARS_MAX, path)?;
+    bounded(text, UNIT_CHARS_MAX, "unit")?;
     Ok(match units::spelled(text) {
         Some(unit) if unit.code == kind.unit => None,
         Some(unit) if unit.fits(kind) => Some(Cow::Borrowed(unit.code)),
@@ -230,71 +241,77 @@ fn unit(
     })
 }
 
-fn bounded(text: &str, max: usize, path: Path) -> Result<(), DecodeError> {
+fn bounded(text: &str, max: usize, field: &'static str) -> Result<(), Fault> {
     // Bytes first: a text this short needs no counting.
     if text.len() > max && text.chars().nth(max).is_some() {
-        return Err(json::invalid(format!("{path} is longer than {max} characters")));
+        return Err(Fault::invalid(field, format!("is longer than {max} characters")));
     }
     if text.chars().any(char::is_control) {
-        return Err(json::invalid(format!("{path} has a control character")));
+        return Err(Fault::invalid(field, "has a control character".to_owned()));
     }
     Ok(())
 }
 
-fn timed(ts: &Loose<'_>, path: Path) -> Result<Option<Timed>, DecodeError> {
+fn timed(ts: &Loose<'_>) -> Result<Option<Timed>, Fault> {
     match ts {
         Loose::Absent | Loose::Null => Ok(None),
-        Loose::Text(text) => Timestamp::parse_rfc3339(text)
-            .map(|at| {
-                Some(Timed {
-                    at,
-                    clock: WhoseClock::Device,
-                })
-            })
-            .map_err(|e| json::invalid(format!("{path} is {e}"))),
-        other => Err(mistyped(path, "an RFC 3339 text", other)),
+        Loose::Text(text) => match Timestamp::parse_rfc3339(text) {
+            Ok(at) => Ok(Some(Timed {
+                at,
+                clock: WhoseClock::Device,
+            })),
+            Err(e) => Err(Fault::invalid("ts", format!("is {e}"))),
+        },
+        other => Err(mistyped("ts", "an RFC 3339 text", other)),
     }
 }
 
-fn mistyped(path: Path, expected: &str, got: &Loose<'_>) -> DecodeError {
-    json::invalid(format!("{path} must be {expected}, not {}", got.what()))
+fn mistyped(field: &'static str, expected: &str, got: &Loose<'_>) -> Fault {
+    Fault::invalid(field, format!("must be {expected}, not {}", got.what()))
 }
 
-fn unknown_kind(name: &str, path: Path) -> DecodeError {
+fn unknown_kind(name: &str) -> Fault {
     let known: Vec<&str> = kinds::KINDS.iter().map(|k| k.name).collect();
-    DecodeError::Rejected {
-        code: "unknown_kind",
-        message: format!(
-            "{} \"{}\" is not a kind; known are {}",
-            path.field("type"),
-            json::clip(name),
-            known.join(", ")
-        ),
+    let words = format!(
+        "\"{}\" is not a kind; known are {}",
+        json::clip(name),
+        known.join(", ")
+    );
+    Fault {
+        unknown_kind: true,
+        ..Fault::invalid("type", words)
     }
 }
 
-/// Where in the body something is; costs nothing until it is written.
-#[derive(Debug, Clone, Copy, Default)]
-struct Path {
-    report: Option<usize>,
+/// What is wrong with a field, before anybody has said in which report it is.
+struct Fault {
+    unknown_kind: bool,
     entry: Option<usize>,
     field: &'static str,
+    words: String,
 }
 
-impl Path {
-    const fn field(self, field: &'static str) -> Self {
-        Self { field, ..self }
+impl Fault {
+    fn invalid(field: &'static str, words: String) -> Self {
+        Self {
+            unknown_kind: false,
+            entry: None,
+            field,
+            words,
+        }
     }
-}
 
-impl fmt::Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(i) = self.report {
-            write!(f, "reports[{i}].")?;
+    /// `report` is the path up to and including the dot after the report.
+    fn at(self, report: &str) -> DecodeError {
+        let Self { field, words, .. } = self;
+        let message = match self.entry {
+            Some(i) => format!("{report}measurements[{i}].{field} {words}"),
+            None => format!("{report}{field} {words}"),
+        };
+        if self.unknown_kind {
+            json::rejected("unknown_kind", message)
+        } else {
+            json::invalid(message)
         }
-        if let Some(i) = self.entry {
-            write!(f, "measurements[{i}].")?;
-        }
-        f.write_str(self.field)
     }
 }
