@@ -303,13 +303,11 @@ impl<'a> Scanner<'a> {
     pub fn plain_string(&mut self) -> Result<&'a str, CanonicalError> {
         self.literal(b"\"")?;
         let from = self.at;
-        loop {
-            match self.bytes.get(self.at) {
-                None => return Err(CanonicalError::Truncated(self.at)),
-                Some(b'"') => break,
-                Some(b'\\' | 0..=0x1f) => return Err(CanonicalError::Text(self.at)),
-                Some(_) => self.at += 1,
-            }
+        self.at += plain_len(&self.bytes[from..]);
+        match self.bytes.get(self.at) {
+            None => return Err(CanonicalError::Truncated(self.at)),
+            Some(b'"') => {}
+            Some(_) => return Err(CanonicalError::Text(self.at)),
         }
         let text = std::str::from_utf8(&self.bytes[from..self.at]).map_err(|_| CanonicalError::Text(from))?;
         self.at += 1;
@@ -347,7 +345,9 @@ impl<'a> Scanner<'a> {
             self.at += 1;
         }
         let token = &self.bytes[from..self.at];
-        let value = short_integer(token).or_else(|| number_of(token));
+        let value = short_integer(token)
+            .or_else(|| short_decimal(token))
+            .or_else(|| number_of(token));
         value.ok_or(CanonicalError::Number(from))
     }
 
@@ -383,31 +383,37 @@ impl<'a> Scanner<'a> {
         if self.peek() != Some(b'{') {
             return Err(CanonicalError::Unexpected(self.at));
         }
-        let (mut open, mut quoted, mut escaped) = (0usize, false, false);
-        for (i, &byte) in self.bytes[from..].iter().enumerate() {
-            if quoted {
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' => escaped = true,
-                    b'"' => quoted = false,
-                    _ => {}
-                }
-                continue;
-            }
+        let (mut open, mut at) = (0usize, from);
+        while let Some(&byte) = self.bytes.get(at) {
+            at += 1;
             match byte {
-                b'"' => quoted = true,
+                b'"' => at = self.end_of_string(at)?,
                 b'{' => open += 1,
                 b'}' => {
                     open -= 1;
                     if open == 0 {
-                        self.at = from + i + 1;
-                        return Ok(&self.bytes[from..self.at]);
+                        self.at = at;
+                        return Ok(&self.bytes[from..at]);
                     }
                 }
                 _ => {}
             }
         }
         Err(CanonicalError::Truncated(self.bytes.len()))
+    }
+
+    /// The offset behind the quote that ends the string whose first character is at `at`.
+    fn end_of_string(&self, mut at: usize) -> Result<usize, CanonicalError> {
+        loop {
+            let rest = self.bytes.get(at..).unwrap_or_default();
+            let plain = plain_len(rest);
+            match rest.get(plain) {
+                None => return Err(CanonicalError::Truncated(self.bytes.len())),
+                Some(b'"') => return Ok(at + plain + 1),
+                Some(b'\\') => at += plain + 2,
+                Some(_) => at += plain + 1,
+            }
+        }
     }
 
     fn array(&mut self, depth: usize) -> Result<(), CanonicalError> {
@@ -450,21 +456,17 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<&'a [u8], CanonicalError> {
         self.literal(b"\"")?;
         let from = self.at;
-        let mut ascii = true;
         loop {
+            self.at += plain_len(&self.bytes[self.at..]);
             match self.bytes.get(self.at) {
                 None => return Err(CanonicalError::Truncated(self.at)),
                 Some(b'"') => break,
                 Some(b'\\') => self.escape()?,
-                Some(0..=0x1f) => return Err(CanonicalError::Text(self.at)),
-                Some(byte) => {
-                    ascii &= byte.is_ascii();
-                    self.at += 1;
-                }
+                Some(_) => return Err(CanonicalError::Text(self.at)),
             }
         }
         let raw = &self.bytes[from..self.at];
-        if !ascii && std::str::from_utf8(raw).is_err() {
+        if std::str::from_utf8(raw).is_err() {
             return Err(CanonicalError::Text(from));
         }
         self.at += 1;
@@ -489,6 +491,63 @@ impl<'a> Scanner<'a> {
         self.at += len;
         Ok(())
     }
+}
+
+/// How many bytes come before the first quote, backslash or control character, eight at a time.
+fn plain_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES * 0x80;
+    let mut words = bytes.chunks_exact(8);
+    let mut at = 0;
+    for word in &mut words {
+        let word = u64::from_le_bytes(word.try_into().expect("a chunk of eight bytes"));
+        let quote = word ^ ONES * b'"' as u64;
+        let backslash = word ^ ONES * b'\\' as u64;
+        // A byte that borrows sets its high bit: exact for the lowest such byte, which is the one wanted.
+        let stop = quote.wrapping_sub(ONES) & !quote
+            | backslash.wrapping_sub(ONES) & !backslash
+            | word.wrapping_sub(ONES * 0x20) & !word;
+        if stop & HIGH != 0 {
+            return at + ((stop & HIGH).trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = words.remainder();
+    let stop = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f));
+    at + stop.unwrap_or(rest.len())
+}
+
+/// Most digits of a decimal that is the only one of its length for its float: DBL_DIG.
+const EXACT_DIGITS: usize = 15;
+
+/// A decimal of at most fifteen digits, from 1e-6 on, without needless zeros. No other decimal of at most fifteen
+/// digits gives the same float, so it is the shortest, which is what ECMAScript writes; and the quotient of two
+/// exact floats is rounded correctly.
+fn short_decimal(token: &[u8]) -> Option<f64> {
+    const POWERS: [f64; EXACT_DIGITS + 1] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+    ];
+    let (negative, digits) = match token {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, token),
+    };
+    if digits.len() > EXACT_DIGITS + 1 {
+        return None;
+    }
+    let point = digits.iter().position(|b| *b == b'.')?;
+    let (whole, fraction) = (&digits[..point], &digits[point + 1..]);
+    let needless = whole.len() > 1 && whole[0] == b'0' || fraction.last() == Some(&b'0');
+    if whole.is_empty() || fraction.is_empty() || needless {
+        return None;
+    }
+    let number = whole.iter().chain(fraction).try_fold(0u64, |n, b| {
+        b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0'))
+    })?;
+    let value = number as f64 / POWERS[fraction.len()];
+    if value < 1e-6 {
+        return None;
+    }
+    Some(if negative { -value } else { value })
 }
 
 /// Up to fifteen digits without a leading zero: the numbers that need no float.
@@ -665,6 +724,24 @@ mod tests {
                 let value: Value = serde_json::from_slice(&bytes).expect("canonical JSON is JSON");
                 prop_assert_eq!(canonical(&value).into_bytes(), bytes);
             }
+        }
+
+        #[test]
+        fn the_short_ways_to_read_a_number_agree_with_the_long_one(
+            token in prop_oneof!["-?(0|[1-9][0-9]{0,9})\\.[0-9]{1,9}", "-?0\\.0{0,8}[0-9]{1,7}", "[-0-9.]{1,20}"]
+        ) {
+            let token = token.as_bytes();
+            for short in [short_decimal(token), short_integer(token)].into_iter().flatten() {
+                prop_assert_eq!(number_of(token).map(f64::to_bits), Some(short.to_bits()));
+            }
+        }
+
+        #[test]
+        fn plain_runs_end_at_the_same_byte_however_they_are_counted(
+            bytes in prop::collection::vec(prop_oneof![Just(b'"'), Just(b'\\'), any::<u8>(), any::<u8>(), 0x20u8..0x80], 0..40)
+        ) {
+            let slow = bytes.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(bytes.len());
+            prop_assert_eq!(plain_len(&bytes), slow);
         }
 
         #[test]
