@@ -4,7 +4,7 @@
 //! or an idle gap of more than seven days is one entry with `idle_since`.
 //! Not here: the head's file (`tlog_proof`), the streams' lines (`stream`).
 
-use crate::class::Class;
+use crate::event::{CLASSES, Class};
 use crate::hash::Hash;
 use crate::position::{Position, TreeSize};
 use crate::time::Date;
@@ -87,19 +87,19 @@ pub struct PreviousDay {
 /// Counts of a day, folded entry by entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DayCounts {
-    entries: [u64; Class::ALL.len()],
+    entries: [u64; CLASSES.len()],
     refused: BTreeMap<String, u64>,
 }
 
 impl DayCounts {
     /// One more entry of that class.
     pub fn count(&mut self, class: Class) {
-        self.entries[class as usize] += 1;
+        self.entries[class.index()] += 1;
     }
 
     /// Adds `n` entries of that class.
     pub fn add(&mut self, class: Class, n: u64) {
-        self.entries[class as usize] += n;
+        self.entries[class.index()] += n;
     }
 
     /// Adds the counts of a `RequestsRefused`.
@@ -121,9 +121,7 @@ impl DayCounts {
 
     /// By class name, every class listed.
     pub fn entries(&self) -> BTreeMap<String, u64> {
-        Class::ALL
-            .iter()
-            .map(|c| (c.as_str().to_owned(), self.entries[*c as usize]))
+        CLASSES.iter().map(|c| (c.as_str().to_owned(), self.entries[c.index()]))
             .collect()
     }
 

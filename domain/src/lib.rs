@@ -4,7 +4,6 @@ pub mod add_checkpoint;
 pub mod aggregate;
 pub mod canonical;
 pub mod checkpoint;
-pub mod class;
 pub mod cosignature;
 pub mod day;
 pub mod entry;

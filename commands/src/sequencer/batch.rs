@@ -13,7 +13,7 @@ use super::state::{State, uplink_key};
 use crate::ingest::decoded::UplinkId;
 use super::types::{EventGroup, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome, RecordError, Recorded};
 use domain::canonical::Canonical;
-use domain::class::Class;
+use domain::event::Class;
 use domain::entry::{Entry, EntryHead, NewEvent, Placement, encode, encode_parts};
 use domain::hash::leaf_hash;
 use domain::merkle::TileNodes;

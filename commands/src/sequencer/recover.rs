@@ -42,8 +42,6 @@ pub(super) struct Loaded {
     pub state: State,
     /// From which size on the recent values are complete.
     pub recent_from: TreeSize,
-    /// The last stop was graceful.
-    pub clean: bool,
 }
 
 /// Loads the state and the registry.
@@ -72,7 +70,7 @@ pub(super) fn load(
     let days: Vec<StreamDay> = state.streams.iter().filter(|s| s.day_first > 0).map(|s| s.day()).collect();
     state.streams.iter_mut().for_each(|s| s.dirty = false);
     preparer.moved(days);
-    Ok(Loaded { state, recent_from: from, clean })
+    Ok(Loaded { state, recent_from: from })
 }
 
 /// The newest state that fits the ledger: the snapshot's, or an empty one.

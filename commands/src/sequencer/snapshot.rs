@@ -6,7 +6,7 @@
 
 use super::dedup::SeenItem;
 use super::state::{OpenDay, State, Stream, StreamPositions};
-use domain::class::Class;
+use domain::event::CLASSES;
 use domain::day::PreviousDay;
 use domain::{Date, Hash, Position, Timestamp, TreeSize};
 use std::collections::HashMap;
@@ -74,7 +74,7 @@ fn write_day(out: &mut Vec<u8>, day: &OpenDay) {
     out.push(u8::from(day.unclean));
     put_u64(out, day.held_us as u64);
     let entries = day.counts.entries();
-    Class::ALL.iter().for_each(|c| put_u64(out, entries[c.as_str()]));
+    CLASSES.iter().for_each(|c| put_u64(out, entries[c.as_str()]));
     put_u64(out, day.counts.refused().len() as u64);
     for (code, count) in day.counts.refused() {
         put_text(out, code);
@@ -165,7 +165,7 @@ fn read_day(from: &mut Cursor<'_>) -> Option<OpenDay> {
         held_us: from.u64()? as i64,
         ..OpenDay::default()
     };
-    for class in Class::ALL {
+    for class in CLASSES {
         day.counts.add(class, from.u64()?);
     }
     for _ in 0..from.u64()? {

@@ -6,7 +6,7 @@
 
 use super::dedup::{Dedup, SeenItem, short};
 use super::slots::Slots;
-use domain::class::Class;
+use domain::event::{Class, class_of};
 use domain::day::{DayClosed, DayCounts, PreviousDay};
 use domain::entry::Entry;
 use domain::hash::{Hash, sha256};
@@ -225,7 +225,7 @@ impl State {
         if self.last_recorded_at.is_some_and(|last| entry.recorded_at < last) {
             return Err(wrong("recorded_at goes back".into()));
         }
-        let class = Class::of(entry.event_type);
+        let class = class_of(entry.event_type).unwrap_or(Class::Audit);
         let readings = entry.aggregate_type == READINGS;
         let slot = readings.then(|| self.slots.of(entry.aggregate_id, registry)).flatten();
         let stream = self.stream(entry.aggregate_type, entry.aggregate_id, || match slot {
