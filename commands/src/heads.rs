@@ -13,10 +13,20 @@ use domain::tlog_proof::TlogProof;
 ///
 /// # Errors
 /// In words, where a hash cannot be read.
-pub fn head(tiles: &dyn TileStore, entry: &[u8], size: TreeSize, checkpoint: &[u8]) -> Result<Vec<u8>, String> {
+pub fn head(
+    tiles: &dyn TileStore,
+    entry: &[u8],
+    size: TreeSize,
+    checkpoint: &[u8],
+) -> Result<Vec<u8>, String> {
     let index = size.last().ok_or("an empty ledger has no head")?;
     let hashes = inclusion_proof(tiles, index, size).map_err(|e| e.to_string())?;
     let checkpoint = SignedCheckpoint::parse(checkpoint).map_err(|e| e.to_string())?;
-    let head = TlogProof { extra: Some(entry.to_vec()), index, hashes, checkpoint };
+    let head = TlogProof {
+        extra: Some(entry.to_vec()),
+        index,
+        hashes,
+        checkpoint,
+    };
     Ok(head.encode().into_bytes())
 }

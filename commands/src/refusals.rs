@@ -101,8 +101,19 @@ pub struct Refusals {
 
 impl Refusals {
     /// Without refusals yet.
-    pub fn new(origin: &str, keys: Arc<dyn KeyStore>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { origin: origin.to_owned(), keys, clock, entropy, inner: Mutex::new(Inner::default()) }
+    pub fn new(
+        origin: &str,
+        keys: Arc<dyn KeyStore>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            keys,
+            clock,
+            entropy,
+            inner: Mutex::new(Inner::default()),
+        }
     }
 
     /// Counts a refusal. `account` is whose device or integration it was, where that is known.
@@ -119,7 +130,11 @@ impl Refusals {
                 inner.recent.pop_first();
             }
             let recent = inner.recent.entry(source.clone()).or_default();
-            recent.push_front(Refusal { at: now, code, message: message.clone() });
+            recent.push_front(Refusal {
+                at: now,
+                code,
+                message: message.clone(),
+            });
             recent.truncate(RECENT_MAX);
         }
         let window = inner.windows.entry(source).or_insert_with(|| Window {
@@ -128,14 +143,23 @@ impl Refusals {
             ..Window::default()
         });
         window.to = now;
-        let code = if window.counts.len() < REASONS_MAX || window.counts.contains_key(code) { code } else { "other" };
+        let code = if window.counts.len() < REASONS_MAX || window.counts.contains_key(code) {
+            code
+        } else {
+            "other"
+        };
         *window.counts.entry(code).or_default() += 1;
         window.example = Some(message);
     }
 
     /// The last refusals of a source, newest first.
     pub fn recent(&self, source: &Source) -> Vec<Refusal> {
-        self.inner.lock().recent.get(source).map(|r| r.iter().cloned().collect()).unwrap_or_default()
+        self.inner
+            .lock()
+            .recent
+            .get(source)
+            .map(|r| r.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Refusals since start by reason.
@@ -164,7 +188,13 @@ impl Refusals {
         let sources: Vec<Source> = inner
             .windows
             .keys()
-            .filter(|s| everything || inner.recorded.get(*s).is_none_or(|at| now.since(*at) >= INTERVAL_US))
+            .filter(|s| {
+                everything
+                    || inner
+                        .recorded
+                        .get(*s)
+                        .is_none_or(|at| now.since(*at) >= INTERVAL_US)
+            })
             .cloned()
             .collect();
         let mut due = Vec::new();
@@ -203,10 +233,13 @@ impl Refusals {
         self.entropy.fill(&mut random);
         let (id, sequence) = {
             let mut inner = self.inner.lock();
-            let stream = inner.streams.entry(window.account.clone()).or_insert_with(|| Stream {
-                id: IdKind::Stream.id(random[..16].try_into().expect("sixteen bytes")),
-                sequence: 0,
-            });
+            let stream = inner
+                .streams
+                .entry(window.account.clone())
+                .or_insert_with(|| Stream {
+                    id: IdKind::Stream.id(random[..16].try_into().expect("sixteen bytes")),
+                    sequence: 0,
+                });
             (stream.id.clone(), stream.sequence)
         };
         let salt: [u8; 16] = random[16..32].try_into().expect("sixteen bytes");
@@ -227,7 +260,8 @@ impl Refusals {
             };
             let key_id = self.keys.create(account)?;
             let key = self.keys.get(&key_id).ok_or("the account's key is gone")?;
-            let sealed = seal(&self.origin, &place, &example.as_str().into(), &key, nonce).map_err(|e| e.to_string())?;
+            let sealed = seal(&self.origin, &place, &example.as_str().into(), &key, nonce)
+                .map_err(|e| e.to_string())?;
             payload["example"] = serde_json::to_value(sealed).map_err(|e| e.to_string())?;
         }
         let mut metadata = serde_json::json!({"actor": "system:edge"});
@@ -247,8 +281,17 @@ impl Refusals {
         Ok((event, sequence))
     }
 
-    async fn record(&self, sequencer: &Sequencer, event: NewEvent, sequence: u64, window: &Window) -> Result<(), String> {
-        let group = EventGroup { events: vec![(event, Some(sequence))], ..EventGroup::default() };
+    async fn record(
+        &self,
+        sequencer: &Sequencer,
+        event: NewEvent,
+        sequence: u64,
+        window: &Window,
+    ) -> Result<(), String> {
+        let group = EventGroup {
+            events: vec![(event, Some(sequence))],
+            ..EventGroup::default()
+        };
         let answer = sequencer.record(group).await;
         let mut inner = self.inner.lock();
         match answer {
@@ -258,7 +301,13 @@ impl Refusals {
                 }
                 Ok(())
             }
-            Err(RecordError::Unavailable { outcome_unknown: true, .. } | RecordError::Stale { .. }) => {
+            Err(
+                RecordError::Unavailable {
+                    outcome_unknown: true,
+                    ..
+                }
+                | RecordError::Stale { .. },
+            ) => {
                 // Whether it is there cannot be told: the next goes into a stream of its own, and counts may be
                 // there twice, never lost.
                 inner.streams.remove(&window.account);

@@ -29,7 +29,9 @@ const FINGERPRINT: usize = 8;
 /// "Kuche" stay two channels and the key tells nothing of the label.
 pub fn value_key(measurement: &Measurement, secret: &[u8; 32]) -> Cow<'static, str> {
     let kind = measurement.kind.name;
-    let Some(label) = &measurement.label else { return Cow::Borrowed(kind) };
+    let Some(label) = &measurement.label else {
+        return Cow::Borrowed(kind);
+    };
     let slug = slug(label).unwrap_or_default();
     if slug.eq_ignore_ascii_case(label) {
         return Cow::Owned(format!("{kind}/{slug}"));
@@ -37,11 +39,20 @@ pub fn value_key(measurement: &Measurement, secret: &[u8; 32]) -> Cow<'static, s
     let print = base64url(&sha256_of(&[b"daybook/label/v1\n", secret, label.to_lowercase().as_bytes()]).0);
     let print: String = print
         .chars()
-        .map(|c| if matches!(c, '-' | '_') { 'x' } else { c.to_ascii_lowercase() })
+        .map(|c| {
+            if matches!(c, '-' | '_') {
+                'x'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
         .take(FINGERPRINT)
         .collect();
     let kept: String = slug.chars().take(SLUG_MAX - FINGERPRINT - 1).collect();
-    Cow::Owned(format!("{kind}/{}", format!("{kept}-{print}").trim_start_matches('-')))
+    Cow::Owned(format!(
+        "{kind}/{}",
+        format!("{kept}-{print}").trim_start_matches('-')
+    ))
 }
 
 /// Registers channels with their labels sealed.
@@ -60,13 +71,17 @@ impl ChannelMaker for AutoChannels {
         value: &PendingValue,
         random: &ChannelRandom,
     ) -> Result<NewEvent, RecordError> {
-        let device = registry.device_anywhere(device).ok_or(RecordError::TokenInvalid)?;
+        let device = registry
+            .device_anywhere(device)
+            .ok_or(RecordError::TokenInvalid)?;
         let id = IdKind::Channel.id(&random.channel);
         let label = match &value.label {
             None => None,
             Some(label) => Some(self.sealed_label(&device.account, &id, label, random)?),
         };
-        let vertical = registry.site(&device.account, &device.state.site).and_then(|s| s.state.vertical);
+        let vertical = registry
+            .site(&device.account, &device.state.site)
+            .and_then(|s| s.state.vertical);
         let limits = match vertical {
             Some(vertical) if !value.auxiliary => {
                 domain::aggregate::channel::preset(vertical, &value.kind, value.label.as_deref())
@@ -89,10 +104,17 @@ impl ChannelMaker for AutoChannels {
             account: Some(device.account.to_string()),
             actor: Some(format!("device:{}", device.id)),
             owner: Some(device.id.to_string()),
-            reason: Some(ReasonCode { code: "first_reading".into() }),
+            reason: Some(ReasonCode {
+                code: "first_reading".into(),
+            }),
             ..Metadata::default()
         };
-        let unwritable = |_| RecordError::Rejected(Rejection::invalid("invalid_measurement", "a channel that cannot be written"));
+        let unwritable = |_| {
+            RecordError::Rejected(Rejection::invalid(
+                "invalid_measurement",
+                "a channel that cannot be written",
+            ))
+        };
         Ok(NewEvent {
             aggregate_type: "channel".into(),
             aggregate_id: id,
@@ -106,8 +128,18 @@ impl ChannelMaker for AutoChannels {
 }
 
 impl AutoChannels {
-    fn sealed_label(&self, account: &str, id: &str, label: &str, random: &ChannelRandom) -> Result<Text, RecordError> {
-        let unavailable = |reason: String| RecordError::Unavailable { reason, code: "keys", outcome_unknown: false };
+    fn sealed_label(
+        &self,
+        account: &str,
+        id: &str,
+        label: &str,
+        random: &ChannelRandom,
+    ) -> Result<Text, RecordError> {
+        let unavailable = |reason: String| RecordError::Unavailable {
+            reason,
+            code: "keys",
+            outcome_unknown: false,
+        };
         let key_id = self.keys.create(account).map_err(unavailable)?;
         let key = self
             .keys
@@ -133,7 +165,13 @@ mod tests {
 
     fn key(label: Option<&str>) -> String {
         let kind = kinds::find("temperature").expect("a kind");
-        let measurement = Measurement { kind, label: label.map(str::to_owned), value: 1.0, unit: None, at: None };
+        let measurement = Measurement {
+            kind,
+            label: label.map(str::to_owned),
+            value: 1.0,
+            unit: None,
+            at: None,
+        };
         value_key(&measurement, &[7; 32]).into_owned()
     }
 
@@ -146,7 +184,11 @@ mod tests {
         assert_ne!(key(Some("back left")), key(Some("back-left")));
         assert_eq!(key(Some("Küche")), key(Some("Küche")));
         for label in ["Küche", "°°", &"ü".repeat(64), "a b", "-"] {
-            assert!(domain::reading::is_value_key(&key(Some(label))), "{}", key(Some(label)));
+            assert!(
+                domain::reading::is_value_key(&key(Some(label))),
+                "{}",
+                key(Some(label))
+            );
         }
     }
 }

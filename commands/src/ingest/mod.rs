@@ -4,10 +4,9 @@
 //! own format, [`shelly`], [`lorawan`] and [`efento`] are the foreign ones, each with one `decode`.
 //! Not here: sockets, tokens, the registry, duplicates.
 
-mod chirpstack;
 pub mod channels;
+mod chirpstack;
 pub mod decoded;
-pub mod pipeline;
 pub mod efento;
 mod gather;
 mod json;
@@ -16,6 +15,7 @@ pub mod lorawan;
 mod lorawan_keys;
 mod lorawan_payload;
 pub mod native;
+pub mod pipeline;
 pub mod sanity;
 pub mod shelly;
 mod shelly_gen1;

@@ -10,7 +10,8 @@ use super::channels::value_key;
 use super::decoded::{Decoded, DeviceHint, Dropped, Measurement, Report, Uplink, UplinkId, WhoseClock};
 use super::sanity::sanity;
 use crate::sequencer::{
-    EventGroup, Idempotency, PendingReading, PendingValue, ReadingGroup, RecordError, Recorded, RecordedEntry, Sequencer,
+    EventGroup, Idempotency, PendingReading, PendingValue, ReadingGroup, RecordError, Recorded,
+    RecordedEntry, Sequencer,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::canonical::{Canonical, write_string};
@@ -166,7 +167,14 @@ impl Ingest {
         backpressure: Backpressure,
         label_secret: [u8; 32],
     ) -> Self {
-        Self { sequencer, registry, clock, entropy, backpressure, label_secret: Arc::new(label_secret) }
+        Self {
+            sequencer,
+            registry,
+            clock,
+            entropy,
+            backpressure,
+            label_secret: Arc::new(label_secret),
+        }
     }
 
     /// Records what a request says; what is answered is durable.
@@ -175,20 +183,35 @@ impl Ingest {
     /// [`RecordError`]: nothing of the request was recorded (but for `outcome_unknown`).
     pub async fn take(&self, request: IngestRequest<'_>) -> Result<Taken, RecordError> {
         if let Some(reason) = (self.backpressure)() {
-            return Err(RecordError::Unavailable { reason, code: "behind", outcome_unknown: false });
+            return Err(RecordError::Unavailable {
+                reason,
+                code: "behind",
+                outcome_unknown: false,
+            });
         }
         match request.decoded {
-            Decoded::Nothing { ref why, ref dropped, .. } => {
-                Ok(Taken { ignored: Some(why.clone()), dropped: dropped.clone(), ..Taken::default() })
-            }
+            Decoded::Nothing {
+                ref why, ref dropped, ..
+            } => Ok(Taken {
+                ignored: Some(why.clone()),
+                dropped: dropped.clone(),
+                ..Taken::default()
+            }),
             Decoded::Opaque(ref uplink) => self.park_opaque(&request, uplink).await,
             Decoded::Reports(ref reports) => self.take_reports(&request, reports).await,
         }
     }
 
-    async fn take_reports(&self, request: &IngestRequest<'_>, reports: &[Report]) -> Result<Taken, RecordError> {
+    async fn take_reports(
+        &self,
+        request: &IngestRequest<'_>,
+        reports: &[Report],
+    ) -> Result<Taken, RecordError> {
         let resolved = self.resolve(request, reports)?;
-        let mut taken = Taken { refused: resolved.refused, ..Taken::default() };
+        let mut taken = Taken {
+            refused: resolved.refused,
+            ..Taken::default()
+        };
         taken.dropped = reports.iter().flat_map(|r| r.dropped.iter().cloned()).collect();
         for &report in &resolved.parked {
             let recorded = self.park_decoded(request, &reports[report]).await?;
@@ -204,7 +227,13 @@ impl Ingest {
         let group = ReadingGroup {
             account: request.caller.account.clone(),
             token: request.caller.token.clone(),
-            metadata: metadata(request, reports.first().and_then(|r| r.uplink.as_ref()).filter(|_| reports.len() == 1)),
+            metadata: metadata(
+                request,
+                reports
+                    .first()
+                    .and_then(|r| r.uplink.as_ref())
+                    .filter(|_| reports.len() == 1),
+            ),
             idempotency: idempotency(request),
             readings: resolved.readings,
             want_entries: request.want_entries,
@@ -241,19 +270,31 @@ impl Ingest {
                 }),
             }
             if resolved.readings.len() > READINGS_MAX {
-                return Err(RecordError::TooLarge(format!("more than {READINGS_MAX} readings in one request; send fewer at once")));
+                return Err(RecordError::TooLarge(format!(
+                    "more than {READINGS_MAX} readings in one request; send fewer at once"
+                )));
             }
         }
         Ok(resolved)
     }
 
     /// The device a report is of; `None` = a LoRaWAN device nobody registered, whose uplink is parked.
-    fn device<'r>(&self, registry: &'r Registry, caller: &Caller, report: &Report) -> Result<Option<&'r Device>, Rejection> {
+    fn device<'r>(
+        &self,
+        registry: &'r Registry,
+        caller: &Caller,
+        report: &Report,
+    ) -> Result<Option<&'r Device>, Rejection> {
         let not_found = |what: &str| {
-            Rejection::not_found("device_not_found", format!("no device {what} in this account; register it first"))
+            Rejection::not_found(
+                "device_not_found",
+                format!("no device {what} in this account; register it first"),
+            )
         };
         if caller.kind == TokenKind::Device {
-            let device = registry.device(&caller.account, &caller.owner).ok_or_else(|| not_found(&caller.owner))?;
+            let device = registry
+                .device(&caller.account, &caller.owner)
+                .ok_or_else(|| not_found(&caller.owner))?;
             return match report.device.as_ref().is_none_or(|hint| is_of(device, hint)) {
                 true => Ok(Some(device)),
                 false => Err(Rejection::new(
@@ -268,12 +309,19 @@ impl Ingest {
             };
         }
         let Some(hint) = &report.device else {
-            return Err(Rejection::invalid("device_required", "the payload does not say which device it is from"));
+            return Err(Rejection::invalid(
+                "device_required",
+                "the payload does not say which device it is from",
+            ));
         };
         let account = &caller.account;
         let found = match hint {
-            DeviceHint::Local(id) => registry.device_by_local(account, id).or_else(|| registry.device_by_serial(account, id)),
-            DeviceHint::Serial(id) => registry.device_by_serial(account, id).or_else(|| registry.device_by_local(account, id)),
+            DeviceHint::Local(id) => registry
+                .device_by_local(account, id)
+                .or_else(|| registry.device_by_serial(account, id)),
+            DeviceHint::Serial(id) => registry
+                .device_by_serial(account, id)
+                .or_else(|| registry.device_by_local(account, id)),
             DeviceHint::DevEui(eui) => registry.device_by_dev_eui(account, eui),
         };
         match (found, hint) {
@@ -331,7 +379,12 @@ impl Ingest {
         Ok(())
     }
 
-    fn value(&self, registry: &Registry, device: &Device, measurement: &Measurement) -> Result<PendingValue, Rejection> {
+    fn value(
+        &self,
+        registry: &Registry,
+        device: &Device,
+        measurement: &Measurement,
+    ) -> Result<PendingValue, Rejection> {
         let key = value_key(measurement, &self.label_secret);
         let channel = registry.channel_by_key(device, &key);
         if let (Some(channel), Some(unit)) = (channel, measurement.unit.as_deref()) {
@@ -350,7 +403,10 @@ impl Ingest {
             key,
             kind: Cow::Borrowed(measurement.kind.name),
             label: measurement.label.clone(),
-            unit: measurement.unit.clone().unwrap_or(Cow::Borrowed(measurement.kind.unit)),
+            unit: measurement
+                .unit
+                .clone()
+                .unwrap_or(Cow::Borrowed(measurement.kind.unit)),
             value: measurement.value,
             auxiliary: measurement.kind.auxiliary,
         })
@@ -368,13 +424,20 @@ impl Ingest {
             session: uplink.id.as_ref().map(|id| id.session.clone()),
         };
         let recorded = self.park(request, parked, uplink.id.as_ref()).await?;
-        let mut taken = Taken { parked: 1, ..Taken::default() };
+        let mut taken = Taken {
+            parked: 1,
+            ..Taken::default()
+        };
         taken.ignored = Some("the frame cannot be decoded here yet; its bytes are kept".into());
         note_commit(&mut taken, &recorded);
         Ok(taken)
     }
 
-    async fn park_decoded(&self, request: &IngestRequest<'_>, report: &Report) -> Result<Recorded, RecordError> {
+    async fn park_decoded(
+        &self,
+        request: &IngestRequest<'_>,
+        report: &Report,
+    ) -> Result<Recorded, RecordError> {
         let dev_eui = report.device.as_ref().map_or("", DeviceHint::as_str).to_owned();
         let parked = UplinkParked {
             at: report.measurements.iter().find_map(|m| m.at).map(|t| t.at),
@@ -416,7 +479,8 @@ impl Ingest {
         if let Some(uplink) = uplink {
             metadata["source"]["uplink"] = uplink_value(uplink);
         }
-        let unwritable = || RecordError::Rejected(Rejection::invalid("bad_json", "the uplink cannot be written"));
+        let unwritable =
+            || RecordError::Rejected(Rejection::invalid("bad_json", "the uplink cannot be written"));
         let event = Event::UplinkParked(parked);
         let event = NewEvent {
             aggregate_type: "tray".into(),
@@ -469,7 +533,8 @@ fn is_of(device: &Device, hint: &DeviceHint) -> bool {
     let same = |known: &Option<String>, id: &str| known.as_ref().is_none_or(|k| k.eq_ignore_ascii_case(id));
     match hint {
         DeviceHint::Local(id) => {
-            state.local_id.eq_ignore_ascii_case(id) || state.serial.as_ref().is_some_and(|s| s.eq_ignore_ascii_case(id))
+            state.local_id.eq_ignore_ascii_case(id)
+                || state.serial.as_ref().is_some_and(|s| s.eq_ignore_ascii_case(id))
         }
         DeviceHint::Serial(id) => state.local_id.eq_ignore_ascii_case(id) || same(&state.serial, id),
         DeviceHint::DevEui(eui) => same(&state.dev_eui, eui),
@@ -509,7 +574,10 @@ fn uplink_value(uplink: &UplinkId) -> serde_json::Value {
 fn idempotency(request: &IngestRequest<'_>) -> Option<Idempotency> {
     let key = request.idempotency_key?;
     let key = sha256_of(&[request.caller.token.as_bytes(), b"\n", key.as_bytes()]);
-    Some(Idempotency { key, request: request.body_sha256 })
+    Some(Idempotency {
+        key,
+        request: request.body_sha256,
+    })
 }
 
 /// The metadata that every reading of a request carries, canonical.
@@ -555,11 +623,17 @@ fn sum_up(taken: &mut Taken, recorded: &Recorded, reports: &[Report], origins: &
     note_commit(taken, recorded);
     taken.replayed = recorded.replayed;
     taken.entries.clone_from(&recorded.entries);
-    for (outcome, origin) in recorded.readings.iter().zip(origins.iter().map(Some).chain(std::iter::repeat(None))) {
+    for (outcome, origin) in recorded
+        .readings
+        .iter()
+        .zip(origins.iter().map(Some).chain(std::iter::repeat(None)))
+    {
         taken.accepted += outcome.accepted;
         taken.deduplicated += outcome.deduplicated;
         taken.conflicts += outcome.conflicts;
-        let Some((report, measurements)) = origin else { continue };
+        let Some((report, measurements)) = origin else {
+            continue;
+        };
         if let Some(code) = outcome.refused {
             taken.refused.push(RefusedReport {
                 report: *report,

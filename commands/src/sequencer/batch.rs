@@ -10,11 +10,14 @@ use super::dedup::{SeenItem, short};
 use super::owner::{Pending, Submission};
 use super::slots::Recent;
 use super::state::{State, uplink_key};
+use super::types::{
+    EventGroup, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome, RecordError,
+    Recorded,
+};
 use crate::ingest::decoded::UplinkId;
-use super::types::{EventGroup, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome, RecordError, Recorded};
 use domain::canonical::Canonical;
-use domain::event::Class;
 use domain::entry::{Entry, EntryHead, NewEvent, Placement, encode, encode_parts};
+use domain::event::Class;
 use domain::hash::leaf_hash;
 use domain::merkle::TileNodes;
 use domain::ports::{EntryBlock, Seen, SeenReadings};
@@ -127,11 +130,20 @@ impl Deciding<'_> {
         let registry = self.registry.read();
         let mut asked: Vec<(Arc<str>, Timestamp)> = Vec::new();
         for reading in groups.iter().flat_map(Submission::readings) {
-            let Some(slot) = self.state.slots.of(&reading.device, &registry) else { continue };
+            let Some(slot) = self.state.slots.of(&reading.device, &registry) else {
+                continue;
+            };
             let at_us = reading.measured_at.as_micros();
             for value in &reading.values {
-                let channel = self.state.slots.get(slot).channels.iter().find(|c| *c.key == *value.key);
-                if let Some(channel) = channel.filter(|c| at_us <= c.newest_us && c.recently(at_us).is_none()) {
+                let channel = self
+                    .state
+                    .slots
+                    .get(slot)
+                    .channels
+                    .iter()
+                    .find(|c| *c.key == *value.key);
+                if let Some(channel) = channel.filter(|c| at_us <= c.newest_us && c.recently(at_us).is_none())
+                {
                     asked.push((channel.id.clone(), reading.measured_at));
                 }
             }
@@ -157,7 +169,10 @@ impl Deciding<'_> {
     /// What an earlier request with the same key was answered, if there was one.
     fn replay(&self, idempotency: Option<Idempotency>) -> Option<Result<Recorded, RecordError>> {
         let asked = idempotency?;
-        let item = self.state.idempotency.get(&short(&asked.key), self.batch.recorded_at)?;
+        let item = self
+            .state
+            .idempotency
+            .get(&short(&asked.key), self.batch.recorded_at)?;
         if item.request != asked.request {
             return Some(Err(RecordError::IdempotencyConflict));
         }
@@ -166,7 +181,11 @@ impl Deciding<'_> {
             size: TreeSize::EMPTY,
             root: Hash::default(),
             positions: item.first.get()..item.end.get(),
-            readings: vec![ReadingOutcome { position: Some(item.first), accepted: item.values, ..ReadingOutcome::default() }],
+            readings: vec![ReadingOutcome {
+                position: Some(item.first),
+                accepted: item.values,
+                ..ReadingOutcome::default()
+            }],
             entries: Vec::new(),
             replayed: true,
         }))
@@ -174,7 +193,12 @@ impl Deciding<'_> {
 
     /// Takes a group of readings.
     pub fn readings(&mut self, group: &ReadingGroup) -> Result<Result<Recorded, RecordError>, Broken> {
-        if !self.registry.read().admit(&group.token, self.batch.recorded_at).is_ok() {
+        if !self
+            .registry
+            .read()
+            .admit(&group.token, self.batch.recorded_at)
+            .is_ok()
+        {
             return Ok(Err(RecordError::TokenInvalid));
         }
         if let Some(answer) = self.replay(group.idempotency) {
@@ -187,9 +211,14 @@ impl Deciding<'_> {
         for reading in &group.readings {
             match self.reading(group, reading)? {
                 Ok(outcome) => outcomes.push(outcome),
-                Err(error) if group.readings.len() == 1 && self.batch.leaves.len() == first => return Ok(Err(error)),
+                Err(error) if group.readings.len() == 1 && self.batch.leaves.len() == first => {
+                    return Ok(Err(error));
+                }
                 Err(error) => {
-                    outcomes.push(ReadingOutcome { refused: Some(code_of(&error)), ..ReadingOutcome::default() });
+                    outcomes.push(ReadingOutcome {
+                        refused: Some(code_of(&error)),
+                        ..ReadingOutcome::default()
+                    });
                 }
             }
         }
@@ -224,7 +253,11 @@ impl Deciding<'_> {
         }
     }
 
-    fn reading(&mut self, group: &ReadingGroup, reading: &PendingReading) -> Result<Result<ReadingOutcome, RecordError>, Broken> {
+    fn reading(
+        &mut self,
+        group: &ReadingGroup,
+        reading: &PendingReading,
+    ) -> Result<Result<ReadingOutcome, RecordError>, Broken> {
         let slot = {
             let registry = self.registry.read();
             match self.state.slots.of(&reading.device, &registry) {
@@ -234,7 +267,11 @@ impl Deciding<'_> {
         };
         if let Some(position) = self.seen_uplink(reading) {
             let deduplicated = reading.values.len() as u32;
-            return Ok(Ok(ReadingOutcome { position: Some(position), deduplicated, ..ReadingOutcome::default() }));
+            return Ok(Ok(ReadingOutcome {
+                position: Some(position),
+                deduplicated,
+                ..ReadingOutcome::default()
+            }));
         }
         let mut outcome = ReadingOutcome::default();
         let mut fresh: Vec<(usize, usize)> = Vec::with_capacity(reading.values.len());
@@ -244,7 +281,9 @@ impl Deciding<'_> {
                 Ok(channel) => channel,
                 Err(error) => return Ok(Err(error)),
             };
-            outcome.channels.push(self.state.slots.get(slot).channels[channel].id.clone());
+            outcome
+                .channels
+                .push(self.state.slots.get(slot).channels[channel].id.clone());
             match self.standing(slot, channel, reading.measured_at) {
                 Ok(None) => fresh.push((index, channel)),
                 Ok(Some(seen)) if seen.value == value.value => {
@@ -279,7 +318,10 @@ impl Deciding<'_> {
 
     fn seen_frame(&self, uplink: &UplinkId) -> Option<Position> {
         let key = uplink_key(&uplink.dev_eui, &uplink.session, uplink.f_cnt);
-        self.state.uplinks.get(&key, self.batch.recorded_at).map(|item| item.first)
+        self.state
+            .uplinks
+            .get(&key, self.batch.recorded_at)
+            .map(|item| item.first)
     }
 
     /// The index of a value's channel in its slot; a channel that is not there yet is registered first.
@@ -289,7 +331,14 @@ impl Deciding<'_> {
         reading: &PendingReading,
         value: &PendingValue,
     ) -> Result<Result<usize, RecordError>, Broken> {
-        if let Some(at) = self.state.slots.get(slot).channels.iter().position(|c| *c.key == *value.key) {
+        if let Some(at) = self
+            .state
+            .slots
+            .get(slot)
+            .channels
+            .iter()
+            .position(|c| *c.key == *value.key)
+        {
             return Ok(Ok(at));
         }
         let mut random = ChannelRandom::default();
@@ -297,7 +346,9 @@ impl Deciding<'_> {
         self.rng.fill_bytes(&mut random.sensor);
         self.rng.fill_bytes(&mut random.salt);
         self.rng.fill_bytes(&mut random.nonce);
-        let made = self.channels.make(&self.registry.read(), &reading.device, value, &random);
+        let made = self
+            .channels
+            .make(&self.registry.read(), &reading.device, value, &random);
         let event = match made {
             Ok(event) => event,
             Err(error) => return Ok(Err(error)),
@@ -310,11 +361,18 @@ impl Deciding<'_> {
         let registry = self.registry.read();
         slots.of(&reading.device, &registry);
         let found = slots.get(slot).channels.iter().position(|c| *c.id == *id);
-        found.map(Ok).ok_or_else(|| Broken("a channel that was just registered is not in the registry".into()))
+        found
+            .map(Ok)
+            .ok_or_else(|| Broken("a channel that was just registered is not in the registry".into()))
     }
 
     /// What stands for that channel and time, if anything.
-    fn standing(&self, slot: u32, channel: usize, measured_at: Timestamp) -> Result<Option<Recent>, RecordError> {
+    fn standing(
+        &self,
+        slot: u32,
+        channel: usize,
+        measured_at: Timestamp,
+    ) -> Result<Option<Recent>, RecordError> {
         let channel = &self.state.slots.get(slot).channels[channel];
         let at_us = measured_at.as_micros();
         if at_us > channel.newest_us {
@@ -328,7 +386,8 @@ impl Deciding<'_> {
         }
         let Some(found) = &self.looked_up else {
             return Err(RecordError::Unavailable {
-                reason: "readings older than their channel's newest wait until the raw projection is rebuilt".into(),
+                reason: "readings older than their channel's newest wait until the raw projection is rebuilt"
+                    .into(),
                 code: "rebuilding",
                 outcome_unknown: false,
             });
@@ -357,7 +416,9 @@ impl Deciding<'_> {
             return stream;
         }
         let (id, account) = (there.id.clone(), there.account.clone());
-        let stream = self.state.stream(READINGS, &id, || (account.to_string(), id.to_string()));
+        let stream = self
+            .state
+            .stream(READINGS, &id, || (account.to_string(), id.to_string()));
         self.state.slots.get_mut(slot).stream = Some(stream);
         stream
     }
@@ -369,8 +430,10 @@ impl Deciding<'_> {
         reading: &PendingReading,
         fresh: &[(usize, usize)],
     ) -> Result<Position, RecordError> {
-        let mut values: Vec<(&str, f64)> =
-            fresh.iter().map(|&(index, _)| (&*reading.values[index].key, reading.values[index].value)).collect();
+        let mut values: Vec<(&str, f64)> = fresh
+            .iter()
+            .map(|&(index, _)| (&*reading.values[index].key, reading.values[index].value))
+            .collect();
         values.sort_unstable_by(|a, b| a.0.cmp(b.0));
         let payload = Reading {
             measured_at: reading.measured_at,
@@ -380,14 +443,23 @@ impl Deciding<'_> {
             values,
             status: Vec::new(),
         };
-        let position = self.write_entry(slot, READING_RECORDED, &group.metadata, |out| payload.write(out).is_ok())?;
+        let position = self.write_entry(slot, READING_RECORDED, &group.metadata, |out| {
+            payload.write(out).is_ok()
+        })?;
         let batch = self.batch.number;
         let (cursor, at_us) = (self.cursor, reading.measured_at.as_micros());
         let slot = self.state.slots.get_mut(slot);
         for &(index, channel) in fresh {
             let channel = &mut slot.channels[channel];
             channel.prune(cursor);
-            channel.record(Recent { measured_at_us: at_us, position, value: reading.values[index].value }, batch);
+            channel.record(
+                Recent {
+                    measured_at_us: at_us,
+                    position,
+                    value: reading.values[index].value,
+                },
+                batch,
+            );
         }
         if let Some(uplink) = &reading.uplink {
             let item = SeenItem {
@@ -397,7 +469,9 @@ impl Deciding<'_> {
                 values: 0,
                 recorded_at: self.batch.recorded_at,
             };
-            self.state.uplinks.record(uplink_key(&uplink.dev_eui, &uplink.session, uplink.f_cnt), item);
+            self.state
+                .uplinks
+                .record(uplink_key(&uplink.dev_eui, &uplink.session, uplink.f_cnt), item);
         }
         Ok(position)
     }
@@ -414,8 +488,15 @@ impl Deciding<'_> {
             .map(|&(index, _)| (&*reading.values[index].key, reading.values[index].value))
             .collect();
         values.sort_unstable_by(|a, b| a.0.cmp(b.0));
-        let payload = Conflict { measured_at: reading.measured_at, original: conflicting[0].1, values };
-        self.write_entry(slot, READING_CONFLICT, &group.metadata, |out| payload.write(out).is_ok()).map(|_| ())
+        let payload = Conflict {
+            measured_at: reading.measured_at,
+            original: conflicting[0].1,
+            values,
+        };
+        self.write_entry(slot, READING_CONFLICT, &group.metadata, |out| {
+            payload.write(out).is_ok()
+        })
+        .map(|_| ())
     }
 
     fn write_entry(
@@ -428,7 +509,12 @@ impl Deciding<'_> {
         let stream = self.readings_stream(slot);
         let placement = self.placement(stream);
         let id = self.state.slots.get(slot).id.clone();
-        let head = EntryHead { aggregate_type: READINGS, aggregate_id: &id, event_type, event_version: VERSION };
+        let head = EntryHead {
+            aggregate_type: READINGS,
+            aggregate_id: &id,
+            event_type,
+            event_version: VERSION,
+        };
         let mut sound = true;
         let metadata = held_metadata(metadata, self.batch.held);
         let written = self.batch.entries.push_with(placement.position, |out| {
@@ -452,7 +538,11 @@ impl Deciding<'_> {
     }
 
     fn last_leaf(&self) -> Hash {
-        let (_, bytes) = self.batch.entries.get(self.batch.entries.len() - 1).expect("an entry was just added");
+        let (_, bytes) = self
+            .batch
+            .entries
+            .get(self.batch.entries.len() - 1)
+            .expect("an entry was just added");
         leaf_hash(bytes)
     }
 
@@ -467,7 +557,11 @@ impl Deciding<'_> {
             return Ok(answer);
         }
         if let Some(first) = group.uplink.as_ref().and_then(|uplink| self.seen_frame(uplink)) {
-            return Ok(Ok(Recorded { positions: first.get()..first.get() + 1, replayed: true, ..self.answer(self.state.size(), Vec::new()) }));
+            return Ok(Ok(Recorded {
+                positions: first.get()..first.get() + 1,
+                replayed: true,
+                ..self.answer(self.state.size(), Vec::new())
+            }));
         }
         let from = self.state.size();
         if let Err(error) = self.events(&group.events)? {
@@ -495,21 +589,32 @@ impl Deciding<'_> {
     fn check(&self, events: &[(NewEvent, Option<u64>)]) -> Result<(), RecordError> {
         let mut ahead: HashMap<(&str, &str), u64> = HashMap::new();
         for (event, expected) in events {
-            let more = ahead.entry((&event.aggregate_type, &event.aggregate_id)).or_default();
+            let more = ahead
+                .entry((&event.aggregate_type, &event.aggregate_id))
+                .or_default();
             let actual = self.state.sequence(&event.aggregate_type, &event.aggregate_id) + *more;
             if let Some(expected) = expected.filter(|e| *e != actual) {
                 let stream = format!("{}/{}", event.aggregate_type, event.aggregate_id);
-                return Err(RecordError::Stale { stream, expected, actual });
+                return Err(RecordError::Stale {
+                    stream,
+                    expected,
+                    actual,
+                });
             }
             *more += 1;
         }
-        self.registry.read().check_all(events.iter().map(|(event, _)| event)).map_err(RecordError::Rejected)
+        self.registry
+            .read()
+            .check_all(events.iter().map(|(event, _)| event))
+            .map_err(RecordError::Rejected)
     }
 
     fn encode_all(&mut self, events: &[(NewEvent, Option<u64>)]) -> Result<(), RecordError> {
         let mut ahead: HashMap<(&str, &str), u64> = HashMap::new();
         for (n, (event, _)) in events.iter().enumerate() {
-            let more = ahead.entry((&event.aggregate_type, &event.aggregate_id)).or_default();
+            let more = ahead
+                .entry((&event.aggregate_type, &event.aggregate_id))
+                .or_default();
             *more += 1;
             let mut salt = [0u8; 16];
             self.rng.fill_bytes(&mut salt);
@@ -521,7 +626,10 @@ impl Deciding<'_> {
             };
             let held = self.batch.held.then(|| {
                 let metadata = held_metadata(event.metadata.as_bytes(), true).into_owned();
-                NewEvent { metadata: Canonical::trusted(metadata), ..event.clone() }
+                NewEvent {
+                    metadata: Canonical::trusted(metadata),
+                    ..event.clone()
+                }
             });
             let event = held.as_ref().unwrap_or(event);
             self.batch
@@ -534,12 +642,19 @@ impl Deciding<'_> {
 
     /// Takes an encoded entry of the commit into tree, streams and registry.
     fn take(&mut self, at: usize) -> Result<(), Broken> {
-        let (_, bytes) = self.batch.entries.get(at).ok_or_else(|| Broken("an entry is gone".into()))?;
+        let (_, bytes) = self
+            .batch
+            .entries
+            .get(at)
+            .ok_or_else(|| Broken("an entry is gone".into()))?;
         let leaf = leaf_hash(bytes);
-        let entry = Entry::read(bytes).map_err(|e| Broken(format!("an entry just written cannot be read: {e}")))?;
+        let entry =
+            Entry::read(bytes).map_err(|e| Broken(format!("an entry just written cannot be read: {e}")))?;
         let mut registry = self.registry.write();
         let device = device_of(&registry, &entry);
-        registry.apply(&entry).map_err(|e| Broken(format!("the registry refuses what it allowed: {e}")))?;
+        registry
+            .apply(&entry)
+            .map_err(|e| Broken(format!("the registry refuses what it allowed: {e}")))?;
         let device = device.or_else(|| device_of(&registry, &entry));
         if let Some(device) = device {
             self.state.slots.invalidate(&device);
@@ -568,7 +683,9 @@ fn held_metadata(metadata: &[u8], held: bool) -> Cow<'_, [u8]> {
 fn device_of(registry: &Registry, entry: &Entry<'_>) -> Option<String> {
     match entry.aggregate_type {
         "device" => Some(entry.aggregate_id.to_owned()),
-        "channel" => registry.channel_anywhere(entry.aggregate_id).map(|c| c.state.device.clone()),
+        "channel" => registry
+            .channel_anywhere(entry.aggregate_id)
+            .map(|c| c.state.device.clone()),
         _ => None,
     }
 }

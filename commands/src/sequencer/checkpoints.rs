@@ -74,7 +74,9 @@ impl Checkpointer {
             None => None,
             Some(note) => Some(check(origin, note, tiles, size)?),
         };
-        let wanted = latest.as_ref().map_or((TreeSize::EMPTY, Hash::default()), |l| (l.size, l.root));
+        let wanted = latest
+            .as_ref()
+            .map_or((TreeSize::EMPTY, Hash::default()), |l| (l.size, l.root));
         Ok(Self {
             origin: origin.to_owned(),
             signer,
@@ -102,14 +104,24 @@ impl Checkpointer {
                 return Ok(signed.note.clone());
             }
             if signed.size >= size {
-                return Err(CheckpointError::Inconsistent { signed: signed.size, size });
+                return Err(CheckpointError::Inconsistent {
+                    signed: signed.size,
+                    size,
+                });
             }
         }
         let unsound = |e: domain::checkpoint::CheckpointError| CheckpointError::Unreadable(e.to_string());
         let checkpoint = Checkpoint::new(&self.origin, size, root).map_err(unsound)?;
-        let note = SignedCheckpoint::sign(checkpoint, &[&*self.signer]).map_err(unsound)?.encode().into_bytes();
+        let note = SignedCheckpoint::sign(checkpoint, &[&*self.signer])
+            .map_err(unsound)?
+            .encode()
+            .into_bytes();
         self.store.swap(latest.as_ref().map(|l| &*l.note), &note)?;
-        *latest = Some(Signed { size, root, note: note.clone() });
+        *latest = Some(Signed {
+            size,
+            root,
+            note: note.clone(),
+        });
         Ok(note)
     }
 
@@ -125,7 +137,9 @@ impl Checkpointer {
         loop {
             let (size, root) = {
                 let mut wanted = self.wanted.lock();
-                while !wanted.2 && self.latest.lock().as_ref().is_some_and(|l| l.size >= wanted.0) || wanted.0.is_empty() && !wanted.2 {
+                while !wanted.2 && self.latest.lock().as_ref().is_some_and(|l| l.size >= wanted.0)
+                    || wanted.0.is_empty() && !wanted.2
+                {
                     self.changed.wait(&mut wanted);
                 }
                 if wanted.2 {
@@ -157,7 +171,12 @@ impl Checkpointer {
 }
 
 /// Whether what was signed is a prefix of the ledger.
-fn check(origin: &str, note: Vec<u8>, tiles: &dyn TileStore, size: TreeSize) -> Result<Signed, CheckpointError> {
+fn check(
+    origin: &str,
+    note: Vec<u8>,
+    tiles: &dyn TileStore,
+    size: TreeSize,
+) -> Result<Signed, CheckpointError> {
     let signed = SignedCheckpoint::parse(&note)
         .map_err(|e| CheckpointError::Unreadable(format!("the latest checkpoint cannot be read: {e}")))?;
     let checkpoint = signed.checkpoint();
@@ -167,15 +186,23 @@ fn check(origin: &str, note: Vec<u8>, tiles: &dyn TileStore, size: TreeSize) -> 
             checkpoint.origin()
         )));
     }
-    let inconsistent = CheckpointError::Inconsistent { signed: checkpoint.size(), size };
+    let inconsistent = CheckpointError::Inconsistent {
+        signed: checkpoint.size(),
+        size,
+    };
     if checkpoint.size() > size {
         return Err(inconsistent);
     }
-    let frontier = Frontier::from_nodes(checkpoint.size(), tiles).map_err(|e| CheckpointError::Unreadable(e.to_string()))?;
+    let frontier = Frontier::from_nodes(checkpoint.size(), tiles)
+        .map_err(|e| CheckpointError::Unreadable(e.to_string()))?;
     if frontier.root() != checkpoint.root() {
         return Err(inconsistent);
     }
-    Ok(Signed { size: checkpoint.size(), root: checkpoint.root(), note })
+    Ok(Signed {
+        size: checkpoint.size(),
+        root: checkpoint.root(),
+        note,
+    })
 }
 
 /// The heads of days as files, `YYYY/YYYY-MM-DD.tlog-proof` below one directory; written once, never changed.
@@ -221,7 +248,13 @@ impl HeadStore {
 
     /// The days that have a head, rising.
     pub fn dates(&self) -> Vec<Date> {
-        let files = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|f| f.path());
+        let files = |dir: PathBuf| {
+            std::fs::read_dir(dir)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|f| f.path())
+        };
         let mut dates: Vec<Date> = files(self.dir.clone())
             .flat_map(files)
             .filter(|p| p.extension().is_some_and(|e| e == "tlog-proof"))

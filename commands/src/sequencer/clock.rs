@@ -45,7 +45,12 @@ pub struct ClockGuard {
 impl ClockGuard {
     /// At start: `build_date` is the software's, `last_entry` the ledger's newest `recorded_at`.
     pub fn new(now: Reading, build_date: Date, last_entry: Option<Timestamp>) -> Self {
-        Self { base: now, not_before: build_date.start(), last_entry, accepted: false }
+        Self {
+            base: now,
+            not_before: build_date.start(),
+            last_entry,
+            accepted: false,
+        }
     }
 
     /// Judges the clock now.
@@ -76,7 +81,11 @@ impl ClockGuard {
         self.base = now;
         self.last_entry = None;
         self.accepted = false;
-        if step.abs() > STEP_US { ClockState::Stepped(step) } else { ClockState::Plausible }
+        if step.abs() > STEP_US {
+            ClockState::Stepped(step)
+        } else {
+            ClockState::Plausible
+        }
     }
 
     /// An operator vouches for the clock as it is.
@@ -97,11 +106,18 @@ mod tests {
 
     fn at(seconds: i64, monotonic_s: u64) -> Reading {
         let wall = Timestamp::from_micros(1_800_000_000_000_000 + seconds * 1_000_000).expect("in range");
-        Reading { wall, monotonic: Duration::from_secs(monotonic_s) }
+        Reading {
+            wall,
+            monotonic: Duration::from_secs(monotonic_s),
+        }
     }
 
     fn guard(last_entry_s: Option<i64>) -> ClockGuard {
-        ClockGuard::new(at(0, 0), Date::from_civil(2026, 1, 1).expect("a day"), last_entry_s.map(|s| at(s, 0).wall))
+        ClockGuard::new(
+            at(0, 0),
+            Date::from_civil(2026, 1, 1).expect("a day"),
+            last_entry_s.map(|s| at(s, 0).wall),
+        )
     }
 
     #[test]
@@ -116,7 +132,10 @@ mod tests {
         let mut guard = guard(None);
         assert_eq!(guard.check(at(0, 0)), ClockState::Plausible);
         assert!(matches!(guard.check(at(301, 0)), ClockState::Implausible(_)));
-        assert!(matches!(guard.check(at(315_360_000, 10)), ClockState::Implausible(_)));
+        assert!(matches!(
+            guard.check(at(315_360_000, 10)),
+            ClockState::Implausible(_)
+        ));
         assert_eq!(guard.check(at(11, 11)), ClockState::Plausible);
         assert!(matches!(guard.check(at(4000, 12)), ClockState::Implausible(_)));
         guard.accept();

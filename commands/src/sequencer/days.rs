@@ -6,8 +6,8 @@
 
 use domain::stream::{StreamDay, StreamMap};
 use domain::{Date, Hash};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 /// Where what can be made again is kept.
@@ -33,7 +33,11 @@ const QUEUE: usize = 64;
 
 enum Message {
     Moved(Vec<StreamDay>),
-    Close { date: Date, last: Vec<StreamDay>, answer: SyncSender<(Hash, u64)> },
+    Close {
+        date: Date,
+        last: Vec<StreamDay>,
+        answer: SyncSender<(Hash, u64)>,
+    },
     Reset,
 }
 
@@ -50,8 +54,13 @@ impl DayPreparer {
     /// When no thread can be had.
     pub fn start(store: Arc<dyn DerivedStore>) -> std::io::Result<Self> {
         let (queue, messages) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("day-map".into()).spawn(move || prepare(&messages, &*store))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("day-map".into())
+            .spawn(move || prepare(&messages, &*store))?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
     }
 
     /// These streams moved.

@@ -32,7 +32,12 @@ pub struct Dedup {
 impl Dedup {
     /// Keeps at most `max` keys, each for `window_us` microseconds.
     pub fn new(max: usize, window_us: i64) -> Self {
-        Self { items: HashMap::new(), order: VecDeque::new(), max, window_us }
+        Self {
+            items: HashMap::new(),
+            order: VecDeque::new(),
+            max,
+            window_us,
+        }
     }
 
     /// What was recorded for `key`, if that is still within the window.
@@ -44,7 +49,10 @@ impl Dedup {
     /// Remembers an entry for `key`: extends what is there or begins anew.
     pub fn record(&mut self, key: [u8; 16], item: SeenItem) {
         match self.items.get_mut(&key) {
-            Some(there) if there.request == item.request && item.recorded_at.since(there.recorded_at) < self.window_us => {
+            Some(there)
+                if there.request == item.request
+                    && item.recorded_at.since(there.recorded_at) < self.window_us =>
+            {
                 there.end = item.end;
                 there.values += item.values;
             }
@@ -104,7 +112,10 @@ mod tests {
         seen.record([1; 16], item(0, 5));
         seen.record([1; 16], item(10, 6));
         let now = Timestamp::from_micros(99).expect("in range");
-        assert_eq!(seen.get(&[1; 16], now).map(|i| (i.first, i.end, i.values)), Some((Position(5), Position(7), 2)));
+        assert_eq!(
+            seen.get(&[1; 16], now).map(|i| (i.first, i.end, i.values)),
+            Some((Position(5), Position(7), 2))
+        );
         assert_eq!(seen.get(&[1; 16], now.plus_micros(1)), None);
     }
 

@@ -26,7 +26,7 @@ mod types;
 pub use batch::{ChannelMaker, ChannelRandom};
 pub use checkpoints::{CheckpointError, Checkpointer, HeadStore};
 pub use clock::{ClockGuard, ClockState, Reading as ClockReading};
-pub use days::{DerivedStore, DayPreparer};
+pub use days::{DayPreparer, DerivedStore};
 pub use dedup::Dedup;
 pub use owner::{Ports, Sequencer, Settings, StartError};
 pub use state::StreamPositions;
@@ -34,3 +34,6 @@ pub use types::{
     EventGroup, GroupAnswer, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome,
     RecordError, Recorded, RecordedEntry, Status, Writing,
 };
+
+#[cfg(test)]
+mod tests;

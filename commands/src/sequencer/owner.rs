@@ -8,12 +8,15 @@ use super::recover::{LoadError, SNAPSHOT, load};
 use super::snapshot;
 use super::state::{State, StreamPositions};
 use super::types::{
-    EventGroup, GroupAnswer, PendingReading, ReadingGroup, RecordError, Recorded, RecordedEntry, Status, Writing,
+    EventGroup, GroupAnswer, PendingReading, ReadingGroup, RecordError, Recorded, RecordedEntry, Status,
+    Writing,
 };
 use domain::day::{ClockOfDay, DAY_CLOSED, DayClosed, StreamsOfDay, days_to_close};
 use domain::entry::NewEvent;
 use domain::note::Signer;
-use domain::ports::{Append, AppendError, CheckpointStore, Clock, Entropy, EventLog, SeenReadings, TileStore};
+use domain::ports::{
+    Append, AppendError, CheckpointStore, Clock, Entropy, EventLog, SeenReadings, TileStore,
+};
 use domain::registry::Registry;
 use domain::{Date, Timestamp, TreeSize};
 use parking_lot::RwLock;
@@ -108,7 +111,10 @@ impl Submission {
     }
 
     fn refuse(self, error: RecordError) {
-        let (Self::Events(_, answer) | Self::Readings(_, answer) | Self::AcceptClock(_, answer)) = self else { return };
+        let (Self::Events(_, answer) | Self::Readings(_, answer) | Self::AcceptClock(_, answer)) = self
+        else {
+            return;
+        };
         // Whoever asked may have gone; there is nobody to tell.
         let _ = answer.send(Err(error));
     }
@@ -137,7 +143,11 @@ impl Sequencer {
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
-    pub fn start(ports: Ports, settings: Settings, registry: Arc<RwLock<Registry>>) -> Result<Self, StartError> {
+    pub fn start(
+        ports: Ports,
+        settings: Settings,
+        registry: Arc<RwLock<Registry>>,
+    ) -> Result<Self, StartError> {
         let checkpointer = Arc::new(Checkpointer::open(
             &settings.origin,
             ports.signer.clone(),
@@ -156,7 +166,10 @@ impl Sequencer {
             &positions,
             &preparer,
         )?;
-        let now = ClockReading { wall: ports.clock.now(), monotonic: ports.clock.monotonic() };
+        let now = ClockReading {
+            wall: ports.clock.now(),
+            monotonic: ports.clock.monotonic(),
+        };
         let guard = ClockGuard::new(now, settings.build_date, loaded.state.last_recorded_at);
         let mut seed = [0u8; 32];
         ports.entropy.fill(&mut seed);
@@ -197,11 +210,22 @@ impl Sequencer {
         }
         let signing = checkpointer.clone();
         let threads = vec![
-            std::thread::Builder::new().name("checkpoints".into()).spawn(move || signing.run())?,
-            std::thread::Builder::new().name("sequencer".into()).spawn(move || owner.run(&submissions))?,
+            std::thread::Builder::new()
+                .name("checkpoints".into())
+                .spawn(move || signing.run())?,
+            std::thread::Builder::new()
+                .name("sequencer".into())
+                .spawn(move || owner.run(&submissions))?,
         ];
         let threads = Arc::new(parking_lot::Mutex::new(threads));
-        Ok(Self { queue, status, positions, checkpointer, heads, threads })
+        Ok(Self {
+            queue,
+            status,
+            positions,
+            checkpointer,
+            heads,
+            threads,
+        })
     }
 
     /// Records the events of one command, all or none.
@@ -210,7 +234,10 @@ impl Sequencer {
     /// [`RecordError`].
     pub async fn record(&self, group: EventGroup) -> GroupAnswer {
         if group.events.len() > GROUP_ENTRIES_MAX {
-            return Err(RecordError::TooLarge(format!("{} events at once; at most {GROUP_ENTRIES_MAX}", group.events.len())));
+            return Err(RecordError::TooLarge(format!(
+                "{} events at once; at most {GROUP_ENTRIES_MAX}",
+                group.events.len()
+            )));
         }
         let (answer, answered) = oneshot::channel();
         self.submit(Submission::Events(group, answer), answered).await
@@ -222,7 +249,8 @@ impl Sequencer {
     /// [`RecordError`].
     pub async fn record_readings(&self, group: ReadingGroup) -> GroupAnswer {
         let (answer, answered) = oneshot::channel();
-        self.submit(Submission::Readings(Box::new(group), answer), answered).await
+        self.submit(Submission::Readings(Box::new(group), answer), answered)
+            .await
     }
 
     /// An operator vouches for the clock; `event` says who.
@@ -231,7 +259,8 @@ impl Sequencer {
     /// [`RecordError`].
     pub async fn accept_clock(&self, event: NewEvent) -> GroupAnswer {
         let (answer, answered) = oneshot::channel();
-        self.submit(Submission::AcceptClock(event, answer), answered).await
+        self.submit(Submission::AcceptClock(event, answer), answered)
+            .await
     }
 
     async fn submit(&self, submission: Submission, answered: oneshot::Receiver<GroupAnswer>) -> GroupAnswer {
@@ -304,7 +333,11 @@ impl Sequencer {
 }
 
 fn stopping() -> RecordError {
-    RecordError::Unavailable { reason: "the service is stopping".into(), code: "stopping", outcome_unknown: false }
+    RecordError::Unavailable {
+        reason: "the service is stopping".into(),
+        code: "stopping",
+        outcome_unknown: false,
+    }
 }
 
 struct Owner {
@@ -366,14 +399,19 @@ impl Owner {
             self.snapshot_at = state.size();
             self.save_snapshot(false);
         }
-        let Some((now, _)) = self.believe_clock() else { return };
+        let Some((now, _)) = self.believe_clock() else {
+            return;
+        };
         self.close_days(now);
         self.observe_clock(now);
     }
 
     /// The clock and whether it stepped; `None` while it is not believed.
     fn believe_clock(&mut self) -> Option<(Timestamp, bool)> {
-        let now = ClockReading { wall: self.ports.clock.now(), monotonic: self.ports.clock.monotonic() };
+        let now = ClockReading {
+            wall: self.ports.clock.now(),
+            monotonic: self.ports.clock.monotonic(),
+        };
         match self.guard.check(now) {
             ClockState::Plausible => {}
             ClockState::Stepped(by_us) => {
@@ -449,7 +487,9 @@ impl Owner {
     }
 
     fn decide(&mut self, gathered: &mut Vec<Submission>) -> Result<(), Broken> {
-        let Some(state) = &mut self.state else { return Err(Broken("no state".into())) };
+        let Some(state) = &mut self.state else {
+            return Err(Broken("no state".into()));
+        };
         let mut deciding = Deciding {
             state,
             batch: &mut self.batch,
@@ -472,16 +512,28 @@ impl Owner {
             let (result, answer) = match submission {
                 Submission::Events(group, answer) => (deciding.group(&group), answer),
                 Submission::Readings(group, answer) => (deciding.readings(&group), answer),
-                Submission::AcceptClock(event, answer) => {
-                    (deciding.group(&EventGroup { events: vec![(event, None)], ..EventGroup::default() }), answer)
-                }
+                Submission::AcceptClock(event, answer) => (
+                    deciding.group(&EventGroup {
+                        events: vec![(event, None)],
+                        ..EventGroup::default()
+                    }),
+                    answer,
+                ),
                 Submission::Stop(_) => continue,
             };
             match result {
-                Ok(result) => deciding.batch.answers.push(Pending { answer, result, want_entries }),
+                Ok(result) => deciding.batch.answers.push(Pending {
+                    answer,
+                    result,
+                    want_entries,
+                }),
                 Err(broken) => {
                     let result = Err(unknown("the commit could not be put together"));
-                    deciding.batch.answers.push(Pending { answer, result, want_entries });
+                    deciding.batch.answers.push(Pending {
+                        answer,
+                        result,
+                        want_entries,
+                    });
                     failure = Some(broken);
                 }
             }
@@ -531,7 +583,12 @@ impl Owner {
         let Some(state) = &self.state else { return };
         let (size, root) = (state.size(), state.frontier.root());
         let first = size.get() - self.batch.leaves.len() as u64;
-        for Pending { answer, mut result, want_entries } in self.batch.answers.drain(..) {
+        for Pending {
+            answer,
+            mut result,
+            want_entries,
+        } in self.batch.answers.drain(..)
+        {
             if let Ok(recorded) = &mut result {
                 (recorded.size, recorded.root) = (size, root);
                 if want_entries && !recorded.replayed {
@@ -548,12 +605,17 @@ impl Owner {
         let (writing, answer) = match error {
             AppendError::Refused(reason) => (
                 Writing::StoreFailing(reason.clone()),
-                RecordError::Unavailable { reason: reason.clone(), code: "disk", outcome_unknown: false },
+                RecordError::Unavailable {
+                    reason: reason.clone(),
+                    code: "disk",
+                    outcome_unknown: false,
+                },
             ),
             AppendError::Unknown(reason) => (Writing::StoreFailing(reason.clone()), unknown(reason)),
-            AppendError::Stale { .. } | AppendError::Corrupt(_) => {
-                (Writing::Corrupt(error.to_string()), RecordError::Corrupt(error.to_string()))
-            }
+            AppendError::Stale { .. } | AppendError::Corrupt(_) => (
+                Writing::Corrupt(error.to_string()),
+                RecordError::Corrupt(error.to_string()),
+            ),
         };
         self.set_writing(writing);
         self.give_up(&answer);
@@ -626,7 +688,9 @@ impl Owner {
             let Some(open) = state.day.date else { return };
             let today = state.last_recorded_at.map_or(now, |last| last.max(now)).date();
             let busy = state.day.counts.total() > 0;
-            let Some(&(first, last)) = days_to_close(open, today, busy).first() else { return };
+            let Some(&(first, last)) = days_to_close(open, today, busy).first() else {
+                return;
+            };
             if self.refusal().is_some() || !self.close_day(now, first, last) {
                 return;
             }
@@ -635,9 +699,13 @@ impl Owner {
 
     fn close_day(&mut self, now: Timestamp, first: Date, last: Date) -> bool {
         self.begin(now);
-        let Some(state) = &mut self.state else { return false };
+        let Some(state) = &mut self.state else {
+            return false;
+        };
         let begun = Instant::now();
-        let Some((root, count)) = self.preparer.close(last, state.take_touched()) else { return false };
+        let Some((root, count)) = self.preparer.close(last, state.take_touched()) else {
+            return false;
+        };
         let closed = DayClosed {
             date: last,
             idle_since: (first != last).then_some(first),
@@ -648,11 +716,17 @@ impl Owner {
             refused: state.day.counts.refused().clone(),
             unclean: state.day.unclean,
             streams: StreamsOfDay { root, count },
-            clock: ClockOfDay { source: "system".into(), max_offset_ms: None, held_s: (state.day.held_us / 1_000_000) as u64 },
+            clock: ClockOfDay {
+                source: "system".into(),
+                max_offset_ms: None,
+                held_s: (state.day.held_us / 1_000_000) as u64,
+            },
             previous: state.day.previous,
         };
         tracing::info!(date = %last, streams = count, pause_ms = begun.elapsed().as_millis() as u64, "closing the day");
-        let Ok(event) = system_event(DAY_CLOSED, &closed) else { return false };
+        let Ok(event) = system_event(DAY_CLOSED, &closed) else {
+            return false;
+        };
         match self.record_own(event) {
             Ok(recorded) => {
                 self.make_head(last, recorded.size, recorded.root);
@@ -668,21 +742,30 @@ impl Owner {
     /// Records one event of the sequencer's own, now.
     fn record_own(&mut self, event: NewEvent) -> GroupAnswer {
         let (answer, mut answered) = oneshot::channel();
-        let group = EventGroup { events: vec![(event, None)], ..EventGroup::default() };
+        let group = EventGroup {
+            events: vec![(event, None)],
+            ..EventGroup::default()
+        };
         let mut gathered = vec![Submission::Events(group, answer)];
         match self.decide(&mut gathered) {
             Ok(()) => self.commit(),
             Err(broken) => self.broken(&broken),
         }
-        answered.try_recv().unwrap_or_else(|_| Err(unknown("not recorded")))
+        answered
+            .try_recv()
+            .unwrap_or_else(|_| Err(unknown("not recorded")))
     }
 
     fn make_head(&self, date: Date, size: TreeSize, root: domain::Hash) {
-        let made = self.checkpointer.sign(size, root).map_err(|e| e.to_string()).and_then(|checkpoint| {
-            let entry = self.entry_before(size)?;
-            let head = crate::heads::head(&*self.ports.tiles, &entry, size, &checkpoint)?;
-            self.settings.heads.put(date, &head).map_err(|e| e.to_string())
-        });
+        let made = self
+            .checkpointer
+            .sign(size, root)
+            .map_err(|e| e.to_string())
+            .and_then(|checkpoint| {
+                let entry = self.entry_before(size)?;
+                let head = crate::heads::head(&*self.ports.tiles, &entry, size, &checkpoint)?;
+                self.settings.heads.put(date, &head).map_err(|e| e.to_string())
+            });
         if let Err(error) = made {
             tracing::error!(%date, error, "no head made; it is made at the next start");
         }
@@ -698,16 +781,28 @@ impl Owner {
     fn finish_heads(&mut self) -> Result<(), CheckpointError> {
         let Some(state) = &self.state else { return Ok(()) };
         let closings = self.positions.of("ledger", "main");
-        let signed = self.checkpointer.latest().map_or(TreeSize::EMPTY, |(size, _)| size);
-        let late: Vec<_> = closings.into_iter().filter(|p| p.size_through() >= signed && state.size().contains(*p)).collect();
+        let signed = self
+            .checkpointer
+            .latest()
+            .map_or(TreeSize::EMPTY, |(size, _)| size);
+        let late: Vec<_> = closings
+            .into_iter()
+            .filter(|p| p.size_through() >= signed && state.size().contains(*p))
+            .collect();
         for position in late {
             let size = position.size_through();
-            let Ok(bytes) = self.entry_before(size) else { continue };
-            let Ok(entry) = domain::entry::Entry::read(&bytes) else { continue };
+            let Ok(bytes) = self.entry_before(size) else {
+                continue;
+            };
+            let Ok(entry) = domain::entry::Entry::read(&bytes) else {
+                continue;
+            };
             if entry.event_type != DAY_CLOSED {
                 continue;
             }
-            let Ok(closed) = serde_json::from_slice::<DayClosed>(entry.payload) else { continue };
+            let Ok(closed) = serde_json::from_slice::<DayClosed>(entry.payload) else {
+                continue;
+            };
             if self.settings.heads.get(closed.date).is_some() {
                 continue;
             }
@@ -745,7 +840,10 @@ impl Owner {
     fn save_snapshot(&self, clean: bool) {
         if let Some(state) = &self.state {
             if let Err(error) = self.ports.derived.save(SNAPSHOT, &snapshot::write(state, clean)) {
-                tracing::warn!(error, "the sequencer's snapshot was not kept; the next start takes longer");
+                tracing::warn!(
+                    error,
+                    "the sequencer's snapshot was not kept; the next start takes longer"
+                );
             }
         }
     }
@@ -808,17 +906,28 @@ fn entries_of(
         .filter_map(|position| {
             let at = usize::try_from(position.checked_sub(first)?).ok()?;
             let (position, bytes) = entries.get(at)?;
-            Some(RecordedEntry { position, leaf_hash: *leaves.get(at)?, bytes: bytes.to_vec() })
+            Some(RecordedEntry {
+                position,
+                leaf_hash: *leaves.get(at)?,
+                bytes: bytes.to_vec(),
+            })
         })
         .collect()
 }
 
 fn unknown(reason: &str) -> RecordError {
-    RecordError::Unavailable { reason: reason.to_owned(), code: "disk", outcome_unknown: true }
+    RecordError::Unavailable {
+        reason: reason.to_owned(),
+        code: "disk",
+        outcome_unknown: true,
+    }
 }
 
 /// An event of the ledger's own stream, by `system:sequencer`.
-pub fn system_event<T: serde::Serialize>(event_type: &'static str, payload: &T) -> Result<NewEvent, domain::canonical::CanonicalError> {
+pub fn system_event<T: serde::Serialize>(
+    event_type: &'static str,
+    payload: &T,
+) -> Result<NewEvent, domain::canonical::CanonicalError> {
     use domain::canonical::Canonical;
     Ok(NewEvent {
         aggregate_type: "ledger".into(),

@@ -67,10 +67,18 @@ pub(super) fn load(
     }
     preparer.reset();
     state.touched.clear();
-    let days: Vec<StreamDay> = state.streams.iter().filter(|s| s.day_first > 0).map(|s| s.day()).collect();
+    let days: Vec<StreamDay> = state
+        .streams
+        .iter()
+        .filter(|s| s.day_first > 0)
+        .map(|s| s.day())
+        .collect();
     state.streams.iter_mut().for_each(|s| s.dirty = false);
     preparer.moved(days);
-    Ok(Loaded { state, recent_from: from })
+    Ok(Loaded {
+        state,
+        recent_from: from,
+    })
 }
 
 /// The newest state that fits the ledger: the snapshot's, or an empty one.
@@ -81,7 +89,9 @@ fn restore(
     derived: &dyn DerivedStore,
     positions: &StreamPositions,
 ) -> (State, bool) {
-    let restored = derived.load(SNAPSHOT).and_then(|bytes| snapshot::read(&bytes, origin, positions.clone()));
+    let restored = derived
+        .load(SNAPSHOT)
+        .and_then(|bytes| snapshot::read(&bytes, origin, positions.clone()));
     if let Some(mut restored) = restored.filter(|r| r.size <= size) {
         let frontier = Frontier::from_nodes(restored.size, tiles).ok();
         if let Some(frontier) = frontier.filter(|f| f.root() == restored.root) {
@@ -94,7 +104,11 @@ fn restore(
 }
 
 /// Applies the configuration entries up to the snapshot.
-fn load_registry(registry: &mut Registry, log: &dyn EventLog, positions: &StreamPositions) -> Result<(), LoadError> {
+fn load_registry(
+    registry: &mut Registry,
+    log: &dyn EventLog,
+    positions: &StreamPositions,
+) -> Result<(), LoadError> {
     for some in positions.all().chunks(READ_ENTRIES) {
         let block = super::owner::block_on(log.read_at(some))?;
         for (position, bytes) in block.iter() {
@@ -110,20 +124,32 @@ fn fold_registry(registry: &mut Registry, log: &dyn EventLog, from: TreeSize) ->
 }
 
 fn apply(registry: &mut Registry, position: Position, bytes: &[u8]) -> Result<(), LoadError> {
-    let entry = Entry::read(bytes).map_err(|e| LoadError::Corrupt { position, reason: e.to_string() })?;
+    let entry = Entry::read(bytes).map_err(|e| LoadError::Corrupt {
+        position,
+        reason: e.to_string(),
+    })?;
     if entry.aggregate_type == domain::reading::READINGS {
         return Ok(());
     }
-    registry.apply(&entry).map_err(|e| LoadError::Corrupt { position, reason: e.to_string() })
+    registry.apply(&entry).map_err(|e| LoadError::Corrupt {
+        position,
+        reason: e.to_string(),
+    })
 }
 
 fn fold_rest(state: &mut State, log: &dyn EventLog, registry: &Registry) -> Result<(), LoadError> {
     let from = state.size();
     each(log, from, |position, bytes| {
-        let entry = Entry::read(bytes).map_err(|e| LoadError::Corrupt { position, reason: e.to_string() })?;
+        let entry = Entry::read(bytes).map_err(|e| LoadError::Corrupt {
+            position,
+            reason: e.to_string(),
+        })?;
         state
             .fold(&entry, &leaf_hash(bytes), registry, &mut NoNodes)
-            .map_err(|e| LoadError::Corrupt { position, reason: e.to_string() })
+            .map_err(|e| LoadError::Corrupt {
+                position,
+                reason: e.to_string(),
+            })
     })
 }
 

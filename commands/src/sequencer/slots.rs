@@ -53,7 +53,11 @@ impl ChannelSlot {
 
     /// The newest time before commit `batch` was begun, microseconds.
     pub fn settled(&self, batch: u64) -> i64 {
-        if self.settled_in == batch { self.settled_us } else { self.newest_us }
+        if self.settled_in == batch {
+            self.settled_us
+        } else {
+            self.newest_us
+        }
     }
 
     fn settle(&mut self, batch: u64) {
@@ -65,7 +69,11 @@ impl ChannelSlot {
 
     /// What was recorded lately for that time.
     pub fn recently(&self, measured_at_us: i64) -> Option<Recent> {
-        self.recent.iter().rev().find(|r| r.measured_at_us == measured_at_us).copied()
+        self.recent
+            .iter()
+            .rev()
+            .find(|r| r.measured_at_us == measured_at_us)
+            .copied()
     }
 
     /// Forgets what the raw projection knows by now.
@@ -138,7 +146,8 @@ impl Slots {
         for channel in registry.channels(device) {
             if !slot.channels.iter().any(|c| *c.key == *channel.state.key) {
                 let newest = self.newest.remove(&*channel.id).unwrap_or(i64::MIN);
-                slot.channels.push(ChannelSlot::new(&channel.state.key, &channel.id, newest));
+                slot.channels
+                    .push(ChannelSlot::new(&channel.state.key, &channel.id, newest));
             }
         }
     }
@@ -165,14 +174,22 @@ impl Slots {
             if let Some(channel) = slot.channels.iter_mut().find(|c| *c.key == *key) {
                 let measured_at_us = reading.measured_at.as_micros();
                 channel.newest_us = channel.newest_us.max(measured_at_us);
-                channel.recent.push_back(Recent { measured_at_us, position, value });
+                channel.recent.push_back(Recent {
+                    measured_at_us,
+                    position,
+                    value,
+                });
             }
         }
     }
 
     /// Newest times by channel id, sorted, for the snapshot.
     pub fn newest(&self) -> Vec<(&str, i64)> {
-        let loaded = self.slots.iter().flat_map(|s| &s.channels).map(|c| (&*c.id, c.newest_us));
+        let loaded = self
+            .slots
+            .iter()
+            .flat_map(|s| &s.channels)
+            .map(|c| (&*c.id, c.newest_us));
         let mut all: Vec<(&str, i64)> = loaded.filter(|(_, at)| *at != i64::MIN).collect();
         all.extend(self.newest.iter().map(|(id, at)| (&**id, *at)));
         all.sort_unstable();
@@ -192,9 +209,26 @@ mod tests {
     #[test]
     fn what_was_newest_before_the_commit_is_kept_while_it_is_put_together() {
         let mut channel = ChannelSlot::new("temperature", "chn_a", 5);
-        channel.record(Recent { measured_at_us: 10, position: Position(1), value: 1.0 }, 7);
-        assert_eq!((channel.newest_us, channel.settled(7), channel.settled(8)), (10, 5, 10));
-        channel.record(Recent { measured_at_us: 8, position: Position(2), value: 1.0 }, 7);
+        channel.record(
+            Recent {
+                measured_at_us: 10,
+                position: Position(1),
+                value: 1.0,
+            },
+            7,
+        );
+        assert_eq!(
+            (channel.newest_us, channel.settled(7), channel.settled(8)),
+            (10, 5, 10)
+        );
+        channel.record(
+            Recent {
+                measured_at_us: 8,
+                position: Position(2),
+                value: 1.0,
+            },
+            7,
+        );
         assert_eq!((channel.newest_us, channel.settled(7)), (10, 5));
         assert_eq!(channel.recently(8).map(|r| r.position), Some(Position(2)));
         channel.prune(TreeSize(2));

@@ -6,8 +6,8 @@
 
 use super::dedup::SeenItem;
 use super::state::{OpenDay, State, Stream, StreamPositions};
-use domain::event::CLASSES;
 use domain::day::PreviousDay;
+use domain::event::CLASSES;
 use domain::{Date, Hash, Position, Timestamp, TreeSize};
 use std::collections::HashMap;
 
@@ -30,7 +30,10 @@ pub(super) fn write(state: &State, clean: bool) -> Vec<u8> {
     out.push(u8::from(clean));
     put_u64(&mut out, state.size().get());
     out.extend_from_slice(&state.frontier.root().0);
-    put_u64(&mut out, state.last_recorded_at.map_or(i64::MIN, Timestamp::as_micros) as u64);
+    put_u64(
+        &mut out,
+        state.last_recorded_at.map_or(i64::MIN, Timestamp::as_micros) as u64,
+    );
     write_day(&mut out, &state.day);
     put_u64(&mut out, state.streams.len() as u64);
     for stream in &state.streams {
@@ -108,7 +111,11 @@ pub(super) fn read(bytes: &[u8], origin: &str, positions: StreamPositions) -> Op
     let root = from.hash()?;
     let mut state = State::new(origin, positions);
     let last = from.u64()? as i64;
-    state.last_recorded_at = if last == i64::MIN { None } else { Some(Timestamp::from_micros(last)?) };
+    state.last_recorded_at = if last == i64::MIN {
+        None
+    } else {
+        Some(Timestamp::from_micros(last)?)
+    };
     state.day = read_day(&mut from)?;
     for at in 0..from.u64()? {
         let stream = Stream {
@@ -144,7 +151,11 @@ pub(super) fn read(bytes: &[u8], origin: &str, positions: StreamPositions) -> Op
                 values: u32::try_from(from.u64()?).ok()?,
                 recorded_at: Timestamp::from_micros(from.u64()? as i64)?,
             };
-            let seen = if which == 0 { &mut state.idempotency } else { &mut state.uplinks };
+            let seen = if which == 0 {
+                &mut state.idempotency
+            } else {
+                &mut state.uplinks
+            };
             seen.record(key, item);
         }
     }
@@ -153,7 +164,12 @@ pub(super) fn read(bytes: &[u8], origin: &str, positions: StreamPositions) -> Op
         let at_us = from.u64()? as i64;
         state.slots.remember_newest(id, at_us);
     }
-    from.0.is_empty().then_some(Restored { size, root, clean, state })
+    from.0.is_empty().then_some(Restored {
+        size,
+        root,
+        clean,
+        state,
+    })
 }
 
 fn read_day(from: &mut Cursor<'_>) -> Option<OpenDay> {

@@ -6,9 +6,9 @@
 
 use super::dedup::{Dedup, SeenItem, short};
 use super::slots::Slots;
-use domain::event::{Class, class_of};
 use domain::day::{DayClosed, DayCounts, PreviousDay};
 use domain::entry::Entry;
+use domain::event::{Class, class_of};
 use domain::hash::{Hash, sha256};
 use domain::merkle::{Frontier, NodeSink};
 use domain::reading::{READING_RECORDED, READINGS, Reading};
@@ -144,7 +144,12 @@ impl State {
     }
 
     /// The stream of that name, made with these names if it is new.
-    pub fn stream(&mut self, aggregate_type: &str, aggregate_id: &str, names: impl FnOnce() -> (String, String)) -> u32 {
+    pub fn stream(
+        &mut self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        names: impl FnOnce() -> (String, String),
+    ) -> u32 {
         let name = blind(&format!("{aggregate_type}/{aggregate_id}"));
         if let Some(&at) = self.index.get(&name) {
             return at;
@@ -167,7 +172,9 @@ impl State {
     /// The sequence of a stream; 0 where it has no entry.
     pub fn sequence(&self, aggregate_type: &str, aggregate_id: &str) -> u64 {
         let name = blind(&format!("{aggregate_type}/{aggregate_id}"));
-        self.index.get(&name).map_or(0, |&at| self.streams[at as usize].sequence)
+        self.index
+            .get(&name)
+            .map_or(0, |&at| self.streams[at as usize].sequence)
     }
 
     /// One more entry in a stream: sequence, chain, the day's counts. The tree is extended by the caller.
@@ -206,7 +213,12 @@ impl State {
             stream.dirty = false;
         }
         self.touched.clear();
-        self.day = OpenDay { date: Some(date), first_position, previous: Some(previous), ..OpenDay::default() };
+        self.day = OpenDay {
+            date: Some(date),
+            first_position,
+            previous: Some(previous),
+            ..OpenDay::default()
+        };
     }
 
     /// Takes an entry from the ledger: everything that recording it would have done.
@@ -218,7 +230,10 @@ impl State {
         registry: &Registry,
         nodes: &mut impl NodeSink,
     ) -> Result<(), FoldError> {
-        let wrong = |what: String| FoldError { position: entry.position, what };
+        let wrong = |what: String| FoldError {
+            position: entry.position,
+            what,
+        };
         if entry.position.get() != self.size().get() {
             return Err(wrong(format!("expected position {}", self.size())));
         }
@@ -227,16 +242,23 @@ impl State {
         }
         let class = class_of(entry.event_type).unwrap_or(Class::Audit);
         let readings = entry.aggregate_type == READINGS;
-        let slot = readings.then(|| self.slots.of(entry.aggregate_id, registry)).flatten();
+        let slot = readings
+            .then(|| self.slots.of(entry.aggregate_id, registry))
+            .flatten();
         let stream = self.stream(entry.aggregate_type, entry.aggregate_id, || match slot {
-            Some(_) => registry
-                .device_anywhere(entry.aggregate_id)
-                .map_or_else(|| ("-".into(), "-".into()), |d| (d.account.to_string(), d.id.to_string())),
+            Some(_) => registry.device_anywhere(entry.aggregate_id).map_or_else(
+                || ("-".into(), "-".into()),
+                |d| (d.account.to_string(), d.id.to_string()),
+            ),
             None => names_of(entry.metadata),
         });
         let expected = self.streams[stream as usize].sequence + 1;
         if entry.sequence != expected {
-            return Err(wrong(format!("sequence {} of {}, expected {expected}", entry.sequence, entry.stream_name())));
+            return Err(wrong(format!(
+                "sequence {} of {}, expected {expected}",
+                entry.sequence,
+                entry.stream_name()
+            )));
         }
         self.day.date.get_or_insert(entry.recorded_at.date());
         let closes_day = entry.event_type == domain::day::DAY_CLOSED;
@@ -251,11 +273,13 @@ impl State {
         self.frontier.push(*leaf, nodes);
         self.last_recorded_at = Some(entry.recorded_at);
         if !readings {
-            self.positions.push(self.streams[stream as usize].name, entry.position);
+            self.positions
+                .push(self.streams[stream as usize].name, entry.position);
         }
         self.observe(entry, slot);
         if closes_day {
-            let closed: DayClosed = serde_json::from_slice(entry.payload).map_err(|e| wrong(format!("DayClosed: {e}")))?;
+            let closed: DayClosed =
+                serde_json::from_slice(entry.payload).map_err(|e| wrong(format!("DayClosed: {e}")))?;
             self.close(&closed, entry.position);
         }
         Ok(())
@@ -263,8 +287,17 @@ impl State {
 
     /// After a `DayClosed` has been added to stream and tree.
     pub fn close(&mut self, closed: &DayClosed, position: Position) {
-        let text = format!("{}\n{}\n{}\n", self.origin, position.size_through(), self.frontier.root());
-        let previous = PreviousDay { date: closed.date, position, checkpoint_sha256: sha256(text.as_bytes()) };
+        let text = format!(
+            "{}\n{}\n{}\n",
+            self.origin,
+            position.size_through(),
+            self.frontier.root()
+        );
+        let previous = PreviousDay {
+            date: closed.date,
+            position,
+            checkpoint_sha256: sha256(text.as_bytes()),
+        };
         self.begin_day(closed.date.next(), position.next(), previous);
     }
 
@@ -277,7 +310,10 @@ impl State {
         }
         let known = b"\"idempotency\"";
         let marked = entry.metadata.windows(known.len()).any(|w| w == known)
-            || entry.metadata.windows(8).any(|w| w == b"\"uplink\"" || w == b"\"clock\":");
+            || entry
+                .metadata
+                .windows(8)
+                .any(|w| w == b"\"uplink\"" || w == b"\"clock\":");
         if marked {
             self.observe_metadata(entry);
         }
@@ -291,14 +327,20 @@ impl State {
     }
 
     fn observe_metadata(&mut self, entry: &Entry<'_>) {
-        let Ok(metadata) = serde_json::from_slice::<Marks>(entry.metadata) else { return };
+        let Ok(metadata) = serde_json::from_slice::<Marks>(entry.metadata) else {
+            return;
+        };
         let values = if entry.event_type == READING_RECORDED {
             Reading::read(entry.payload).map_or(0, |r| r.values.len() as u32)
         } else {
             0
         };
         let item = SeenItem {
-            request: metadata.request_hash.as_deref().and_then(Hash::from_base64).unwrap_or_default(),
+            request: metadata
+                .request_hash
+                .as_deref()
+                .and_then(Hash::from_base64)
+                .unwrap_or_default(),
             first: entry.position,
             end: entry.position.next(),
             values,
@@ -309,7 +351,13 @@ impl State {
         }
         if let Some(uplink) = metadata.source.and_then(|s| s.uplink) {
             let key = uplink_key(&uplink.dev_eui, &uplink.session, uplink.f_cnt);
-            self.uplinks.record(key, SeenItem { request: Hash::default(), ..item });
+            self.uplinks.record(
+                key,
+                SeenItem {
+                    request: Hash::default(),
+                    ..item
+                },
+            );
         }
     }
 }
@@ -328,7 +376,10 @@ fn names_of(metadata: &[u8]) -> (String, String) {
     }
     let names = serde_json::from_slice::<Names>(metadata).ok();
     let (account, owner) = names.map_or((None, None), |n| (n.account, n.owner));
-    (account.unwrap_or_else(|| "-".into()), owner.unwrap_or_else(|| "-".into()))
+    (
+        account.unwrap_or_else(|| "-".into()),
+        owner.unwrap_or_else(|| "-".into()),
+    )
 }
 
 #[derive(serde::Deserialize)]
