@@ -6,8 +6,8 @@
 
 use crate::error::ProjectionError;
 use crate::world::Fact;
-use domain::class::Class;
 use domain::day::DAY_CLOSED;
+use domain::event::{Class, class_of};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const WITHHELD: &str = "TokenIssued";
 /// Follows one entry; others than `audit` and `ledger` are not for here.
 pub(crate) fn apply(connection: &Connection, fact: &Fact<'_>) -> Result<(), ProjectionError> {
     let entry = &fact.entry;
-    let class = Class::of(entry.event_type);
+    let class = class_of(entry.event_type).unwrap_or(Class::Audit);
     if !matches!(class, Class::Audit | Class::Ledger) {
         return Ok(());
     }
