@@ -121,7 +121,9 @@ impl DayCounts {
 
     /// By class name, every class listed.
     pub fn entries(&self) -> BTreeMap<String, u64> {
-        CLASSES.iter().map(|c| (c.as_str().to_owned(), self.entries[c.index()]))
+        CLASSES
+            .iter()
+            .map(|c| (c.as_str().to_owned(), self.entries[c.index()]))
             .collect()
     }
 

@@ -285,6 +285,11 @@ impl<'a> Entry<'a> {
         })
     }
 
+    /// Whether it belongs to that stream.
+    pub fn stream_is(&self, aggregate_type: &str, aggregate_id: &str) -> bool {
+        self.aggregate_type == aggregate_type && self.aggregate_id == aggregate_id
+    }
+
     /// `<aggregate_type>/<aggregate_id>`, as stream maps and sealed values name a stream.
     pub fn stream_name(&self) -> String {
         format!("{}/{}", self.aggregate_type, self.aggregate_id)

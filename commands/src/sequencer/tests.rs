@@ -16,6 +16,7 @@ use domain::ports::{
 use domain::reading::{Conflict, Reading};
 use domain::registry::Registry;
 use domain::tlog_proof::TlogProof;
+use domain::verify::{Kept, KnownRoot, LogReport, LogVerifier, Strictness, Verdict};
 use domain::{Date, Hash, Position, Timestamp, TreeSize, kinds};
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
@@ -447,6 +448,13 @@ impl World {
         let mut sequences: HashMap<String, u64> = HashMap::new();
         let mut last = Timestamp::default();
         let mut out = Vec::new();
+        let whole = self.verify(|_, _| {});
+        assert_eq!(
+            whole.verdict,
+            Verdict::Verified {
+                size: self.log.size()
+            }
+        );
         for (n, bytes) in read_all(&self.log).iter().enumerate() {
             let entry = Entry::decode(bytes).expect("canonical");
             assert_eq!(entry.position, Position(n as u64));
@@ -464,6 +472,22 @@ impl World {
             ));
         }
         out
+    }
+
+    /// The verdict over the whole log, after `change` had its way with each entry's bytes.
+    fn verify(&self, change: impl Fn(usize, &mut Vec<u8>)) -> LogReport {
+        let known = KnownRoot {
+            size: self.log.size(),
+            root: self.log.root(),
+            kept: Kept::Outside,
+            source: "the test".into(),
+        };
+        let mut verifier = LogVerifier::new(Strictness::Canonical, Some(ORIGIN), vec![known]);
+        for (n, mut bytes) in read_all(&self.log).into_iter().enumerate() {
+            change(n, &mut bytes);
+            verifier.entry(&bytes);
+        }
+        verifier.finish()
     }
 
     fn types(&self) -> Vec<String> {
@@ -785,6 +809,34 @@ async fn midnight_closes_the_day_with_a_head_that_verifies() {
 }
 
 #[tokio::test]
+async fn every_flipped_byte_of_a_ledger_is_found_at_its_position() {
+    let world = World::new().await;
+    world.send(&[("temperature", 4.2, 30_000)]).await.expect("taken");
+    world.clock.pass(15 * 3600 * 1_000_000);
+    world
+        .until(|s| s.open_day == Some(Date::parse("2026-05-18").expect("a day")))
+        .await;
+    world.send(&[("temperature", 4.2, 30_060)]).await.expect("taken");
+    world.check();
+    for (n, entry) in read_all(&world.log).iter().enumerate() {
+        for at in (0..entry.len()).step_by(3) {
+            let report = world.verify(|m, bytes| {
+                if n == m {
+                    bytes[at] ^= 1
+                }
+            });
+            match report.verdict {
+                Verdict::Tampered {
+                    position: Some(position),
+                    ..
+                } => assert!(position.get() <= n as u64),
+                other => panic!("entry {n}, byte {at}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn missed_days_are_closed_in_order_and_a_long_gap_is_one_entry() {
     let mut world = World::new().await;
     world.sequencer.stop().await;
@@ -821,6 +873,7 @@ async fn missed_days_are_closed_in_order_and_a_long_gap_is_one_entry() {
             ("2026-06-18".to_owned(), Some("2026-05-21".to_owned()))
         ]
     );
+    world.sequencer.stop().await;
     assert_eq!(world.sequencer.heads().dates().len(), 5);
 }
 

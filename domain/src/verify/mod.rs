@@ -1,13 +1,16 @@
 //! Verification of a whole log, streaming, in constant memory, by somebody who trusts nobody here.
 //!
 //! - `verdict`: what is said in the end, and with which exit code (FORMAT §8).
+//! - `log`: a whole ledger, entry by entry, with its streams and days.
 //! - `log_hasher`: entries in order → leaf hashes, tree, roots at the sizes where a root is known.
 //!
 //! Invariant: keys, origin, policy and heads come from outside what is verified.
 //! Not here: reading files or the network; one proof alone (`tlog_proof`); tiles of a stranger (`tile_reader`).
 
+mod log;
 mod log_hasher;
 mod verdict;
 
+pub use log::{CheckedDay, LogReport, LogVerifier, Strictness};
 pub use log_hasher::{Hashed, Kept, KnownRoot, LeafMismatch, LogHasher, RootMismatch};
 pub use verdict::{EXIT_UNUSABLE, Verdict};
