@@ -1,9 +1,9 @@
-//! Events: which there are, their classes, and their payloads as types.
+//! Events of the configuration and the tray: which there are, and their payloads as types.
 //!
-//! Invariants: the table of classes is complete and sorted; what [`Event::payload`] writes, [`Event::read`] reads;
+//! Invariants: what [`Event::payload`] writes, [`Event::read`] reads;
 //! free text and personal data never reach a payload in the clear ([`Text`]); every change carries the old value.
-//! Source: FORMAT §2 (classes, metadata), docs/events.md (the catalogue).
-//! Not here: readings, which have their own codec (`reading`), and what the ledger says of itself.
+//! Source: FORMAT §2, docs/events.md (the catalogue).
+//! Not here: readings, which have their own codec (`reading`), what the ledger says of itself (`day`), classes (`class`).
 
 pub mod metadata;
 pub mod payload;
@@ -24,101 +24,6 @@ use text::VisitTexts;
 
 /// The version of every payload's shape today.
 pub const EVENT_VERSION: &str = "1.0";
-
-/// How long an entry is kept, and who may see it, goes by its class (FORMAT §2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Class {
-    /// About the ledger itself: never pruned.
-    Ledger,
-    /// Configuration, alarms, rights, signatures: kept for ever.
-    Audit,
-    /// What devices measured.
-    Reading,
-    /// What was sent out.
-    Outbound,
-    /// Who came in, and who was refused.
-    Access,
-    /// What the service did by itself.
-    Automation,
-}
-
-/// Every class, in the order in which days and tables list them.
-pub const CLASSES: [Class; 6] = [
-    Class::Ledger,
-    Class::Audit,
-    Class::Reading,
-    Class::Outbound,
-    Class::Access,
-    Class::Automation,
-];
-
-impl Class {
-    /// As written in payloads.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ledger => "ledger",
-            Self::Audit => "audit",
-            Self::Reading => "reading",
-            Self::Outbound => "outbound",
-            Self::Access => "access",
-            Self::Automation => "automation",
-        }
-    }
-
-    /// Its place in [`CLASSES`].
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// The class of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        CLASSES.into_iter().find(|class| class.as_str() == name)
-    }
-}
-
-/// Every event type that is written, with its class, sorted by name.
-pub const CLASS_TABLE: &[(&str, Class)] = &[
-    ("AccountOpened", Class::Audit),
-    ("AccountRenamed", Class::Audit),
-    ("AccountResumed", Class::Audit),
-    ("AccountSuspended", Class::Audit),
-    ("ChannelChanged", Class::Audit),
-    ("ChannelRegistered", Class::Audit),
-    ("ClockAccepted", Class::Ledger),
-    ("ClockObserved", Class::Ledger),
-    ("DayClosed", Class::Ledger),
-    ("DeviceChanged", Class::Audit),
-    ("DeviceMoved", Class::Audit),
-    ("DeviceRegistered", Class::Audit),
-    ("DeviceRemoved", Class::Audit),
-    ("IntegrationCreated", Class::Audit),
-    ("IntegrationRemoved", Class::Audit),
-    ("LedgerCreated", Class::Ledger),
-    ("ReadingConflict", Class::Reading),
-    ("ReadingRecorded", Class::Reading),
-    ("RequestsRefused", Class::Access),
-    ("SignInLinkIssued", Class::Access),
-    ("SignedIn", Class::Access),
-    ("SiteChanged", Class::Audit),
-    ("SiteCreated", Class::Audit),
-    ("SoftwareStarted", Class::Ledger),
-    ("TailCut", Class::Ledger),
-    ("TokenExpirySet", Class::Audit),
-    ("TokenIssued", Class::Audit),
-    ("TokenRevoked", Class::Audit),
-    ("UplinkParked", Class::Reading),
-    ("UserChanged", Class::Audit),
-    ("UserRegistered", Class::Audit),
-    ("UserRemoved", Class::Audit),
-];
-
-/// The class of an event type; `None` for one that this software does not write.
-pub fn class_of(event_type: &str) -> Option<Class> {
-    CLASS_TABLE
-        .binary_search_by(|(name, _)| (*name).cmp(event_type))
-        .ok()
-        .map(|i| CLASS_TABLE[i].1)
-}
 
 /// Why a payload is not what its event type says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -151,6 +56,9 @@ macro_rules! events {
         }
 
         impl Event {
+            /// Every type, as written in an entry.
+            pub const TYPES: &'static [&'static str] = &[$( stringify!($name), )+];
+
             /// Its type, as written in an entry.
             pub const fn event_type(&self) -> &'static str {
                 match self { $( Self::$name(_) => stringify!($name), )+ }
@@ -285,29 +193,23 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::class::Class;
     use proptest::prelude::*;
 
     #[test]
-    fn the_table_is_sorted_and_every_class_is_found() {
-        assert!(CLASS_TABLE.windows(2).all(|w| w[0].0 < w[1].0));
-        for (name, class) in CLASS_TABLE {
-            assert!(crate::entry::is_event_type(name));
-            assert_eq!(class_of(name), Some(*class));
-        }
-        assert_eq!(class_of("NobodyKnows"), None);
-        for (index, class) in CLASSES.into_iter().enumerate() {
-            assert_eq!(class.index(), index);
-            assert_eq!(Class::parse(class.as_str()), Some(class));
-        }
-        assert_eq!(Class::parse("Ledger"), None);
-    }
-
-    #[test]
-    fn every_event_has_a_class() {
+    fn every_event_has_its_class_and_stream() {
         let removed = Event::DeviceRemoved(Nothing {});
-        assert_eq!(class_of(removed.event_type()), Some(Class::Audit));
         assert_eq!(removed.aggregate_type(), "device");
         assert_eq!(removed.payload(None).expect("canonical").as_bytes(), b"{}");
+        for name in Event::TYPES {
+            assert!(crate::entry::is_event_type(name), "{name}");
+            let class = match *name {
+                "UplinkParked" => Class::Reading,
+                "SignInLinkIssued" | "SignedIn" => Class::Access,
+                _ => Class::Audit,
+            };
+            assert_eq!(Class::of(name), class, "{name}");
+        }
     }
 
     #[test]
@@ -327,13 +229,13 @@ mod tests {
     proptest! {
         #[test]
         fn any_payload_of_any_type_is_read_without_a_panic(
-            which in 0..CLASS_TABLE.len(),
+            which in 0..Event::TYPES.len(),
             bytes in prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..200),
                 "\\{\"(changes|name|token|hash|site|key|kind|frame)\":(\\{|\\[|\"|1|null)*[}\\]\"]*".prop_map(String::into_bytes),
             ],
         ) {
-            let _ = Event::read(CLASS_TABLE[which].0, &bytes);
+            let _ = Event::read(Event::TYPES[which], &bytes);
         }
     }
 }

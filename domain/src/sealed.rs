@@ -216,7 +216,7 @@ fn open_parts(
 fn unpad(plain: &[u8]) -> Option<&[u8]> {
     let padding = plain.iter().rev().take_while(|b| **b == b' ').count();
     let bytes = &plain[..plain.len() - padding];
-    let right = plain.len() % PADDING_BYTES == 0 && padding < PADDING_BYTES;
+    let right = plain.len().is_multiple_of(PADDING_BYTES) && padding < PADDING_BYTES;
     (right && crate::canonical::check(bytes).is_ok()).then_some(bytes)
 }
 

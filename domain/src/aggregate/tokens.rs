@@ -25,8 +25,8 @@ pub struct Token {
     pub kind: TokenKind,
     /// bcrypt of the secret.
     pub hash: String,
-    /// From here on it is refused, in microseconds since 1970.
-    pub expires_at_us: Option<i64>,
+    /// From here on it is refused.
+    pub expires_at: Option<Timestamp>,
     /// Whether it ended at once.
     pub revoked: bool,
 }
@@ -73,12 +73,7 @@ pub enum TokensCommand {
 impl Token {
     /// Whether it is taken at this time.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        !self.revoked && self.expires_at_us.is_none_or(|end| now.as_micros() < end)
-    }
-
-    /// From when on it is refused, where that was set.
-    pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at_us.and_then(Timestamp::from_micros)
+        !self.revoked && self.expires_at.is_none_or(|end| now < end)
     }
 }
 
@@ -93,12 +88,12 @@ impl Aggregate for Tokens {
                 id: issued.token.clone(),
                 kind: issued.kind,
                 hash: issued.hash.clone(),
-                expires_at_us: None,
+                expires_at: None,
                 revoked: false,
             }),
             Event::TokenExpirySet(set) => {
                 if let Some(token) = self.find_mut(&set.token) {
-                    token.expires_at_us = Some(set.expires_at.as_micros());
+                    token.expires_at = Some(set.expires_at);
                 }
             }
             Event::TokenRevoked(revoked) => {
@@ -190,10 +185,7 @@ impl Tokens {
         for token in ending() {
             if overlap_s == 0 {
                 events.push(revoke(token));
-            } else if token
-                .expires_at_us
-                .is_none_or(|earlier| end.as_micros() < earlier)
-            {
+            } else if token.expires_at.is_none_or(|earlier| end < earlier) {
                 events.push(Event::TokenExpirySet(TokenExpirySet {
                     expires_at: end,
                     token: token.id.clone(),

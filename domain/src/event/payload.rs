@@ -280,7 +280,6 @@ pub struct DeviceChanges {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeviceMoved {
     /// What was measured from here on belongs to the new site.
-    #[serde(with = "canonical_time")]
     pub effective_at: Timestamp,
     /// Where it was.
     pub from_site: String,
@@ -349,7 +348,6 @@ pub struct TokenIssued {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenExpirySet {
     /// From here on it is refused.
-    #[serde(with = "canonical_time")]
     pub expires_at: Timestamp,
     /// The id inside the token.
     pub token: String,
@@ -393,11 +391,7 @@ pub struct ParkedMeasurement {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UplinkParked {
     /// The network server's time.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "canonical_time_maybe"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
     /// What the decoder made of it, where it could.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -413,63 +407,10 @@ pub struct UplinkParked {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<String>,
     /// When it arrived here.
-    #[serde(with = "canonical_time")]
     pub received_at: Timestamp,
     /// Session key id, or device address where the server gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-}
-
-/// Times of payloads: the canonical text and nothing else.
-pub mod canonical_time {
-    use crate::time::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-    use std::borrow::Cow;
-
-    /// Writes the canonical text.
-    ///
-    /// # Errors
-    /// What the serializer returns.
-    pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(at)
-    }
-
-    /// Reads the canonical text.
-    ///
-    /// # Errors
-    /// For any other spelling.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        Timestamp::parse_canonical(text.as_bytes()).map_err(de::Error::custom)
-    }
-}
-
-/// As [`canonical_time`], for a time that may be absent.
-pub mod canonical_time_maybe {
-    use crate::time::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-    use std::borrow::Cow;
-
-    /// Writes the canonical text or null.
-    ///
-    /// # Errors
-    /// What the serializer returns.
-    pub fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-        match at {
-            Some(at) => serializer.collect_str(at),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    /// Reads the canonical text or null.
-    ///
-    /// # Errors
-    /// For any other spelling.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-        let text = Option::<Cow<'de, str>>::deserialize(deserializer)?;
-        text.map(|text| Timestamp::parse_canonical(text.as_bytes()).map_err(de::Error::custom))
-            .transpose()
-    }
 }
 
 macro_rules! without_texts {

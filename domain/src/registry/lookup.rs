@@ -148,7 +148,7 @@ impl Registry {
             account: &set.account,
             hash: &token.hash,
             issued: *set.issued.get(index)?,
-            expires_at: token.expires_at(),
+            expires_at: token.expires_at,
             revoked: token.revoked,
         })
     }
