@@ -495,8 +495,8 @@ impl Ingest {
             .record(EventGroup {
                 events: vec![(event, None)],
                 token: Some(caller.token.clone()),
-                idempotency: None,
                 uplink: uplink.cloned(),
+                ..EventGroup::default()
             })
             .await
     }

@@ -11,7 +11,7 @@ use super::owner::{Pending, Submission};
 use super::slots::Recent;
 use super::state::{State, uplink_key};
 use super::types::{
-    EventGroup, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome, RecordError,
+    EventGroup, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome, RecordError,
     Recorded,
 };
 use crate::ingest::decoded::UplinkId;
@@ -567,7 +567,29 @@ impl Deciding<'_> {
         if let Err(error) = self.events(&group.events)? {
             return Ok(Err(error));
         }
-        Ok(Ok(self.answer(from, Vec::new())))
+        let outcomes = self.behind(&group.readings)?;
+        Ok(Ok(self.answer(from, outcomes)))
+    }
+
+    /// Takes the readings behind a group's events. They come in order of time to a device that has none yet, so
+    /// nothing has to be looked up; one that cannot be recorded says so in its outcome.
+    fn behind(&mut self, readings: &[GroupReading]) -> Result<Vec<ReadingOutcome>, Broken> {
+        let mut outcomes = Vec::with_capacity(readings.len());
+        for GroupReading { reading, metadata } in readings {
+            let group = ReadingGroup {
+                account: Arc::from(""),
+                token: Arc::from(""),
+                metadata: metadata.clone(),
+                idempotency: None,
+                readings: Vec::new(),
+                want_entries: false,
+            };
+            outcomes.push(match self.reading(&group, reading)? {
+                Ok(outcome) => outcome,
+                Err(error) => ReadingOutcome { refused: Some(code_of(&error)), ..ReadingOutcome::default() },
+            });
+        }
+        Ok(outcomes)
     }
 
     /// Records events together or not at all.

@@ -31,7 +31,7 @@ pub use dedup::Dedup;
 pub use owner::{Ports, Sequencer, Settings, StartError};
 pub use state::StreamPositions;
 pub use types::{
-    EventGroup, GroupAnswer, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome,
+    EventGroup, GroupAnswer, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome,
     RecordError, Recorded, RecordedEntry, Status, Writing,
 };
 

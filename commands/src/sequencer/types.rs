@@ -19,6 +19,17 @@ pub struct EventGroup {
     pub idempotency: Option<Idempotency>,
     /// The radio frame, for parked uplinks: a frame that was seen is answered with its original.
     pub uplink: Option<UplinkId>,
+    /// Readings behind the events, in the same commit: an adopted device's parked uplinks, in order of time.
+    pub readings: Vec<GroupReading>,
+}
+
+/// A reading that follows from a command, with metadata of its own (`causation_id`).
+#[derive(Debug, Clone)]
+pub struct GroupReading {
+    /// The reading; its device may begin in the same group.
+    pub reading: PendingReading,
+    /// Canonical JSON object.
+    pub metadata: Vec<u8>,
 }
 
 /// An idempotency key as the ledger knows it.
