@@ -1,6 +1,10 @@
 //! The write side.
 
+pub mod handlers;
 pub mod heads;
 pub mod ingest;
+pub mod keys;
+pub mod record;
 pub mod refusals;
 pub mod sequencer;
+pub mod tokens;

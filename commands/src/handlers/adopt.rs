@@ -1,0 +1,176 @@
+//! Adopting a parked DevEUI: the device begins, and what it sent meanwhile becomes readings, in one group.
+//!
+//! Invariants: each reading names the parked uplink it was made of (`causation_id`); it keeps the network's time,
+//! or else the time at which it arrived here; nothing is taken out of the tray, whose entries stay. Uplinks that
+//! nobody could decode stay parked for a codec that comes later.
+//! Source: FORMAT §2 (uplinks of unknown devices). Not here: parking (`ingest`).
+
+use super::{Actor, ManageError, Management, Outcome, Request, Step};
+use crate::sequencer::{GroupReading, PendingReading, PendingValue};
+use domain::Position;
+use domain::aggregate::device::{DeviceCommand, NewDevice};
+use domain::aggregate::tokens::TokensCommand;
+use domain::canonical::Canonical;
+use domain::entry::Entry;
+use domain::event::payload::{ParkedMeasurement, UplinkParked};
+use domain::event::{Event, Reason, TokenKind};
+use domain::ids::IdKind;
+use domain::kinds;
+use domain::reading::TimeFrom;
+use domain::rejection::Rejection;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What became of an adoption.
+#[derive(Debug)]
+pub struct Adoption {
+    /// The device that was made.
+    pub device: Outcome,
+    /// Parked uplinks that became readings.
+    pub readings: u32,
+    /// Parked uplinks that stay parked: nobody could decode them, or their values could not be recorded.
+    pub left: u32,
+}
+
+impl Management {
+    /// Makes a device of a parked DevEUI. `device.dev_eui` names it.
+    ///
+    /// # Errors
+    /// [`ManageError`]: `uplink_not_found` where nothing of it is parked, and those of creating a device.
+    pub async fn adopt(
+        &self,
+        actor: &Actor,
+        reason: &Reason,
+        device: NewDevice,
+    ) -> Result<Adoption, ManageError> {
+        if let Some(device) = self.earlier(actor, "device").await? {
+            return Ok(Adoption {
+                device,
+                readings: 0,
+                left: 0,
+            });
+        }
+        self.has_site(actor, &device.site)?;
+        let parked = self.parked(actor, device.dev_eui.as_deref().unwrap_or_default())?;
+        let total = parked.len() as u32;
+        let id = self.id(IdKind::Device);
+        let readings = self.readings_of(&parked, &id, actor).await?;
+        let (token, issued) = self.token(TokenKind::Device).await?;
+        let now = self.ports.clock.now();
+        let request = Request {
+            actor,
+            reason,
+            if_match: None,
+            steps: vec![
+                Step::Device(id.clone(), DeviceCommand::Register(device)),
+                Step::Tokens(id, TokensCommand::Issue { token: issued, now }),
+            ],
+            readings,
+        };
+        let (device, recorded) = self.run_telling(request, Some(token)).await?;
+        let outcomes = recorded.map(|recorded| recorded.readings).unwrap_or_default();
+        let readings = outcomes
+            .iter()
+            .filter(|outcome| outcome.position.is_some())
+            .count() as u32;
+        Ok(Adoption {
+            device,
+            readings,
+            left: total.saturating_sub(readings),
+        })
+    }
+
+    /// Where the uplinks of a DevEUI are.
+    fn parked(&self, actor: &Actor, dev_eui: &str) -> Result<Vec<Position>, ManageError> {
+        let dev_eui = domain::aggregate::text::dev_eui(dev_eui)?;
+        let registry = self.ports.registry.read();
+        let tray = registry.tray(&actor.account, &dev_eui);
+        let tray = tray.ok_or_else(|| {
+            Rejection::not_found(
+                "uplink_not_found",
+                format!("no uplinks of {dev_eui} are parked in this account"),
+            )
+        })?;
+        Ok(tray.uplinks.clone())
+    }
+
+    /// Readings of the uplinks that were decoded, in order of time.
+    async fn readings_of(
+        &self,
+        parked: &[Position],
+        device: &str,
+        actor: &Actor,
+    ) -> Result<Vec<GroupReading>, ManageError> {
+        let block = self.ports.log.read_at(parked).await;
+        let block = block.map_err(|e| ManageError::Unavailable(e.to_string()))?;
+        let device: Arc<str> = device.into();
+        let mut readings = Vec::with_capacity(block.len());
+        for (position, bytes) in block.iter() {
+            let Some(uplink) = uplink_of(bytes) else { continue };
+            if let Some(reading) = self.reading(&device, &uplink) {
+                readings.push(GroupReading {
+                    reading,
+                    metadata: self.caused_by(position, actor)?,
+                });
+            }
+        }
+        readings.sort_by_key(|r| r.reading.measured_at);
+        Ok(readings)
+    }
+
+    fn reading(&self, device: &Arc<str>, uplink: &UplinkParked) -> Option<PendingReading> {
+        let mut values: Vec<PendingValue> = Vec::new();
+        for measurement in uplink.decoded.iter().flatten() {
+            let value = self.value(measurement)?;
+            if values.iter().all(|known| known.key != value.key) {
+                values.push(value);
+            }
+        }
+        (!values.is_empty()).then(|| PendingReading {
+            device: device.clone(),
+            measured_at: uplink.at.unwrap_or(uplink.received_at),
+            time_from: match uplink.at {
+                Some(_) => TimeFrom::Network,
+                None => TimeFrom::Received,
+            },
+            claimed_at: None,
+            values,
+            // The frame was seen when it was parked.
+            uplink: None,
+        })
+    }
+
+    fn value(&self, measurement: &ParkedMeasurement) -> Option<PendingValue> {
+        let kind = kinds::find(&measurement.kind)?;
+        let unit = measurement
+            .unit
+            .clone()
+            .map_or(Cow::Borrowed(kind.unit), Cow::Owned);
+        Some(PendingValue {
+            key: Cow::Owned(self.value_key(kind, measurement.label.as_deref())),
+            kind: Cow::Borrowed(kind.name),
+            label: measurement.label.clone(),
+            unit,
+            value: measurement.value,
+            auxiliary: measurement.auxiliary || kind.auxiliary,
+        })
+    }
+
+    /// A reading made by an adoption says which uplink it was, and in answer to which request.
+    fn caused_by(&self, position: Position, actor: &Actor) -> Result<Vec<u8>, ManageError> {
+        let mut metadata = serde_json::json!({"causation_id": position.get()});
+        if let Some(request_id) = &actor.request_id {
+            metadata["request_id"] = request_id.as_str().into();
+        }
+        let canonical = Canonical::of(&metadata).map_err(|e| ManageError::Unavailable(e.to_string()))?;
+        Ok(canonical.as_bytes().to_vec())
+    }
+}
+
+fn uplink_of(entry: &[u8]) -> Option<UplinkParked> {
+    let entry = Entry::read(entry).ok()?;
+    match Event::read(entry.event_type, entry.payload).ok()? {
+        Event::UplinkParked(uplink) => Some(uplink),
+        _ => None,
+    }
+}

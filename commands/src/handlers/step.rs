@@ -1,0 +1,82 @@
+//! A command and the stream it is for, as data: a request is a few of these, and can be run again after a lost race.
+
+use domain::aggregate::account::AccountCommand;
+use domain::aggregate::channel::ChannelCommand;
+use domain::aggregate::device::DeviceCommand;
+use domain::aggregate::integration::IntegrationCommand;
+use domain::aggregate::site::SiteCommand;
+use domain::aggregate::tokens::TokensCommand;
+use domain::aggregate::user::UserCommand;
+
+/// A stream's id and what is asked of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Of an account.
+    Account(String, AccountCommand),
+    /// Of a person's access.
+    User(String, UserCommand),
+    /// Of a site.
+    Site(String, SiteCommand),
+    /// Of a device.
+    Device(String, DeviceCommand),
+    /// Of a channel, whose device is named beside it.
+    Channel {
+        /// The channel's id.
+        id: String,
+        /// Its device's id.
+        device: String,
+        /// What is asked.
+        command: ChannelCommand,
+    },
+    /// Of a device's, user's or integration's tokens.
+    Tokens(String, TokensCommand),
+    /// Of an integration.
+    Integration(String, IntegrationCommand),
+}
+
+impl Step {
+    /// The stream's type.
+    pub const fn aggregate_type(&self) -> &'static str {
+        match self {
+            Self::Account(..) => "account",
+            Self::User(..) => "user",
+            Self::Site(..) => "site",
+            Self::Device(..) => "device",
+            Self::Channel { .. } => "channel",
+            Self::Tokens(..) => "tokens",
+            Self::Integration(..) => "integration",
+        }
+    }
+
+    /// The stream's id.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Account(id, _)
+            | Self::User(id, _)
+            | Self::Site(id, _)
+            | Self::Device(id, _)
+            | Self::Channel { id, .. }
+            | Self::Tokens(id, _)
+            | Self::Integration(id, _) => id,
+        }
+    }
+
+    /// Whose key seals its texts: a person's own for what is personal, else the account's.
+    pub(super) fn subject<'a>(&'a self, account: &'a str) -> &'a str {
+        match self {
+            Self::User(id, _) => id,
+            _ => account,
+        }
+    }
+
+    /// The device, site or account that the stream is about, so that the streams of one are neighbours in the
+    /// day's map (FORMAT §5).
+    pub(super) fn owner<'a>(&'a self, account: &'a str) -> &'a str {
+        match self {
+            Self::Account(id, _) | Self::Site(id, _) | Self::Device(id, _) => id,
+            Self::Channel { device, .. } => device,
+            Self::Tokens(id, _) if id.starts_with("dev_") => id,
+            Self::Tokens(..) | Self::User(..) | Self::Integration(..) => account,
+        }
+    }
+}
