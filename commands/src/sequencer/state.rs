@@ -23,8 +23,9 @@ use std::sync::Arc;
 pub const IDEMPOTENCY_WINDOW_US: i64 = 24 * 3600 * 1_000_000;
 /// Most idempotency keys known at once: about 150 MB; the oldest are forgotten first.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
-/// How long a radio frame is known: network servers repeat for about an hour, microseconds.
-pub const UPLINK_WINDOW_US: i64 = 7 * 24 * 3600 * 1_000_000;
+/// How long a radio frame is known, microseconds. Network servers repeat for about an hour; a device without a
+/// session of its own begins its counter anew after a reset, so it must not be known for ever.
+pub const UPLINK_WINDOW_US: i64 = 24 * 3600 * 1_000_000;
 /// Most radio frames known at once.
 pub const UPLINKS_MAX: usize = 500_000;
 

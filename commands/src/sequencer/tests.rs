@@ -770,6 +770,7 @@ async fn midnight_closes_the_day_with_a_head_that_verifies() {
     world
         .until(|s| s.open_day == Some(Date::parse("2026-05-18").expect("a day")))
         .await;
+    world.sequencer.stop().await;
     let all = read_all(&world.log);
     let at = all
         .iter()
