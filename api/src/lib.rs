@@ -24,6 +24,7 @@ pub mod entropy;
 pub mod errors;
 pub mod limits;
 pub mod metrics;
+pub mod pages;
 pub mod redact;
 pub mod reply;
 pub mod request;

@@ -1,0 +1,96 @@
+// Live regions, copy buttons, the browser's time zone. Every page works without this file.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  root.classList.add("js");
+
+  // Copy buttons: the clipboard where the browser allows it, a selection where it does not.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const source = document.querySelector(button.dataset.copy);
+    if (!source) return;
+    const label = button.textContent;
+    let done = "Copied";
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+    } catch {
+      getSelection().selectAllChildren(source);
+      done = document.execCommand && document.execCommand("copy") ? "Copied" : "Selected";
+    }
+    button.textContent = done;
+    setTimeout(() => { button.textContent = label; }, 1600);
+  });
+
+  // The menu closes when something else is touched.
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  // An empty time zone is filled in with the browser's own.
+  for (const input of document.querySelectorAll("input[data-timezone]")) {
+    if (!input.value) input.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+  }
+
+  // A region with data-every is fetched again and swapped, unless somebody works in it.
+  const busy = (region) => {
+    const active = document.activeElement;
+    const selection = getSelection();
+    return (region.contains(active) && active.matches("input,select,textarea,summary")) ||
+      region.querySelector("details[open]:not(.keep)") ||
+      (!selection.isCollapsed && region.contains(selection.anchorNode)) ||
+      [...region.querySelectorAll("input,select,textarea")].some(
+        (field) => field.type !== "hidden" && field.type !== "radio" &&
+          field.defaultValue !== undefined && field.value !== field.defaultValue);
+  };
+
+  const live = (region) => {
+    let failures = 0;
+    const wait = () => Number(region.dataset.every) * 1000 * Math.min(2 ** failures, 8);
+    const again = () => { if (region.dataset.every) setTimeout(look, wait()); };
+    const look = async () => {
+      if (document.hidden || busy(region)) return again();
+      try {
+        const answer = await fetch(region.dataset.live || location.href, { headers: { "X-Live": "1" } });
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const next = page.getElementById(region.id);
+        if (!answer.ok || !next) throw new Error("no such region");
+        if (!busy(region) && next.innerHTML !== region.innerHTML) {
+          const focused = document.activeElement;
+          const href = region.contains(focused) ? focused.getAttribute("href") : null;
+          region.innerHTML = next.innerHTML;
+          if (href) {
+            const same = [...region.querySelectorAll("a[href]")].find((a) => a.getAttribute("href") === href);
+            if (same) same.focus({ preventScroll: true });
+          }
+        }
+        for (const name of ["data-live", "data-every"]) {
+          if (next.hasAttribute(name)) region.setAttribute(name, next.getAttribute(name));
+          else region.removeAttribute(name);
+        }
+        const asOf = page.getElementById("as-of");
+        if (asOf && document.getElementById("as-of")) document.getElementById("as-of").replaceWith(asOf);
+        failures = 0;
+        root.classList.remove("stale");
+      } catch {
+        failures += 1;
+        if (failures > 1) root.classList.add("stale");
+      }
+      again();
+    };
+    again();
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && region.dataset.every) look();
+    });
+  };
+  for (const region of document.querySelectorAll("[data-live]")) live(region);
+})();

@@ -1,0 +1,278 @@
+//! A channel's history: the chart, the same in numbers, the newest readings with their positions.
+//!
+//! Invariants: what the picture shows stands in the tables too; a reading's time says whose clock it is; links
+//! carry the range as it is shown.
+//! Not here: the drawing (`chart`).
+
+use domain::Timestamp;
+use maud::{Markup, html};
+
+use super::chart::{Chart, Size};
+use super::layout::{self, Page, Section};
+use super::parts;
+use super::view::{ChannelPage, Frame, Range, SpanRow, State};
+use super::words;
+
+/// Seconds between two looks of an open page.
+const LIVE_S: u32 = 30;
+const RANGES: &[(Range, &str, &str)] = &[
+    (Range::Day, "24h", "24 hours"),
+    (Range::Week, "7d", "7 days"),
+    (Range::Month, "30d", "30 days"),
+    (Range::Quarter, "90d", "90 days"),
+];
+
+impl Range {
+    /// The range a query names: `24h`, `7d`, `30d`, `90d`.
+    pub fn of_query(text: &str) -> Option<Self> {
+        RANGES.iter().find(|(_, q, _)| *q == text).map(|(r, _, _)| *r)
+    }
+
+    /// How long it is, microseconds; `None` for the custom one.
+    pub fn length_us(self) -> Option<i64> {
+        let days = match self {
+            Self::Day => 1,
+            Self::Week => 7,
+            Self::Month => 30,
+            Self::Quarter => 90,
+            Self::Custom => return None,
+        };
+        Some(days * domain::time::DAY_US)
+    }
+}
+
+/// A channel's document.
+pub fn page(frame: &Frame, view: &ChannelPage) -> Markup {
+    let name = parts::channel_name(&view.channel);
+    let body = html! {
+        nav.crumbs aria-label="Where you are" {
+            a href="/app" { "Overview" } " / " a href=(view.site.href) { (view.site.text) } " / "
+            a href=(view.device.href) { (view.device.text) }
+        }
+        div.title-row { h1 { (name) " " span.dim { (view.device.text) } } }
+        (latest(view, frame))
+        (ranges(view, frame))
+        @if let Some(error) = &view.error { p.error role="alert" { (error) } }
+        (figure(view, &name))
+        (summary(view))
+        (spans(view))
+        (readings(view, frame))
+    };
+    layout::page(
+        frame,
+        &Page {
+            title: &format!("{name}, {}", view.device.text),
+            section: Section::Overview,
+            live_s: (view.range != Range::Custom).then_some(LIVE_S),
+            body,
+        },
+    )
+}
+
+fn latest(view: &ChannelPage, frame: &Frame) -> Markup {
+    let channel = &view.channel;
+    let state = if view.online || channel.latest.is_none() {
+        channel.state()
+    } else {
+        State::Offline
+    };
+    html! {
+        div class={ "now " (parts::state_class(state)) } {
+            p.readout-value {
+                @match channel.latest {
+                    Some((_, v)) => { (parts::quantity(&channel.kind, v, &channel.unit)) }
+                    None => { span.dim { "–" } }
+                }
+            }
+            div {
+                p { (parts::badge(state)) }
+                p.dim {
+                    (parts::limits_words(&channel.limits, &channel.kind, &channel.unit))
+                    @if let Some((at, _)) = channel.latest { " · measured " (parts::ago(at, &view.zone, frame.now)) }
+                }
+            }
+        }
+    }
+}
+
+fn ranges(view: &ChannelPage, frame: &Frame) -> Markup {
+    let local = |at: Timestamp| view.zone.at(at).strftime("%Y-%m-%dT%H:%M").to_string();
+    html! {
+        div.ranges {
+            nav aria-label="Range" {
+                @for (range, query, name) in RANGES {
+                    a href={ "/app/channels/" (view.channel.id) "?range=" (query) }
+                        aria-current=[(view.range == *range).then_some("true")] { (name) }
+                }
+            }
+            details.custom open[view.range == Range::Custom || view.error.is_some()] {
+                summary { "From … to" }
+                form method="get" action={ "/app/channels/" (view.channel.id) } {
+                    label for="f-from" { "From" }
+                    input id="f-from" type="datetime-local" name="from" value=(local(view.from)) required;
+                    label for="f-to" { "to" }
+                    input id="f-to" type="datetime-local" name="to" value=(local(view.to)) required
+                        max=(local(frame.now.plus_micros(domain::time::DAY_US)));
+                    button type="submit" { "Show" }
+                    span.dim { (view.zone.name()) }
+                }
+            }
+        }
+    }
+}
+
+fn figure(view: &ChannelPage, name: &str) -> Markup {
+    let (from, to) = (
+        words::minute(view.from, &view.zone),
+        words::minute(view.to, &view.zone),
+    );
+    let title = format!("{name}, {}, {from} to {to}", view.device.text);
+    let chart = Chart {
+        id: "chart",
+        title: &title,
+        kind: &view.channel.kind,
+        unit: &view.channel.unit,
+        from: view.from,
+        to: view.to,
+        zone: &view.zone,
+        series: &view.series,
+        limits: &view.limits,
+        gaps: &view.gaps,
+    };
+    let limited = view.limits.iter().any(|s| !s.limits.is_open());
+    html! {
+        figure.chart-box {
+            div.only-wide { (chart.svg(Size::Wide)) }
+            div.only-narrow { (chart.svg(Size::Narrow)) }
+            figcaption {
+                span { (from) " – " (to) ", " (view.zone.name()) }
+                span.legend {
+                    span.key.k-line { "mean" }
+                    span.key.k-env { "lowest to highest" }
+                    @if limited { span.key.k-band { "inside limits" } span.key.k-out { "outside" } }
+                    @if !view.gaps.is_empty() { span.key.k-gap { "no data" } }
+                }
+                a href=(view.csv_href) { "CSV of this range" }
+            }
+        }
+    }
+}
+
+fn summary(view: &ChannelPage) -> Markup {
+    let (kind, unit) = (&view.channel.kind, &view.channel.unit);
+    let lowest = view.spans.iter().map(|s| s.min).fold(f64::INFINITY, f64::min);
+    let highest = view.spans.iter().map(|s| s.max).fold(f64::NEG_INFINITY, f64::max);
+    let count: u64 = view.spans.iter().map(|s| s.count).sum();
+    let mean = view.spans.iter().map(|s| s.mean * s.count as f64).sum::<f64>() / count.max(1) as f64;
+    html! {
+        @if count > 0 {
+            dl.summary {
+                div { dt { "Lowest" } dd { (parts::quantity(kind, lowest, unit)) } }
+                div { dt { "Mean" } dd { (parts::quantity(kind, mean, unit)) } }
+                div { dt { "Highest" } dd { (parts::quantity(kind, highest, unit)) } }
+                div { dt { "Readings" } dd.num { (words::count(count)) } }
+                div { dt { "Gaps" } dd.num { (view.gaps.len()) } }
+            }
+        }
+    }
+}
+
+fn spans(view: &ChannelPage) -> Markup {
+    let kind = &view.channel.kind;
+    let cell = |row: &SpanRow, v: f64| {
+        let state = row.limits.state_of(v);
+        let out = matches!(state, State::Outside(_));
+        html! {
+            td.r.num.out[out] {
+                @if out { (parts::glyph(state)) span.sr { "outside limits: " } }
+                (words::value(kind, v))
+            }
+        }
+    };
+    html! {
+        @if !view.spans.is_empty() {
+            section aria-labelledby="spans-h" {
+                h2 #spans-h { "Lowest, mean, highest" @if !words::unit(&view.channel.unit).is_empty() { span.dim { " in " (words::unit(&view.channel.unit)) } } }
+                div.scroll tabindex="0" role="region" aria-labelledby="spans-h" {
+                    table {
+                        thead {
+                            tr {
+                                th scope="col" { "When" }
+                                th.r scope="col" { "Lowest" }
+                                th.r scope="col" { "Mean" }
+                                th.r scope="col" { "Highest" }
+                                th.r scope="col" { "Readings" }
+                            }
+                        }
+                        tbody {
+                            @for row in &view.spans {
+                                tr {
+                                    th scope="row" { (row.label) }
+                                    (cell(row, row.min)) (cell(row, row.mean)) (cell(row, row.max))
+                                    td.r.num { (words::count(row.count)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn readings(view: &ChannelPage, frame: &Frame) -> Markup {
+    let unit = words::unit(&view.channel.unit);
+    html! {
+        section aria-labelledby="readings-h" {
+            h2 #readings-h { "Newest readings" }
+            @if view.readings.is_empty() { p.dim { "None yet." } }
+            @else {
+                p.dim { "Every digit as it stands in the ledger. The position leads to the entry and its proof." }
+                div.scroll tabindex="0" role="region" aria-labelledby="readings-h" {
+                    table {
+                        thead {
+                            tr {
+                                th scope="col" { "Measured" }
+                                th.r scope="col" { "Value" @if !unit.is_empty() { " (" (unit) ")" } }
+                                th scope="col" { "Clock" }
+                                th scope="col" { "Recorded" }
+                                th.r scope="col" { "Position" }
+                            }
+                        }
+                        tbody {
+                            @for row in &view.readings {
+                                tr {
+                                    th scope="row" { (stamp(view, row.measured_at, frame.now)) }
+                                    td.r.num { (words::exact(row.value)) }
+                                    td { (clock_words(&row.time_from)) }
+                                    td { (stamp(view, row.recorded_at, frame.now)) }
+                                    td.r { (parts::position(row.position)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// With seconds: these rows are records.
+fn stamp(view: &ChannelPage, at: Timestamp, now: Timestamp) -> Markup {
+    let seconds = view.zone.at(at).second();
+    html! {
+        time datetime=(at) title=(words::stamp(at, &view.zone)) {
+            (words::moment(now, at, &view.zone)) ":" (format!("{seconds:02}"))
+        }
+    }
+}
+
+/// Whose clock a measured time is.
+fn clock_words(time_from: &str) -> &str {
+    match time_from {
+        "device" => "device",
+        "network" => "network server",
+        "received" => "on arrival",
+        other => other,
+    }
+}

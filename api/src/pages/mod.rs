@@ -1,0 +1,43 @@
+//! The console: pages rendered on the server, pure functions from view models to markup.
+//!
+//! | file | what |
+//! |---|---|
+//! | `view` | what a page shows, as plain values |
+//! | `words` | numbers, units, times, codes as people read them |
+//! | `parts`, `layout`, `assets` | states, forms; the shell; style sheet, script, policy |
+//! | `chart`, `spark`, `series`, `ticks` | drawings as SVG |
+//! | `overview`, `site`, `device`, `add_device`, `onboarding`, `channel` | devices |
+//! | `tray`, `integrations`, `people` | unknown devices, webhooks, users, tokens, account |
+//! | `ledger` | the public page for auditors, and an entry with its proof |
+//! | `sign_in` | signing in, and errors |
+//!
+//! Invariants: every page works without JavaScript; nothing is fetched from elsewhere; state is never colour
+//! alone; the word "ok" stands on no page.
+//! Not here: routes, queries, decisions.
+
+pub mod add_device;
+pub mod assets;
+pub mod channel;
+pub mod chart;
+pub mod device;
+#[cfg(test)]
+mod golden;
+pub mod integrations;
+pub mod layout;
+pub mod ledger;
+pub mod onboarding;
+pub mod overview;
+pub mod parts;
+pub mod people;
+#[cfg(test)]
+mod sample;
+pub mod series;
+pub mod sign_in;
+pub mod site;
+pub mod spark;
+#[cfg(test)]
+mod tests;
+pub mod ticks;
+pub mod tray;
+pub mod view;
+pub mod words;

@@ -1,0 +1,317 @@
+//! The pieces that pages are made of: states, times, values, copyable text, form fields.
+//!
+//! Invariants: a state is always a shape and a word, colour only repeats them; a time is a `<time>` whose
+//! title has date, seconds and offset; text to copy can be selected whole without JavaScript.
+//! Not here: whole pages, words (`words`).
+
+use domain::{Hash, Timestamp};
+use maud::{Markup, html};
+
+use super::view::{Change, ChannelNow, Frame, Limits, RefusalNote, Side, SiteCard, State};
+use super::words::{self, Zone};
+
+/// The CSS class of a state.
+pub fn state_class(state: State) -> &'static str {
+    match state {
+        State::Offline => "st-offline",
+        State::Outside(_) => "st-outside",
+        State::Refused => "st-refused",
+        State::NoData => "st-nodata",
+        State::NoLimits => "st-nolimits",
+        State::Inside => "st-inside",
+    }
+}
+
+/// A state in words.
+pub fn state_word(state: State) -> &'static str {
+    match state {
+        State::Offline => "offline",
+        State::Outside(_) => "outside limits",
+        State::Refused => "refused",
+        State::NoData => "no data",
+        State::NoLimits => "no limits set",
+        State::Inside => "inside limits",
+    }
+}
+
+/// The shape of a state: where the value lies between two limit lines, or why there is none.
+pub fn glyph(state: State) -> Markup {
+    html! {
+        svg.glyph viewBox="0 0 16 16" aria-hidden="true" {
+            @match state {
+                State::Inside => {
+                    path.g-line d="M2 3.5H14M2 12.5H14" {}
+                    circle.g-fill cx="8" cy="8" r="2.6" {}
+                }
+                State::Outside(Side::Above) => {
+                    path.g-fill d="M8 0.8L13.6 9H2.4Z" {}
+                    path.g-line d="M2 12.5H14" {}
+                }
+                State::Outside(Side::Below) => {
+                    path.g-line d="M2 3.5H14" {}
+                    path.g-fill d="M8 15.2L13.6 7H2.4Z" {}
+                }
+                State::Offline => {
+                    circle.g-line cx="8" cy="8" r="6" {}
+                    path.g-line d="M3.8 12.2L12.2 3.8" {}
+                }
+                State::Refused => {
+                    path.g-line d="M8 1.5L14.5 8L8 14.5L1.5 8Z" {}
+                    path.g-line d="M8 4.8V8.6M8 10.4V11.4" {}
+                }
+                State::NoData => { circle.g-dash cx="8" cy="8" r="6" {} }
+                State::NoLimits => {
+                    path.g-dash d="M2 3.5H14M2 12.5H14" {}
+                    circle.g-line cx="8" cy="8" r="2.2" {}
+                }
+            }
+        }
+    }
+}
+
+/// Shape and word.
+pub fn badge(state: State) -> Markup {
+    html! { span class={ "badge " (state_class(state)) } { (glyph(state)) (state_word(state)) } }
+}
+
+/// A time, short, with everything in its title.
+pub fn time(at: Timestamp, zone: &Zone, now: Timestamp) -> Markup {
+    html! {
+        time datetime=(at) title=(words::stamp(at, zone)) { (words::moment(now, at, zone)) }
+    }
+}
+
+/// An age, with the time in its title.
+pub fn ago(at: Timestamp, zone: &Zone, now: Timestamp) -> Markup {
+    html! { time datetime=(at) title=(words::stamp(at, zone)) { (words::ago(now, at)) } }
+}
+
+/// A number and its unit, the unit small.
+pub fn quantity(kind: &str, value: f64, ucum: &str) -> Markup {
+    let unit = if kind == "leak" { "" } else { words::unit(ucum) };
+    html! {
+        span.num { (words::value(kind, value)) }
+        @if !unit.is_empty() { span.unit { "\u{a0}" (unit) } }
+    }
+}
+
+/// Limits as a range: `2 to 5 °C`, `at most 5 °C`, `no limits set`.
+pub fn limits_words(limits: &Limits, kind: &str, ucum: &str) -> String {
+    let say = |v: f64| {
+        let unit = words::unit(ucum);
+        let gap = if unit.is_empty() { "" } else { "\u{a0}" };
+        let number = words::exact(v);
+        if kind == "leak" {
+            words::value(kind, v)
+        } else {
+            format!("{number}{gap}{unit}")
+        }
+    };
+    match (limits.min, limits.max) {
+        (Some(min), Some(max)) => format!("{} to {}", words::exact(min), say(max)),
+        (Some(min), None) => format!("at least {}", say(min)),
+        (None, Some(max)) => format!("at most {}", say(max)),
+        (None, None) => "no limits set".to_owned(),
+    }
+}
+
+/// A channel's name: `Temperature`, `Temperature · front`.
+pub fn channel_name(channel: &ChannelNow) -> String {
+    let kind = words::capitalised(words::kind(&channel.kind));
+    match &channel.label {
+        Some(label) => format!("{kind} · {label}"),
+        None => kind,
+    }
+}
+
+/// A position, which leads to its entry and proof.
+pub fn position(position: u64) -> Markup {
+    html! { a.pos href={ "/app/entries/" (position) } { "№\u{a0}" (words::count(position)) } }
+}
+
+/// A hash, shortened for the eye, whole in its title.
+pub fn short_hash(hash: &Hash) -> Markup {
+    let text = hash.to_base64();
+    html! { code.hash title=(text) { (text[..10]) "…" } }
+}
+
+/// Text that is to be copied: its own label, selectable whole, a button where there is JavaScript.
+pub fn copyable(id: &str, label: &str, text: &str) -> Markup {
+    html! {
+        figure.copyable {
+            figcaption {
+                span { (label) }
+                button.copy type="button" data-copy={ "#" (id) } aria-label={ "Copy: " (label) } { "Copy" }
+            }
+            pre tabindex="0" { code id=(id) { (text) } }
+        }
+    }
+}
+
+/// A refusal in words, with what the device was told and what to do.
+pub fn refusal(note: &RefusalNote, zone: &Zone, now: Timestamp) -> Markup {
+    let said = words::refused(&note.code);
+    html! {
+        div.refusal {
+            p.refusal-head {
+                strong { (said.meaning) } " "
+                span.dim {
+                    (ago(note.at, zone, now))
+                    @if note.count > 1 { ", " (words::plural(note.count, "time", "times")) }
+                }
+            }
+            p { (said.remedy) }
+            p.dim { "The device was told: " code { (note.code) } " – " (note.message) }
+            @if let Some(example) = &note.example {
+                details { summary { "What it sent" } pre tabindex="0" { code { (example) } } }
+            }
+        }
+    }
+}
+
+/// A configuration timeline, newest first.
+pub fn timeline(changes: &[Change], zone: &Zone, now: Timestamp) -> Markup {
+    html! {
+        @if changes.is_empty() { p.dim { "Nothing has been changed yet." } }
+        ol.timeline {
+            @for change in changes {
+                li {
+                    p.timeline-head {
+                        strong { (change.title) }
+                        span.dim { (time(change.at, zone, now)) " · " (change.actor) " · " (position(change.position)) }
+                    }
+                    @if !change.changes.is_empty() {
+                        ul.changes {
+                            @for (field, old, new) in &change.changes {
+                                li {
+                                    (field) ": "
+                                    @if let Some(old) = old { del { (old) } " → " }
+                                    @match new { Some(new) => { ins { (new) } }, None => { ins { "none" } } }
+                                }
+                            }
+                        }
+                    }
+                    @if let Some(reason) = &change.reason { p.dim { "Reason: " (reason) } }
+                }
+            }
+        }
+    }
+}
+
+/// A labelled input of a form.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Field<'a> {
+    /// Name in the form, and part of the id.
+    pub name: &'a str,
+    /// Tells the ids of several forms on a page apart; empty where there is one.
+    pub form: &'a str,
+    /// Label.
+    pub label: &'a str,
+    /// `text`, `email`, `number`.
+    pub kind: &'a str,
+    /// What stands in it.
+    pub value: &'a str,
+    /// One line of help.
+    pub hint: &'a str,
+    /// What is wrong with it.
+    pub error: Option<&'a str>,
+    /// Whether it must be filled in.
+    pub required: bool,
+    /// Browser completion.
+    pub autocomplete: &'a str,
+}
+
+/// The label, input, hint and error of a field.
+pub fn field(f: &Field<'_>) -> Markup {
+    let id = format!("f-{}{}", f.form, f.name);
+    let (hint, error) = (format!("{id}-hint"), format!("{id}-error"));
+    let described = match (f.hint.is_empty(), f.error) {
+        (_, Some(_)) => Some(error.as_str()),
+        (false, None) => Some(hint.as_str()),
+        (true, None) => None,
+    };
+    html! {
+        div.field.bad[f.error.is_some()] {
+            label for=(id) { (f.label) @if !f.required { span.dim { " (optional)" } } }
+            input id=(id) name=(f.name) type=(if f.kind.is_empty() { "text" } else { f.kind })
+                value=(f.value) required[f.required] aria-describedby=[described]
+                aria-invalid=[f.error.map(|_| "true")] step=[(f.kind == "number").then_some("any")]
+                autocomplete=(if f.autocomplete.is_empty() { "off" } else { f.autocomplete });
+            @if let Some(text) = f.error { p.error id=(error) { (text) } }
+            @else if !f.hint.is_empty() { p.hint id=(hint) { (f.hint) } }
+        }
+    }
+}
+
+/// A select of sites; `form` tells the ids of several forms on a page apart.
+pub fn site_select(sites: &[SiteCard], chosen: Option<&str>, form: &str) -> Markup {
+    html! {
+        div.field {
+            label for={ "f-" (form) "site_id" } { "Site" }
+            select id={ "f-" (form) "site_id" } name="site_id" {
+                @for site in sites {
+                    option value=(site.id) selected[chosen == Some(site.id.as_str())] { (site.name) }
+                }
+            }
+        }
+    }
+}
+
+/// The verticals a site may have.
+pub const VERTICALS: &[&str] = &["haccp", "legionella", "server-room", "climate", "energy"];
+
+/// Vertical and time zone, for the forms of a site.
+pub fn site_fields(vertical: &str, zone: &str) -> Markup {
+    html! {
+        div.field {
+            label for="f-vertical" { "What is measured there" }
+            select id="f-vertical" name="vertical" {
+                @for code in VERTICALS {
+                    option value=(code) selected[*code == vertical] { (words::vertical(code)) }
+                }
+            }
+        }
+        div.field {
+            label for="f-timezone" { "Time zone" }
+            input id="f-timezone" name="timezone" list="zones" value=(zone) required autocomplete="off"
+                data-timezone=[zone.is_empty().then_some("")] aria-describedby="timezone-hint";
+            p.hint #timezone-hint { "As in Europe/Bratislava. Days and charts of the site follow it." }
+            datalist #zones {
+                @for name in zones() { option value=(name) {} }
+            }
+        }
+    }
+}
+
+/// Names of zones, without legacy aliases.
+fn zones() -> Vec<String> {
+    const AREAS: &[&str] = &[
+        "Africa/",
+        "America/",
+        "Antarctica/",
+        "Asia/",
+        "Atlantic/",
+        "Australia/",
+        "Europe/",
+        "Indian/",
+        "Pacific/",
+    ];
+    let mut names: Vec<String> = jiff::tz::db()
+        .available()
+        .map(|name| name.as_str().to_owned())
+        .filter(|name| AREAS.iter().any(|area| name.starts_with(area)))
+        .collect();
+    names.push("UTC".to_owned());
+    names.sort_unstable();
+    names
+}
+
+/// Whether forms are shown to whoever looks.
+pub fn may_edit(frame: &Frame) -> bool {
+    frame.viewer.as_ref().is_some_and(|v| v.may_edit)
+}
+
+/// A button that does one thing, as a form of its own.
+pub fn action(href: &str, label: &str, class: &str) -> Markup {
+    html! { form.inline method="post" action=(href) { button class=(class) type="submit" { (label) } } }
+}

@@ -1,0 +1,735 @@
+//! Sample view models for the goldens and for looking at the pages in a browser: a kitchen, a pharmacy, a
+//! server room, and one of every trouble.
+//!
+//! Not here: real data.
+
+use domain::{Date, Hash, Timestamp};
+
+use super::view::*;
+use super::words::Zone;
+
+const MIN: i64 = 60_000_000;
+
+pub fn now() -> Timestamp {
+    Timestamp::parse_rfc3339("2026-05-17T12:03:22Z").expect("a time of the sample")
+}
+
+fn before(minutes: i64) -> Timestamp {
+    now().plus_micros(-minutes * MIN)
+}
+
+fn root(n: u8) -> Hash {
+    domain::hash::sha256(&[n])
+}
+
+pub fn zone() -> Zone {
+    Zone::named("Europe/Bratislava")
+}
+
+pub fn frame() -> Frame {
+    Frame {
+        now: now(),
+        zone: zone(),
+        viewer: Some(Viewer {
+            name: "Jana Nováková".into(),
+            role: "owner".into(),
+            may_edit: true,
+            account: "Bistro Dunaj".into(),
+        }),
+        ledger: LedgerStrip {
+            size: 1_204_332,
+            root: root(1),
+            last_head: Date::parse("2026-05-16").ok(),
+            paused: None,
+        },
+        tray: 2,
+        notice: None,
+    }
+}
+
+pub fn public_frame() -> Frame {
+    Frame {
+        viewer: None,
+        tray: 0,
+        zone: Zone::utc(),
+        ..frame()
+    }
+}
+
+/// The same wave every time: a day's swing, a compressor's saw, no randomness.
+fn wave(base: f64, swing: f64, saw: f64, i: i64) -> f64 {
+    let day = (i as f64 / 288.0 * std::f64::consts::TAU).sin();
+    let tooth = (i % 9) as f64 / 9.0 - 0.5;
+    let grit = ((i * 7919) % 13) as f64 / 13.0 - 0.5;
+    ((base + swing * day + saw * tooth + saw * 0.3 * grit) * 10.0).round() / 10.0
+}
+
+fn day_series(base: f64, swing: f64, saw: f64, until_min: i64) -> Series {
+    Series::Points(
+        (0..288)
+            .map(|i| (before(1440 - i * 5), wave(base, swing, saw, i)))
+            .filter(|(at, _)| *at <= before(until_min))
+            .collect(),
+    )
+}
+
+fn limits(min: Option<f64>, max: Option<f64>) -> Limits {
+    Limits {
+        min,
+        max,
+        grace_min: Some(15),
+    }
+}
+
+fn channel(id: &str, kind: &str, unit: &str, latest: Option<(i64, f64)>, limits: Limits) -> ChannelNow {
+    ChannelNow {
+        id: format!("chn_{id}"),
+        sensor: format!("snr_{id}"),
+        kind: kind.into(),
+        label: None,
+        unit: unit.into(),
+        auxiliary: matches!(kind, "battery" | "signal"),
+        latest: latest.map(|(m, v)| (before(m), v)),
+        limits,
+        etag: "\"41\"".into(),
+    }
+}
+
+fn spark(series: Series, limits: Limits, gaps: Vec<Gap>) -> Option<Spark> {
+    Some(Spark {
+        from: before(1440),
+        to: now(),
+        series,
+        gaps,
+        limits,
+    })
+}
+
+fn row(id: &str, name: &str, site: (&str, &str), minutes: i64, channels: Vec<ChannelNow>) -> DeviceRow {
+    DeviceRow {
+        id: format!("dev_{id}"),
+        name: name.into(),
+        site: site.0.into(),
+        site_name: site.1.into(),
+        model: "shelly-h-t-gen3".into(),
+        online: true,
+        cadence_s: Some(300),
+        last_seen: Some(before(minutes)),
+        channels,
+        refused: None,
+        spark: None,
+    }
+}
+
+const KITCHEN: (&str, &str) = ("site_kitchen", "Bistro Dunaj");
+const CELLAR: (&str, &str) = ("site_cellar", "Boiler room");
+const SERVERS: (&str, &str) = ("site_servers", "Server room");
+
+pub fn sites() -> Vec<SiteCard> {
+    let site = |s: (&str, &str), vertical: &str| SiteCard {
+        id: s.0.into(),
+        name: s.1.into(),
+        vertical: vertical.into(),
+        zone: zone(),
+    };
+    vec![
+        site(KITCHEN, "haccp"),
+        site(CELLAR, "legionella"),
+        site(SERVERS, "server-room"),
+    ]
+}
+
+pub fn refusal() -> RefusalNote {
+    RefusalNote {
+        at: before(2),
+        code: "out_of_range".into(),
+        message: "temperature -127 is outside -273.15 to 2000 or a value that stands for “no sensor”".into(),
+        count: 14,
+        example: Some(r#"{"device":"ice01","measurements":[{"type":"temperature","value":-127}]}"#.into()),
+    }
+}
+
+pub fn devices() -> Vec<DeviceRow> {
+    let fridge = limits(Some(2.0), Some(5.0));
+    let frozen = limits(Some(-24.0), Some(-18.0));
+    let open = Limits::default();
+    let mut out = Vec::new();
+
+    let mut d = row(
+        "walkin",
+        "Walk-in fridge",
+        KITCHEN,
+        1,
+        vec![
+            channel("walkin_t", "temperature", "Cel", Some((1, 6.3)), fridge),
+            channel("walkin_h", "humidity", "%", Some((1, 71.0)), open),
+            channel("walkin_b", "battery", "%", Some((1, 84.0)), open),
+        ],
+    );
+    let mut points = match day_series(3.7, 0.4, 1.0, 0) {
+        Series::Points(p) => p,
+        Series::Buckets(_) => Vec::new(),
+    };
+    let n = points.len();
+    for (i, p) in points.iter_mut().enumerate().skip(n - 14) {
+        p.1 = 4.4 + (i + 14 - n) as f64 * 0.14;
+    }
+    d.spark = spark(Series::Points(points), fridge, Vec::new());
+    out.push(d);
+
+    let mut d = row(
+        "display",
+        "Display counter",
+        KITCHEN,
+        3,
+        vec![
+            channel(
+                "display_t",
+                "temperature",
+                "Cel",
+                Some((3, 5.1)),
+                limits(Some(-2.0), Some(8.0)),
+            ),
+            channel("display_h", "humidity", "%", Some((3, 64.0)), open),
+        ],
+    );
+    d.spark = spark(
+        day_series(5.0, 0.6, 0.8, 3),
+        limits(Some(-2.0), Some(8.0)),
+        Vec::new(),
+    );
+    out.push(d);
+
+    let mut d = row(
+        "chest",
+        "Chest freezer",
+        KITCHEN,
+        192,
+        vec![channel(
+            "chest_t",
+            "temperature",
+            "Cel",
+            Some((192, -19.4)),
+            frozen,
+        )],
+    );
+    d.online = false;
+    d.spark = spark(
+        day_series(-20.0, 0.5, 1.2, 192),
+        frozen,
+        vec![Gap {
+            from: before(192),
+            to: None,
+        }],
+    );
+    out.push(d);
+
+    let mut d = row(
+        "ice",
+        "Ice machine",
+        KITCHEN,
+        41,
+        vec![channel("ice_t", "temperature", "Cel", Some((41, -6.2)), open)],
+    );
+    d.cadence_s = Some(1800);
+    d.refused = Some(refusal());
+    d.spark = spark(day_series(-6.0, 0.3, 0.6, 41), open, Vec::new());
+    out.push(d);
+
+    let mut d = row(
+        "tank",
+        "Hot water tank",
+        CELLAR,
+        4,
+        vec![
+            ChannelNow {
+                label: Some("top".into()),
+                ..channel(
+                    "tank_top",
+                    "temperature",
+                    "Cel",
+                    Some((4, 62.4)),
+                    limits(Some(60.0), None),
+                )
+            },
+            ChannelNow {
+                label: Some("bottom".into()),
+                ..channel(
+                    "tank_bot",
+                    "temperature",
+                    "Cel",
+                    Some((4, 57.9)),
+                    limits(Some(55.0), None),
+                )
+            },
+            ChannelNow {
+                label: Some("return".into()),
+                ..channel(
+                    "tank_ret",
+                    "temperature",
+                    "Cel",
+                    Some((4, 51.2)),
+                    limits(Some(50.0), None),
+                )
+            },
+        ],
+    );
+    d.spark = spark(
+        day_series(62.0, 1.5, 0.7, 4),
+        limits(Some(60.0), None),
+        Vec::new(),
+    );
+    out.push(d);
+
+    let mut d = row(
+        "leak",
+        "Floor drain",
+        CELLAR,
+        12,
+        vec![channel(
+            "leak_l",
+            "leak",
+            "1",
+            Some((12, 0.0)),
+            limits(None, Some(0.0)),
+        )],
+    );
+    d.cadence_s = Some(3600);
+    out.push(d);
+
+    let mut d = row(
+        "rack",
+        "Rack 2 intake",
+        SERVERS,
+        0,
+        vec![
+            channel(
+                "rack_t",
+                "temperature",
+                "Cel",
+                Some((0, 22.8)),
+                limits(Some(18.0), Some(27.0)),
+            ),
+            channel(
+                "rack_h",
+                "humidity",
+                "%",
+                Some((0, 44.0)),
+                limits(Some(20.0), Some(80.0)),
+            ),
+        ],
+    );
+    d.spark = spark(
+        day_series(22.5, 1.2, 0.4, 0),
+        limits(Some(18.0), Some(27.0)),
+        Vec::new(),
+    );
+    out.push(d);
+
+    let phase = |p: &str, w: f64| ChannelNow {
+        label: Some(p.into()),
+        ..channel(&format!("meter_{p}"), "power", "W", Some((0, w)), open)
+    };
+    let mut d = row(
+        "meter",
+        "Three-phase meter",
+        SERVERS,
+        0,
+        vec![
+            phase("a", 1412.0),
+            phase("b", 988.0),
+            phase("c", 2260.0),
+            phase("total", 4660.0),
+            channel("meter_e", "energy", "kWh", Some((0, 18_204.37)), open),
+        ],
+    );
+    d.spark = spark(day_series(1400.0, 500.0, 300.0, 0), open, Vec::new());
+    out.push(d);
+
+    let mut d = row("new", "Pastry fridge", KITCHEN, 0, Vec::new());
+    d.last_seen = None;
+    d.online = false;
+    out.push(d);
+    out
+}
+
+pub fn overview() -> Overview {
+    Overview {
+        sites: sites(),
+        devices: devices(),
+    }
+}
+
+pub fn timeline() -> Vec<Change> {
+    vec![
+        Change {
+            at: before(2900),
+            position: 1_150_003,
+            actor: "Jana Nováková".into(),
+            title: "Limits of Temperature changed".into(),
+            changes: vec![("highest".into(), Some("8 °C".into()), Some("5 °C".into()))],
+            reason: Some("HACCP plan 2026, chapter 4".into()),
+        },
+        Change {
+            at: before(40_000),
+            position: 801_442,
+            actor: "system: ingest".into(),
+            title: "Channel Temperature registered".into(),
+            changes: vec![("limits".into(), None, Some("−2 to 8 °C".into()))],
+            reason: None,
+        },
+        Change {
+            at: before(40_010),
+            position: 801_440,
+            actor: "Jana Nováková".into(),
+            title: "Device registered".into(),
+            changes: Vec::new(),
+            reason: None,
+        },
+    ]
+}
+
+pub fn token_row() -> TokenRow {
+    TokenRow {
+        id: "k3v7q2mxw5cztbnfy4hjd6rpae".into(),
+        prefix: "ds_live_".into(),
+        owner: "Walk-in fridge".into(),
+        issued_at: before(40_010),
+        last_used: Some(before(1)),
+        expires_at: None,
+    }
+}
+
+pub fn device() -> DevicePage {
+    DevicePage {
+        row: devices().remove(0),
+        local_id: "walkin01".into(),
+        dev_eui: None,
+        serial: Some("8CBFEA9A1F30".into()),
+        notes: Some("Probe beside the door, second shelf.".into()),
+        zone: zone(),
+        gaps: vec![
+            Gap {
+                from: before(700),
+                to: Some(before(655)),
+            },
+            Gap {
+                from: before(4000),
+                to: Some(before(3820)),
+            },
+        ],
+        refusals: vec![RefusalNote {
+            at: before(4100),
+            code: "rate_limited".into(),
+            message: "more than 60 requests in a minute; retry after 12 s".into(),
+            count: 3,
+            example: None,
+        }],
+        timeline: timeline(),
+        tokens: vec![token_row()],
+        sites: sites()
+            .into_iter()
+            .skip(1)
+            .map(|s| Link {
+                href: s.id,
+                text: s.name,
+            })
+            .collect(),
+        config: 1_150_003,
+        etag: "\"7\"".into(),
+    }
+}
+
+pub fn channel_page(range: Range) -> ChannelPage {
+    let device = devices().remove(0);
+    let days = range.length_us().unwrap_or(domain::time::DAY_US) / domain::time::DAY_US;
+    let from = now().plus_micros(-days * domain::time::DAY_US);
+    let old = limits(Some(-2.0), Some(8.0));
+    let new = limits(Some(2.0), Some(5.0));
+    let series = if days == 1 {
+        device
+            .spark
+            .clone()
+            .map(|s| s.series)
+            .unwrap_or(Series::Points(Vec::new()))
+    } else {
+        Series::Buckets(
+            (0..days * 24)
+                .map(|i| {
+                    let mean = wave(3.7, 0.3, 0.8, i * 12) + if i % 171 == 90 { 2.6 } else { 0.0 };
+                    Bucket {
+                        from: from.plus_micros(i * 60 * MIN),
+                        to: from.plus_micros((i + 1) * 60 * MIN),
+                        min: mean - 0.5 - (i % 5) as f64 * 0.06,
+                        mean,
+                        max: mean + 0.6 + (i % 7) as f64 * 0.08,
+                        count: 12,
+                    }
+                })
+                .filter(|b| !(b.from >= before(4060) && b.to <= before(3600)))
+                .collect(),
+        )
+    };
+    let gaps = if days == 1 {
+        vec![Gap {
+            from: before(700),
+            to: Some(before(610)),
+        }]
+    } else {
+        vec![Gap {
+            from: before(4060),
+            to: Some(before(3600)),
+        }]
+    };
+    let series = match series {
+        Series::Points(p) => Series::Points(
+            p.into_iter()
+                .filter(|(t, _)| !(*t > before(700) && *t < before(610)))
+                .collect(),
+        ),
+        other => other,
+    };
+    ChannelPage {
+        channel: device.channels[0].clone(),
+        device: Link {
+            href: "/app/devices/dev_walkin".into(),
+            text: "Walk-in fridge".into(),
+        },
+        online: true,
+        site: Link {
+            href: "/app/sites/site_kitchen".into(),
+            text: "Bistro Dunaj".into(),
+        },
+        zone: zone(),
+        range,
+        from,
+        to: now(),
+        series,
+        limits: vec![
+            LimitSpan {
+                from: before(40_000),
+                to: Some(before(2900)),
+                limits: old,
+            },
+            LimitSpan {
+                from: before(2900),
+                to: None,
+                limits: new,
+            },
+        ],
+        gaps,
+        spans: (0..8)
+            .map(|i| SpanRow {
+                label: format!("{:02}:00–{:02}:00", 14 - i, 15 - i),
+                min: 3.1 + i as f64 * 0.05,
+                mean: 4.0 + if i == 0 { 1.6 } else { 0.0 },
+                max: 4.7 + if i == 0 { 1.6 } else { 0.0 },
+                count: 12,
+                limits: new,
+            })
+            .collect(),
+        readings: (0..6)
+            .map(|i| ReadingRow {
+                position: 1_204_331 - i as u64 * 17,
+                measured_at: before(1 + i * 5),
+                recorded_at: before(1 + i * 5).plus_micros(412_000),
+                value: [6.3, 6.1, 5.9, 5.8, 5.600000023841858, 5.5][i as usize],
+                time_from: if i == 3 {
+                    "received".into()
+                } else {
+                    "device".into()
+                },
+            })
+            .collect(),
+        csv_href:
+            "/app/channels/chn_walkin_t/measurements.csv?from=2026-05-16T12:03:22Z&to=2026-05-17T12:03:22Z"
+                .into(),
+        error: None,
+    }
+}
+
+pub const TOKEN: &str = "ds_live_k3v7q2mxw5cztbnfy4hjd6rpae_Q2V9xT0mP4sLw7Jd1RzKcYb8NfUaGhE3iMoXnBvCqTs";
+
+pub fn onboarding(step: FirstReading) -> Onboarding {
+    Onboarding {
+        device: "dev_new".into(),
+        name: "Pastry fridge".into(),
+        local_id: "pastry-fridge".into(),
+        dev_eui: None,
+        model: "shelly-h-t-gen3".into(),
+        token: Some(FreshToken {
+            secret: TOKEN.into(),
+            opens: "the ingest address of this device only".into(),
+        }),
+        base_url: "https://daybook.example.eu".into(),
+        lorawan: WebhookStep::Missing,
+        status: OnboardingStatus {
+            device: "dev_new".into(),
+            now: now(),
+            zone: zone(),
+            step,
+        },
+    }
+}
+
+pub fn waiting() -> FirstReading {
+    FirstReading::Waiting { since: before(1) }
+}
+
+pub fn landed() -> FirstReading {
+    FirstReading::Landed {
+        at: now().plus_micros(-3_000_000),
+        position: 1_204_333,
+        channels: vec![
+            channel("a", "temperature", "Cel", Some((0, 4.2)), Limits::default()),
+            channel("b", "humidity", "%", Some((0, 68.0)), Limits::default()),
+        ],
+    }
+}
+
+pub fn tray() -> TrayPage {
+    TrayPage {
+        parked: vec![
+            Parked {
+                dev_eui: "24E124136B502217".into(),
+                first: before(2000),
+                last: before(6),
+                uplinks: 198,
+                sample: vec![
+                    ("temperature".into(), "5.2 °C".into()),
+                    ("humidity".into(), "61.5 %".into()),
+                ],
+                f_port: Some(85),
+            },
+            Parked {
+                dev_eui: "A84041B2C1850F11".into(),
+                first: before(90),
+                last: before(30),
+                uplinks: 4,
+                sample: Vec::new(),
+                f_port: Some(2),
+            },
+        ],
+        sites: sites(),
+        models: vec![("lorawan".into(), "Decoded by the network server".into())],
+        turned_away: 0,
+    }
+}
+
+pub fn integrations(fresh: bool) -> IntegrationsPage {
+    IntegrationsPage {
+        base_url: "https://daybook.example.eu".into(),
+        integrations: vec![IntegrationRow {
+            id: "int_ttn".into(),
+            name: "The Things Network".into(),
+            kind: "lorawan".into(),
+            token: Some(TokenRow {
+                prefix: "whk_".into(),
+                ..token_row()
+            }),
+        }],
+        fresh: fresh.then(|| {
+            (
+                "int_ttn".into(),
+                FreshToken {
+                    secret: TOKEN.replace("ds_live_", "whk_"),
+                    opens: "ingest".into(),
+                },
+            )
+        }),
+        idempotency_key: "idem-1".into(),
+    }
+}
+
+pub fn users() -> UsersPage {
+    let user = |id: &str, name: Option<&str>, email: Option<&str>, role: &str, seen: Option<i64>| UserRow {
+        id: id.into(),
+        name: name.map(Into::into),
+        email: email.map(Into::into),
+        role: role.into(),
+        last_sign_in: seen.map(before),
+        is_viewer: id == "usr_1",
+    };
+    UsersPage {
+        users: vec![
+            user(
+                "usr_1",
+                Some("Jana Nováková"),
+                Some("jana@example.eu"),
+                "owner",
+                Some(4),
+            ),
+            user("usr_2", None, Some("inspection@example.org"), "auditor", None),
+        ],
+        error: None,
+    }
+}
+
+pub fn tokens() -> TokensPage {
+    TokensPage {
+        tokens: vec![TokenRow {
+            prefix: "ua_live_".into(),
+            ..token_row()
+        }],
+        fresh: Some(FreshToken {
+            secret: TOKEN.replace("ds_", "ua_"),
+            opens: "the API, as you".into(),
+        }),
+        base_url: "https://daybook.example.eu".into(),
+        idempotency_key: "idem-2".into(),
+    }
+}
+
+pub fn account() -> AccountPage {
+    AccountPage {
+        id: "acc_k3v7q2mxw5cztbnfy4hjd6rpae".into(),
+        name: "Bistro Dunaj".into(),
+        email: Some("jana@example.eu".into()),
+        origin: "daybook.example.eu/main".into(),
+        opened_at: before(60_000),
+        timeline: timeline(),
+    }
+}
+
+pub fn ledger(days: i32) -> LedgerPage {
+    let today = now().date();
+    let heads: Vec<HeadRow> = (1..=days)
+        .map(|back| HeadRow {
+            date: Date::from_days(today.days() - back),
+            idle_since: None,
+            size: 1_190_000 - back as u64 * 18_211,
+            root: root(back as u8),
+            entries: if back == 9 { 0 } else { 18_210 },
+            refused: (back as u64 * 5) % 17,
+        })
+        .collect();
+    LedgerPage {
+        origin: "daybook.example.eu/main".into(),
+        base_url: "https://daybook.example.eu".into(),
+        verifier_key: "daybook.example.eu/main+4c1f0a7b+AZ3nQ0mXv5cztbnfy4hjd6rpaeQ2V9xT0mP4sLw7Jd1R".into(),
+        checkpoint: Some(format!(
+            "daybook.example.eu/main\n1204332\n{}\n\n— daybook.example.eu/main TB8Ke0xVn1aN3cP5Jq4oXr7s9uWyBzDgFhIkLmEaQbScTdUeVfWgXhYiZjAkBlCmDnEoFpGqHrIsJtKuLvMwNxOy\n",
+            root(1).to_base64()
+        )),
+        checkpoint_at: Some(now().plus_micros(-1_000_000)),
+        today,
+        today_entries: 9_114,
+        began: Some(Date::from_days(today.days() - days)),
+        heads_total: heads.len() as u64,
+        heads,
+        older_href: None,
+    }
+}
+
+pub fn entry() -> EntryPage {
+    EntryPage {
+        position: 1_204_331,
+        leaf_hash: root(9),
+        json: Some("{\n  \"aggregate_id\": \"dev_walkin\",\n  \"aggregate_type\": \"readings\",\n  \"event_type\": \"ReadingRecorded\",\n  \"payload\": {\n    \"values\": { \"temperature\": 6.3 }\n  },\n  \"position\": 1204331\n}".into()),
+        absent: None,
+        size: 1_204_332,
+        root: root(1),
+        path: (0..14).map(root).collect(),
+        proof_href: "/v1/proofs/inclusion?position=1204331".into(),
+    }
+}

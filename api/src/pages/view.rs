@@ -1,0 +1,776 @@
+//! View models: everything a page shows, as plain values. Whoever gathers them decides; pages only show.
+//!
+//! Invariants: no view model holds a clock, a handle or a secret, but for the tokens that are shown once
+//! ([`FreshToken`]); the state of a device and of a channel follow from the values beside it ([`State`]), so
+//! that two pages can never disagree about them.
+//! Not here: markup, queries, routes.
+
+use domain::{Date, Hash, Timestamp};
+
+use super::words::Zone;
+
+/// What every page of the console carries.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// When the page was made; every age on it is reckoned from here.
+    pub now: Timestamp,
+    /// The zone of times that belong to no site.
+    pub zone: Zone,
+    /// Who is signed in; `None` on public pages.
+    pub viewer: Option<Viewer>,
+    /// The ledger's state, shown at the foot of each page.
+    pub ledger: LedgerStrip,
+    /// How many unknown devices wait in the tray.
+    pub tray: u64,
+    /// What the last form did, once.
+    pub notice: Option<Notice>,
+}
+
+/// Who is signed in.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    /// The name, or the e-mail address where there is none.
+    pub name: String,
+    /// Role code, `owner` or `auditor`.
+    pub role: String,
+    /// Whether forms are shown at all.
+    pub may_edit: bool,
+    /// The account's name.
+    pub account: String,
+}
+
+/// The ledger in one line.
+#[derive(Debug, Clone)]
+pub struct LedgerStrip {
+    /// How many entries.
+    pub size: u64,
+    /// The root at that size.
+    pub root: Hash,
+    /// The last day that has a head.
+    pub last_head: Option<Date>,
+    /// Why nothing is being written, in words; `None` while all is well.
+    pub paused: Option<String>,
+}
+
+/// What the last form did.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// Whether it worked.
+    pub good: bool,
+    /// A sentence.
+    pub text: String,
+}
+
+/// A name and where it leads.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Path below the origin.
+    pub href: String,
+    /// What is shown.
+    pub text: String,
+}
+
+/// On which side of its limits a value lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// Above the upper limit.
+    Above,
+    /// Below the lower limit.
+    Below,
+}
+
+/// The state of a channel or a device, worst first.
+///
+/// There is no "ok": until rules exist the latest value says which side of its limits it lies on, no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Nothing came for more than two cadences.
+    Offline,
+    /// The latest value lies outside its limits.
+    Outside(Side),
+    /// The newest thing that came from it was refused.
+    Refused,
+    /// Nothing ever came.
+    NoData,
+    /// Values come, and nobody has said what they should be.
+    NoLimits,
+    /// Every latest value with limits lies inside them.
+    Inside,
+}
+
+/// The limits of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Limits {
+    /// Lowest value that is right.
+    pub min: Option<f64>,
+    /// Highest value that is right.
+    pub max: Option<f64>,
+    /// How long it may be outside, minutes; kept for the rules.
+    pub grace_min: Option<u32>,
+}
+
+impl Limits {
+    /// Whether neither end is set.
+    pub fn is_open(&self) -> bool {
+        self.min.is_none() && self.max.is_none()
+    }
+
+    /// Where a value lies.
+    pub fn state_of(&self, value: f64) -> State {
+        if self.max.is_some_and(|max| value > max) {
+            State::Outside(Side::Above)
+        } else if self.min.is_some_and(|min| value < min) {
+            State::Outside(Side::Below)
+        } else if self.is_open() {
+            State::NoLimits
+        } else {
+            State::Inside
+        }
+    }
+}
+
+/// A channel and its latest value.
+#[derive(Debug, Clone)]
+pub struct ChannelNow {
+    /// `chn_…`.
+    pub id: String,
+    /// `snr_…`, which the limits form names.
+    pub sensor: String,
+    /// Kind, `temperature`.
+    pub kind: String,
+    /// What tells two of one kind apart.
+    pub label: Option<String>,
+    /// UCUM code.
+    pub unit: String,
+    /// About the device itself: shown small.
+    pub auxiliary: bool,
+    /// The newest measured time and its value.
+    pub latest: Option<(Timestamp, f64)>,
+    /// What it should be.
+    pub limits: Limits,
+    /// The entity tag of its configuration, for forms.
+    pub etag: String,
+}
+
+impl ChannelNow {
+    /// What the latest value says.
+    pub fn state(&self) -> State {
+        self.latest
+            .map_or(State::NoData, |(_, v)| self.limits.state_of(v))
+    }
+}
+
+/// A refusal, told apart by code.
+#[derive(Debug, Clone)]
+pub struct RefusalNote {
+    /// The newest time.
+    pub at: Timestamp,
+    /// Stable code, `token_invalid`.
+    pub code: String,
+    /// The words that the device got as its answer.
+    pub message: String,
+    /// How often since it began.
+    pub count: u64,
+    /// What was refused, shortened and with its secrets removed.
+    pub example: Option<String>,
+}
+
+/// A device in a list.
+#[derive(Debug, Clone)]
+pub struct DeviceRow {
+    /// `dev_…`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub site: String,
+    /// The site's name.
+    pub site_name: String,
+    /// Model code.
+    pub model: String,
+    /// Whether it reported within two cadences.
+    pub online: bool,
+    /// How often it should report, seconds.
+    pub cadence_s: Option<u32>,
+    /// When its newest reading came.
+    pub last_seen: Option<Timestamp>,
+    /// Its channels, in the order in which they are shown.
+    pub channels: Vec<ChannelNow>,
+    /// The refusal that is newer than its newest reading.
+    pub refused: Option<RefusalNote>,
+    /// The last 24 hours of its first channel.
+    pub spark: Option<Spark>,
+}
+
+impl DeviceRow {
+    /// The worst that is true of it.
+    pub fn state(&self) -> State {
+        if self.last_seen.is_none() {
+            return if self.refused.is_some() {
+                State::Refused
+            } else {
+                State::NoData
+            };
+        }
+        if !self.online {
+            return State::Offline;
+        }
+        let refused = self.refused.as_ref().map(|_| State::Refused);
+        let channels = self
+            .channels
+            .iter()
+            .filter(|c| c.latest.is_some())
+            .map(ChannelNow::state);
+        let limited = channels.clone().filter(|s| *s != State::NoLimits).min();
+        // One channel with limits that holds them is worth saying; the others' lack of limits is not.
+        let worst = limited.or_else(|| channels.min()).unwrap_or(State::NoData);
+        refused.map_or(worst, |r| r.min(worst))
+    }
+
+    /// The first channel that is worst: the one whose value explains the state.
+    pub fn telling(&self) -> Option<&ChannelNow> {
+        self.channels
+            .iter()
+            .find(|c| matches!(c.state(), State::Outside(_)))
+            .or_else(|| self.channels.first())
+    }
+}
+
+/// A small line of the last hours.
+#[derive(Debug, Clone)]
+pub struct Spark {
+    /// Left edge.
+    pub from: Timestamp,
+    /// Right edge.
+    pub to: Timestamp,
+    /// What to draw.
+    pub series: Series,
+    /// Missing intervals.
+    pub gaps: Vec<Gap>,
+    /// The limits in force now.
+    pub limits: Limits,
+}
+
+/// What a chart draws.
+#[derive(Debug, Clone)]
+pub enum Series {
+    /// Readings as they are.
+    Points(Vec<(Timestamp, f64)>),
+    /// Rollups.
+    Buckets(Vec<Bucket>),
+}
+
+/// A rollup of one span of time.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    /// First instant.
+    pub from: Timestamp,
+    /// End, not in it.
+    pub to: Timestamp,
+    /// Lowest value.
+    pub min: f64,
+    /// Mean value.
+    pub mean: f64,
+    /// Highest value.
+    pub max: f64,
+    /// How many readings.
+    pub count: u64,
+}
+
+/// A missing interval; without an end it still lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The last reading before it.
+    pub from: Timestamp,
+    /// The first reading after it.
+    pub to: Option<Timestamp>,
+}
+
+/// Limits and the time in which they were in force.
+#[derive(Debug, Clone, Copy)]
+pub struct LimitSpan {
+    /// Since when; before the chart's left edge is fine.
+    pub from: Timestamp,
+    /// Until when; `None` = still.
+    pub to: Option<Timestamp>,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// The overview.
+#[derive(Debug, Clone)]
+pub struct Overview {
+    /// Every site of the account.
+    pub sites: Vec<SiteCard>,
+    /// Every device of the account, in any order.
+    pub devices: Vec<DeviceRow>,
+}
+
+/// A site in a list.
+#[derive(Debug, Clone)]
+pub struct SiteCard {
+    /// `site_…`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Preset code, `haccp`.
+    pub vertical: String,
+    /// Its time zone.
+    pub zone: Zone,
+}
+
+/// One site.
+#[derive(Debug, Clone)]
+pub struct SitePage {
+    /// The site.
+    pub site: SiteCard,
+    /// Its address, opened.
+    pub address: Option<String>,
+    /// Its devices, in any order.
+    pub devices: Vec<DeviceRow>,
+    /// Its configuration timeline, newest first.
+    pub timeline: Vec<Change>,
+    /// The entity tag, for the form.
+    pub etag: String,
+}
+
+/// A change of configuration.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// Its position.
+    pub position: u64,
+    /// Who: a name, or `system: …`.
+    pub actor: String,
+    /// What happened: `Device registered`, `Limits changed`.
+    pub title: String,
+    /// Field, old, new; words already.
+    pub changes: Vec<(String, Option<String>, Option<String>)>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// One device.
+#[derive(Debug, Clone)]
+pub struct DevicePage {
+    /// What the overview shows of it.
+    pub row: DeviceRow,
+    /// The id that it sends.
+    pub local_id: String,
+    /// DevEUI.
+    pub dev_eui: Option<String>,
+    /// Serial number or MAC.
+    pub serial: Option<String>,
+    /// Notes, opened.
+    pub notes: Option<String>,
+    /// The site's zone.
+    pub zone: Zone,
+    /// Missing intervals of the last days, newest first.
+    pub gaps: Vec<Gap>,
+    /// The last refusals, newest first.
+    pub refusals: Vec<RefusalNote>,
+    /// Configuration timeline, newest first.
+    pub timeline: Vec<Change>,
+    /// Its tokens that still open something.
+    pub tokens: Vec<TokenRow>,
+    /// The sites it may be moved to.
+    pub sites: Vec<Link>,
+    /// The position of the configuration in force.
+    pub config: u64,
+    /// The entity tag, for the form.
+    pub etag: String,
+}
+
+/// A token in a list; the secret is not known here.
+#[derive(Debug, Clone)]
+pub struct TokenRow {
+    /// Id, the part of the token before its secret.
+    pub id: String,
+    /// Prefix: `ds_live_`, `ua_live_`, `whk_`.
+    pub prefix: String,
+    /// Whose it is.
+    pub owner: String,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it last opened something.
+    pub last_used: Option<Timestamp>,
+    /// When it ends, after a rotation with overlap.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A token, this once.
+#[derive(Debug, Clone)]
+pub struct FreshToken {
+    /// The whole token.
+    pub secret: String,
+    /// What it opens, in words.
+    pub opens: String,
+}
+
+/// The form for a new device.
+#[derive(Debug, Clone)]
+pub struct AddDevice {
+    /// Sites to choose from; none shows the fields of a first site.
+    pub sites: Vec<SiteCard>,
+    /// The site chosen beforehand.
+    pub chosen: Option<String>,
+    /// What was typed before, and what was wrong with it.
+    pub form: DeviceForm,
+    /// The key that makes a second click harmless.
+    pub idempotency_key: String,
+}
+
+/// What was typed into the form for a new device.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceForm {
+    /// Name.
+    pub name: String,
+    /// Local id.
+    pub local_id: String,
+    /// Model code.
+    pub model: String,
+    /// DevEUI.
+    pub dev_eui: String,
+    /// Cadence in minutes.
+    pub cadence_min: String,
+    /// Field and what is wrong with it.
+    pub errors: Vec<(String, String)>,
+}
+
+/// The 60 seconds after a device was added.
+#[derive(Debug, Clone)]
+pub struct Onboarding {
+    /// `dev_…`.
+    pub device: String,
+    /// Its name.
+    pub name: String,
+    /// The id that it sends.
+    pub local_id: String,
+    /// DevEUI, for LoRaWAN.
+    pub dev_eui: Option<String>,
+    /// Model code; chooses the tab.
+    pub model: String,
+    /// The token, this once; `None` when the page is opened again.
+    pub token: Option<FreshToken>,
+    /// `https://host[:port]`, without a slash at the end.
+    pub base_url: String,
+    /// Webhook of the LoRaWAN integration.
+    pub lorawan: WebhookStep,
+    /// What has come so far.
+    pub status: OnboardingStatus,
+}
+
+/// Where the network server's webhook stands.
+#[derive(Debug, Clone)]
+pub enum WebhookStep {
+    /// There is none yet; a form makes one.
+    Missing,
+    /// Made just now: the token, this once.
+    Fresh(FreshToken),
+    /// There is one; its token was shown when it was made.
+    Exists {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What has come from a new device.
+#[derive(Debug, Clone)]
+pub struct OnboardingStatus {
+    /// `dev_…`.
+    pub device: String,
+    /// When the page was made.
+    pub now: Timestamp,
+    /// The site's zone.
+    pub zone: Zone,
+    /// How it stands.
+    pub step: FirstReading,
+}
+
+/// How the first reading stands.
+#[derive(Debug, Clone)]
+pub enum FirstReading {
+    /// Nothing has come.
+    Waiting {
+        /// Since when the token has been valid.
+        since: Timestamp,
+    },
+    /// Something came and was refused.
+    Refused(RefusalNote),
+    /// Something came, was understood, and held no reading.
+    Ignored {
+        /// When.
+        at: Timestamp,
+        /// Why there was no reading in it.
+        why: String,
+    },
+    /// It is in the ledger.
+    Landed {
+        /// When it was recorded.
+        at: Timestamp,
+        /// Where.
+        position: u64,
+        /// What it held.
+        channels: Vec<ChannelNow>,
+    },
+}
+
+/// Which part of time a channel page shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// The last 24 hours.
+    Day,
+    /// The last 7 days.
+    Week,
+    /// The last 30 days.
+    Month,
+    /// The last 90 days.
+    Quarter,
+    /// From and to as typed.
+    Custom,
+}
+
+/// One channel.
+#[derive(Debug, Clone)]
+pub struct ChannelPage {
+    /// The channel.
+    pub channel: ChannelNow,
+    /// Its device.
+    pub device: Link,
+    /// Whether the device is online.
+    pub online: bool,
+    /// Its site.
+    pub site: Link,
+    /// The site's zone.
+    pub zone: Zone,
+    /// Which range was asked for.
+    pub range: Range,
+    /// First instant shown.
+    pub from: Timestamp,
+    /// End, not shown.
+    pub to: Timestamp,
+    /// What to draw.
+    pub series: Series,
+    /// Limits over the range.
+    pub limits: Vec<LimitSpan>,
+    /// Missing intervals in the range.
+    pub gaps: Vec<Gap>,
+    /// Minimum, mean, maximum of each span of the table, newest first.
+    pub spans: Vec<SpanRow>,
+    /// The newest readings, newest first.
+    pub readings: Vec<ReadingRow>,
+    /// Where the range is as CSV.
+    pub csv_href: String,
+    /// What is wrong with the range that was typed.
+    pub error: Option<String>,
+}
+
+/// A row of the table of minima and maxima.
+#[derive(Debug, Clone)]
+pub struct SpanRow {
+    /// `Sun 17 May`, `14:00–15:00`.
+    pub label: String,
+    /// Lowest value.
+    pub min: f64,
+    /// Mean value.
+    pub mean: f64,
+    /// Highest value.
+    pub max: f64,
+    /// How many readings.
+    pub count: u64,
+    /// The limits in force at its end.
+    pub limits: Limits,
+}
+
+/// A reading and where it stands in the ledger.
+#[derive(Debug, Clone)]
+pub struct ReadingRow {
+    /// Position of its entry.
+    pub position: u64,
+    /// When it was measured.
+    pub measured_at: Timestamp,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Its value.
+    pub value: f64,
+    /// `device`, `network` or `received`: whose clock `measured_at` is.
+    pub time_from: String,
+}
+
+/// The tray of unknown LoRaWAN devices.
+#[derive(Debug, Clone)]
+pub struct TrayPage {
+    /// Devices that sent and are not known, newest first.
+    pub parked: Vec<Parked>,
+    /// Sites to adopt into.
+    pub sites: Vec<SiteCard>,
+    /// Models to adopt as: code and words.
+    pub models: Vec<(String, String)>,
+    /// How many devices were turned away because the tray was full.
+    pub turned_away: u64,
+}
+
+/// An unknown device in the tray.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// DevEUI, 16 hexadecimal digits.
+    pub dev_eui: String,
+    /// First uplink.
+    pub first: Timestamp,
+    /// Newest uplink.
+    pub last: Timestamp,
+    /// How many uplinks are kept.
+    pub uplinks: u64,
+    /// What the newest one held, where it could be read.
+    pub sample: Vec<(String, String)>,
+    /// The frame's port.
+    pub f_port: Option<u8>,
+}
+
+/// The integrations.
+#[derive(Debug, Clone)]
+pub struct IntegrationsPage {
+    /// `https://host[:port]`.
+    pub base_url: String,
+    /// What there is.
+    pub integrations: Vec<IntegrationRow>,
+    /// Made or rotated just now: whose, and the token, this once.
+    pub fresh: Option<(String, FreshToken)>,
+    /// The key that makes a second click harmless.
+    pub idempotency_key: String,
+}
+
+/// An integration in a list.
+#[derive(Debug, Clone)]
+pub struct IntegrationRow {
+    /// `int_…`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `lorawan`, `shelly`, `efento`, `gateway`.
+    pub kind: String,
+    /// Its token.
+    pub token: Option<TokenRow>,
+}
+
+/// The users of the account.
+#[derive(Debug, Clone)]
+pub struct UsersPage {
+    /// Everybody.
+    pub users: Vec<UserRow>,
+    /// What was typed before and is wrong.
+    pub error: Option<String>,
+}
+
+/// A user in a list.
+#[derive(Debug, Clone)]
+pub struct UserRow {
+    /// `usr_…`.
+    pub id: String,
+    /// Name, opened.
+    pub name: Option<String>,
+    /// E-mail address, opened; `None` once its key was destroyed.
+    pub email: Option<String>,
+    /// Role code.
+    pub role: String,
+    /// Last sign-in.
+    pub last_sign_in: Option<Timestamp>,
+    /// Whether it is the one who looks.
+    pub is_viewer: bool,
+}
+
+/// The API tokens of the one who looks.
+#[derive(Debug, Clone)]
+pub struct TokensPage {
+    /// Those that still open something.
+    pub tokens: Vec<TokenRow>,
+    /// Made just now, this once.
+    pub fresh: Option<FreshToken>,
+    /// `https://host[:port]`.
+    pub base_url: String,
+    /// The key that makes a second click harmless.
+    pub idempotency_key: String,
+}
+
+/// The account.
+#[derive(Debug, Clone)]
+pub struct AccountPage {
+    /// `acc_…`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The viewer's address.
+    pub email: Option<String>,
+    /// The ledger's origin.
+    pub origin: String,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// Configuration timeline, newest first.
+    pub timeline: Vec<Change>,
+}
+
+/// The ledger, for an auditor without an account.
+#[derive(Debug, Clone)]
+pub struct LedgerPage {
+    /// The ledger's name.
+    pub origin: String,
+    /// `https://host[:port]`.
+    pub base_url: String,
+    /// The log's verifier key.
+    pub verifier_key: String,
+    /// The latest checkpoint, the whole note.
+    pub checkpoint: Option<String>,
+    /// When the latest checkpoint was signed.
+    pub checkpoint_at: Option<Timestamp>,
+    /// The day that is open.
+    pub today: Date,
+    /// How many entries the open day has.
+    pub today_entries: u64,
+    /// When the first entry was recorded.
+    pub began: Option<Date>,
+    /// Heads, newest first.
+    pub heads: Vec<HeadRow>,
+    /// How many heads there are in all.
+    pub heads_total: u64,
+    /// Where older heads are listed.
+    pub older_href: Option<String>,
+}
+
+/// A day's head in a list.
+#[derive(Debug, Clone)]
+pub struct HeadRow {
+    /// The day.
+    pub date: Date,
+    /// The first of several idle days closed together.
+    pub idle_since: Option<Date>,
+    /// Tree size at its end.
+    pub size: u64,
+    /// Root at that size.
+    pub root: Hash,
+    /// Entries of that day.
+    pub entries: u64,
+    /// Refusals counted that day.
+    pub refused: u64,
+}
+
+/// An entry and its proof, for a person.
+#[derive(Debug, Clone)]
+pub struct EntryPage {
+    /// Position.
+    pub position: u64,
+    /// Leaf hash.
+    pub leaf_hash: Hash,
+    /// The entry's bytes as indented JSON; `None` where they are pruned or withheld.
+    pub json: Option<String>,
+    /// Why there is no JSON.
+    pub absent: Option<String>,
+    /// The tree size of the proof.
+    pub size: u64,
+    /// The root at that size.
+    pub root: Hash,
+    /// The inclusion proof, from the leaf up.
+    pub path: Vec<Hash>,
+    /// Where the proof file is.
+    pub proof_href: String,
+}
