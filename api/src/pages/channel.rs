@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::chart::{Chart, Size};
 use super::layout::{self, Page, Section};
 use super::parts;
-use super::view::{ChannelPage, Frame, Range, SpanRow, State};
+use super::view::{ChannelPage, Frame, Range, Series, SpanRow, State};
 use super::words;
 
 /// Seconds between two looks of an open page.
@@ -147,8 +147,12 @@ fn figure(view: &ChannelPage, name: &str) -> Markup {
             figcaption {
                 span { (from) " – " (to) ", " (view.zone.name()) }
                 span.legend {
-                    span.key.k-line { "mean" }
-                    span.key.k-env { "lowest to highest" }
+                    @match &view.series {
+                        Series::Points(_) => { span.key.k-line { "readings" } }
+                        Series::Buckets(_) => {
+                            span.key.k-line { "mean" } span.key.k-env { "lowest to highest" }
+                        }
+                    }
                     @if limited { span.key.k-band { "inside limits" } span.key.k-out { "outside" } }
                     @if !view.gaps.is_empty() { span.key.k-gap { "no data" } }
                 }
@@ -234,9 +238,9 @@ fn readings(view: &ChannelPage, frame: &Frame) -> Markup {
                             tr {
                                 th scope="col" { "Measured" }
                                 th.r scope="col" { "Value" @if !unit.is_empty() { " (" (unit) ")" } }
-                                th scope="col" { "Clock" }
-                                th scope="col" { "Recorded" }
                                 th.r scope="col" { "Position" }
+                                th scope="col" { "Recorded" }
+                                th scope="col" { "Clock" }
                             }
                         }
                         tbody {
@@ -244,9 +248,9 @@ fn readings(view: &ChannelPage, frame: &Frame) -> Markup {
                                 tr {
                                     th scope="row" { (stamp(view, row.measured_at, frame.now)) }
                                     td.r.num { (words::exact(row.value)) }
-                                    td { (clock_words(&row.time_from)) }
-                                    td { (stamp(view, row.recorded_at, frame.now)) }
                                     td.r { (parts::position(row.position)) }
+                                    td { (stamp(view, row.recorded_at, frame.now)) }
+                                    td { (clock_words(&row.time_from)) }
                                 }
                             }
                         }

@@ -17,7 +17,7 @@ use super::words::{self, Zone};
 /// Width of a digit at the chart's text size, pixels.
 const CHAR_PX: f64 = 6.8;
 /// Pixels between time labels.
-const TIME_LABEL_PX: f64 = 66.0;
+const TIME_LABEL_PX: f64 = 56.0;
 /// More points than this are drawn without dots.
 const DOTS_MAX: usize = 60;
 /// Columns that say their values when pointed at.
@@ -117,7 +117,15 @@ impl Chart<'_> {
     pub fn svg(&self, size: Size) -> Markup {
         let (width, height) = size.pixels();
         let samples = series::reduce(self.series, self.from, self.to, (width / 3.0) as usize);
-        let (lo, hi) = domain_of(&samples, self.limits);
+        let visible: Vec<LimitSpan> = self
+            .spans()
+            .map(|(from, _, limits)| LimitSpan {
+                from,
+                to: None,
+                limits,
+            })
+            .collect();
+        let (lo, hi) = domain_of(&samples, &visible);
         let values = ticks::value_ticks(lo, hi, if size == Size::Wide { 6 } else { 5 });
         let widest = |labels: &mut dyn Iterator<Item = usize>| labels.max().unwrap_or(0) as f64 * CHAR_PX;
         let plot = Plot {
@@ -173,7 +181,7 @@ impl Chart<'_> {
             }
             _ => "No readings in this range.".to_owned(),
         };
-        if let Some(limits) = self.limits.last().map(|s| s.limits).filter(|l| !l.is_open()) {
+        if let Some((_, _, limits)) = self.spans().last() {
             let end = |v: Option<f64>| v.map_or_else(|| "open".to_owned(), say);
             out.push_str(&format!(" Limits {} to {}.", end(limits.min), end(limits.max)));
         }
@@ -232,9 +240,9 @@ impl Chart<'_> {
         }
     }
 
-    /// The limits that hold at the right edge, upper first.
+    /// The newest limits that are seen, upper first.
     fn limit_labels(&self) -> Vec<(f64, String)> {
-        let Some(limits) = self.limits.last().map(|s| s.limits) else {
+        let Some((_, _, limits)) = self.spans().last() else {
             return Vec::new();
         };
         let label = |word: &str, v: f64| (v, format!("{word} {}", words::exact(v)));
@@ -479,9 +487,7 @@ fn axes(plot: &Plot, values: &ValueTicks, times: &[TimeTick], unit: &str) -> Mar
         @for (v, label) in values.values.iter().zip(&values.labels) {
             text.c-text x=(px(plot.left - 6.0)) y=(px(plot.y(*v) + 4.0)) text-anchor="end" { (label) }
         }
-        text.c-unit x=(px(plot.left - 6.0)) y="12" text-anchor=(if unit.len() > 4 { "start" } else { "end" }) {
-            (unit)
-        }
+        text.c-unit x="2" y="12" { (unit) }
         @for t in times {
             @let x = plot.x(t.at);
             (line("c-axis", x, plot.bottom, x, plot.bottom + 4.0))

@@ -22,7 +22,7 @@ pub fn page(frame: &Frame, view: &DevicePage) -> Markup {
         nav.crumbs aria-label="Where you are" {
             a href="/app" { "Overview" } " / " a href={ "/app/sites/" (row.site) } { (row.site_name) }
         }
-        div.title-row {
+        div.title-row.near {
             h1 { (row.name) }
             (parts::badge(row.state()))
         }
@@ -59,7 +59,7 @@ fn readouts(view: &DevicePage, frame: &Frame) -> Markup {
         @if !own.is_empty() {
             section aria-label="Latest values" {
                 ul.readouts {
-                    @for (i, channel) in own.iter().enumerate() { (readout(view, frame, channel, i == 0)) }
+                    @for channel in own { (readout(view, frame, channel)) }
                 }
             }
         }
@@ -79,7 +79,7 @@ fn readouts(view: &DevicePage, frame: &Frame) -> Markup {
     }
 }
 
-fn readout(view: &DevicePage, frame: &Frame, channel: &ChannelNow, first: bool) -> Markup {
+fn readout(view: &DevicePage, frame: &Frame, channel: &ChannelNow) -> Markup {
     html! {
         li class={ "readout " (parts::state_class(channel.state())) } {
             a.readout-name href={ "/app/channels/" (channel.id) } { (parts::channel_name(channel)) }
@@ -89,7 +89,7 @@ fn readout(view: &DevicePage, frame: &Frame, channel: &ChannelNow, first: bool) 
                     None => { span.dim { "–" } }
                 }
             }
-            @if first { (spark::svg(view.row.spark.as_ref())) }
+            (spark::svg(view.sparks.get(&channel.id)))
             p.readout-state { (parts::badge(channel.state())) }
             p.dim {
                 @if !channel.limits.is_open() {
@@ -223,17 +223,20 @@ fn tokens(view: &DevicePage, frame: &Frame) -> Markup {
         section aria-labelledby="token-h" {
             h2 #token-h { "Token" }
             (token_table(&view.tokens, &view.zone, frame))
-            form.stack.panel method="post" action={ "/app/devices/" (view.row.id) "/rotate-token" } {
-                p { "Rotating shows a new token once. The device must then be told the new one." }
-                div.field {
-                    label for="f-overlap" { "The old one ends" }
-                    select id="f-overlap" name="overlap_min" {
-                        option value="0" { "at once" }
-                        option value="60" { "in an hour" }
-                        option value="1440" { "in a day" }
+            details.panel {
+                summary { "Rotate the token" }
+                form.stack method="post" action={ "/app/devices/" (view.row.id) "/rotate-token" } {
+                    p { "Rotating shows a new token once. The device must then be told the new one." }
+                    div.field {
+                        label for="f-overlap" { "The old one ends" }
+                        select id="f-overlap" name="overlap_min" {
+                            option value="0" { "at once" }
+                            option value="60" { "in an hour" }
+                            option value="1440" { "in a day" }
+                        }
                     }
+                    button type="submit" { "Rotate token" }
                 }
-                button type="submit" { "Rotate token" }
             }
         }
     }

@@ -101,8 +101,10 @@ fn banner(frame: &Frame, section: Section) -> Markup {
                     (link("/app/integrations", "Integrations", Section::Integrations))
                 }
                 (link("/ledger", "Ledger", Section::Ledger))
-                @if let Some(viewer) = &frame.viewer { (viewer_menu(viewer, section)) }
-                @else { a.push href="/app/sign-in" { "Sign in" } }
+            }
+            @match &frame.viewer {
+                Some(viewer) => { (viewer_menu(viewer, section)) }
+                None => { a.push.plain-link href="/app/sign-in" { "Sign in" } }
             }
         }
     }

@@ -101,7 +101,7 @@ pub fn page(frame: &Frame, view: &Onboarding) -> Markup {
                 fieldset.tabs {
                     legend.sr { "How does it send?" }
                     @for (code, name) in TABS {
-                        input.sr type="radio" name="how" id={ "how-" (code) } class={ "tab-" (code) }
+                        input type="radio" name="how" id={ "how-" (code) } class={ "sr tab-" (code) }
                             checked[*code == chosen];
                         label for={ "how-" (code) } { (name) }
                     }
@@ -412,7 +412,7 @@ fn state(status: &OnboardingStatus) -> Markup {
                                 @if let Some((_, v)) = channel.latest { strong { (parts::quantity(&channel.kind, v, &channel.unit)) } } }
                         }
                     }
-                    p { "Recorded " (parts::ago(*at, zone, now)) " as " (parts::position(*position)) ", for ever." }
+                    p { "Recorded " (parts::ago(*at, zone, now)) " as " (parts::position(*position)) ": on disk and in the tree." }
                     p {
                         a.button.primary href={ "/app/devices/" (status.device) "#limits-h" } { "Set its limits" } " "
                         a.button href="/app" { "Overview" }

@@ -305,9 +305,9 @@ fn values(row: &DeviceRow) -> Markup {
                 title={ (parts::channel_name(channel)) ", "
                     (parts::limits_words(&channel.limits, &channel.kind, &channel.unit)) } {
                 @if matches!(channel.state(), State::Outside(_)) { (parts::glyph(channel.state())) }
+                @if let Some(label) = &channel.label { span.dim { (label) } " " }
+                @else { span.sr { (words::kind(&channel.kind)) } " " }
                 (latest(channel))
-                @if let Some(label) = &channel.label { span.dim { (label) } }
-                @else { span.sr { (words::kind(&channel.kind)) } }
             }
         }
         @if own.len() > VALUES_MAX { span.dim { "and " (own.len() - VALUES_MAX) " more" } }

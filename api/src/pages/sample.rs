@@ -403,6 +403,16 @@ pub fn token_row() -> TokenRow {
 pub fn device() -> DevicePage {
     DevicePage {
         row: devices().remove(0),
+        sparks: [
+            ("chn_walkin_t".to_owned(), devices().remove(0).spark),
+            (
+                "chn_walkin_h".to_owned(),
+                spark(day_series(71.0, 4.0, 3.0, 1), Limits::default(), Vec::new()),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(id, s)| Some((id, s?)))
+        .collect(),
         local_id: "walkin01".into(),
         dev_eui: None,
         serial: Some("8CBFEA9A1F30".into()),

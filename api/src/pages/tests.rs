@@ -131,6 +131,10 @@ fn well_formed(name: &str, html: &str) {
         } else if !tag.starts_with('!') && !VOID.contains(&tag) {
             open.push(tag);
         }
+        assert!(
+            attributes.matches(" class=\"").count() < 2,
+            "{name}: two classes in {attributes}"
+        );
         if let Some(id) = attributes
             .split(" id=\"")
             .nth(1)

@@ -5,6 +5,8 @@
 //! that two pages can never disagree about them.
 //! Not here: markup, queries, routes.
 
+use std::collections::BTreeMap;
+
 use domain::{Date, Hash, Timestamp};
 
 use super::words::Zone;
@@ -356,6 +358,8 @@ pub struct Change {
 pub struct DevicePage {
     /// What the overview shows of it.
     pub row: DeviceRow,
+    /// The last 24 hours of its channels, by channel id.
+    pub sparks: BTreeMap<String, Spark>,
     /// The id that it sends.
     pub local_id: String,
     /// DevEUI.
