@@ -222,7 +222,7 @@ fn tokens(view: &DevicePage, frame: &Frame) -> Markup {
     html! {
         section aria-labelledby="token-h" {
             h2 #token-h { "Token" }
-            (token_table(&view.tokens, &view.zone, frame))
+            (token_table(&view.tokens, &view.zone, frame, &|_| Markup::default()))
             details.panel {
                 summary { "Rotate the token" }
                 form.stack method="post" action={ "/app/devices/" (view.row.id) "/rotate-token" } {
@@ -242,8 +242,13 @@ fn tokens(view: &DevicePage, frame: &Frame) -> Markup {
     }
 }
 
-/// Tokens without their secrets.
-pub fn token_table(tokens: &[TokenRow], zone: &words::Zone, frame: &Frame) -> Markup {
+/// Tokens without their secrets, each with what may be done to it.
+pub fn token_table(
+    tokens: &[TokenRow],
+    zone: &words::Zone,
+    frame: &Frame,
+    action: &dyn Fn(&TokenRow) -> Markup,
+) -> Markup {
     html! {
         @if tokens.is_empty() { p.dim { "No token opens anything." } }
         @else {
@@ -259,6 +264,7 @@ pub fn token_table(tokens: &[TokenRow], zone: &words::Zone, frame: &Frame) -> Ma
                             }
                             @if let Some(at) = token.expires_at { " · ends " (parts::time(at, zone, frame.now)) }
                         }
+                        (action(token))
                     }
                 }
             }

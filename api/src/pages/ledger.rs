@@ -166,9 +166,12 @@ fn head_row(head: &HeadRow) -> Markup {
     }
 }
 
+/// The heads of a month, by day of the month.
+type Days<'a> = BTreeMap<u32, &'a HeadRow>;
+
 /// Heads by (year, month), newest month first.
-fn months(view: &LedgerPage) -> Vec<((i32, u32), BTreeMap<u32, &HeadRow>)> {
-    let mut months: BTreeMap<(i32, u32), BTreeMap<u32, &HeadRow>> = BTreeMap::new();
+fn months(view: &LedgerPage) -> Vec<((i32, u32), Days<'_>)> {
+    let mut months: BTreeMap<(i32, u32), Days<'_>> = BTreeMap::new();
     let (year, month, _) = view.today.civil();
     months.entry((year, month)).or_default();
     for head in &view.heads {
@@ -182,7 +185,7 @@ fn months(view: &LedgerPage) -> Vec<((i32, u32), BTreeMap<u32, &HeadRow>)> {
     months.into_iter().rev().take(MONTHS_MAX).collect()
 }
 
-fn calendar((year, month): (i32, u32), days: &BTreeMap<u32, &HeadRow>, view: &LedgerPage) -> Markup {
+fn calendar((year, month): (i32, u32), days: &Days<'_>, view: &LedgerPage) -> Markup {
     let first = Date::from_civil(year, month, 1).unwrap_or(view.today);
     let blanks = (first.days() + 3).rem_euclid(7);
     let last = (28..=31)

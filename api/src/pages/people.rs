@@ -93,13 +93,13 @@ pub fn tokens(frame: &Frame, view: &TokensPage) -> Markup {
                     "curl -sS {}/v1/devices -H 'Authorization: Bearer {}'", view.base_url, fresh.secret)))
             }
         }
-        (token_table(&view.tokens, &frame.zone, frame))
-        @for token in &view.tokens {
+        (token_table(&view.tokens, &frame.zone, frame, &|token| html! {
             @if token.expires_at.is_none() {
-                (parts::action(&format!("/app/tokens/{}/revoke", token.id),
-                    &format!("Revoke {}{}_…", token.prefix, &token.id[..token.id.len().min(6)]), "danger"))
+                form.inline method="post" action={ "/app/tokens/" (token.id) "/revoke" } {
+                    button.danger type="submit" { "Revoke" span.sr { " " (token.prefix) (token.id) } }
+                }
             }
-        }
+        }))
         form.stack.panel method="post" action="/app/tokens" {
             input type="hidden" name="idempotency_key" value=(view.idempotency_key);
             p { "A new token is shown once." }
