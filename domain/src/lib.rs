@@ -8,6 +8,7 @@ pub mod cosignature;
 pub mod day;
 pub mod entry;
 pub mod event;
+mod folded_tile;
 pub mod hash;
 pub mod ids;
 pub mod kinds;

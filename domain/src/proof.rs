@@ -5,14 +5,17 @@
 //! Source: proofs are built as RFC 6962 §2.1.1 and §2.1.2 write them; verified as RFC 9162 §2.1.3.2 and §2.1.4.2.
 //! Not here: reading tiles from somebody who is not trusted (`tile_reader`), the proof as a file (`tlog_proof`).
 
+use crate::folded_tile::FoldedTiles;
 use crate::hash::{Hash, node_hash};
-use crate::merkle::{
-    NodeError, NodeReader, TILE_HEIGHT, TILE_WIDTH, fold_perfect, read_exactly, split_point,
-};
+use crate::merkle::{NodeError, NodeReader, split_point};
 use crate::position::{Position, TreeSize};
 
 /// The most hashes that a proof can have in a tree of at most 2^63 − 1 leaves (C2SP tlog-witness).
 pub const PROOF_HASHES_MAX: usize = 63;
+/// Tiles that one proof may need: two of each of the eight levels.
+pub const PROVER_TILES_MIN: usize = 16;
+/// Tiles that a server's prover keeps: 8 MiB, all tiles above the leaves of a log of 33 million entries.
+pub const PROVER_TILES: usize = 512;
 
 /// Why a proof was not given, or does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +55,8 @@ pub enum ProofError {
 
 /// The hashes that show that the entry at `position` is in the tree of `size`, from the leaf's sibling upwards.
 ///
+/// For one proof; whoever gives many keeps a [`Prover`].
+///
 /// # Errors
 /// [`ProofError::Outside`] or [`ProofError::Node`].
 pub fn inclusion_proof(
@@ -59,24 +64,105 @@ pub fn inclusion_proof(
     position: Position,
     size: TreeSize,
 ) -> Result<Vec<Hash>, ProofError> {
-    if !size.contains(position) {
-        return Err(ProofError::Outside { position, size });
-    }
-    let mut subtrees = Subtrees::new(reader, size);
-    let mut proof = Vec::with_capacity(PROOF_HASHES_MAX);
-    let (mut start, mut end) = (0, size.0);
-    while end - start > 1 {
-        let middle = start + split_point(end - start);
-        if position.0 < middle {
-            proof.push(subtrees.root(middle, end)?);
-            end = middle;
-        } else {
-            proof.push(subtrees.root(start, middle)?);
-            start = middle;
+    Prover::new(PROVER_TILES_MIN).inclusion(reader, position, size)
+}
+
+/// The hashes that show that the tree of size `old` is a prefix of the tree of size `new`.
+///
+/// Empty where `old` is 0 or equal to `new`. For one proof; whoever gives many keeps a [`Prover`].
+///
+/// # Errors
+/// [`ProofError::Reversed`] or [`ProofError::Node`].
+pub fn consistency_proof(
+    reader: &(impl NodeReader + ?Sized),
+    old: TreeSize,
+    new: TreeSize,
+) -> Result<Vec<Hash>, ProofError> {
+    Prover::new(PROVER_TILES_MIN).consistency(reader, old, new)
+}
+
+/// Builds proofs of one log and keeps the tiles it folded: in a tree of ten million entries only the leaf tile is then
+/// new to most proofs, a quarter of the hashing.
+///
+/// A tile is named by its width and never changes, so nothing that is kept goes stale while the log grows. A log that
+/// was replaced needs a new prover.
+#[derive(Debug)]
+pub struct Prover {
+    tiles: FoldedTiles,
+}
+
+impl Prover {
+    /// Keeps at most `tiles_max` tiles of up to 16 KiB, and at least [`PROVER_TILES_MIN`].
+    pub fn new(tiles_max: usize) -> Self {
+        Self {
+            tiles: FoldedTiles::new(tiles_max.max(PROVER_TILES_MIN)),
         }
     }
-    proof.reverse();
-    Ok(proof)
+
+    /// The hashes that show that the entry at `position` is in the tree of `size`, from the leaf's sibling upwards.
+    ///
+    /// # Errors
+    /// [`ProofError::Outside`] or [`ProofError::Node`].
+    pub fn inclusion(
+        &mut self,
+        reader: &(impl NodeReader + ?Sized),
+        position: Position,
+        size: TreeSize,
+    ) -> Result<Vec<Hash>, ProofError> {
+        if !size.contains(position) {
+            return Err(ProofError::Outside { position, size });
+        }
+        let mut proof = Vec::with_capacity(PROOF_HASHES_MAX);
+        let (mut start, mut end) = (0, size.0);
+        while end - start > 1 {
+            let middle = start + split_point(end - start);
+            if position.0 < middle {
+                proof.push(self.tiles.root(reader, size, middle, end)?);
+                end = middle;
+            } else {
+                proof.push(self.tiles.root(reader, size, start, middle)?);
+                start = middle;
+            }
+        }
+        proof.reverse();
+        Ok(proof)
+    }
+
+    /// The hashes that show that the tree of size `old` is a prefix of the tree of size `new`; empty where `old` is 0
+    /// or equal to `new`.
+    ///
+    /// # Errors
+    /// [`ProofError::Reversed`] or [`ProofError::Node`].
+    pub fn consistency(
+        &mut self,
+        reader: &(impl NodeReader + ?Sized),
+        old: TreeSize,
+        new: TreeSize,
+    ) -> Result<Vec<Hash>, ProofError> {
+        if old > new {
+            return Err(ProofError::Reversed { old, new });
+        }
+        let mut proof = Vec::with_capacity(PROOF_HASHES_MAX);
+        if old.is_empty() || old == new {
+            return Ok(proof);
+        }
+        let (mut start, mut end) = (0, new.0);
+        while end != old.0 {
+            let middle = start + split_point(end - start);
+            if old.0 <= middle {
+                proof.push(self.tiles.root(reader, new, middle, end)?);
+                end = middle;
+            } else {
+                proof.push(self.tiles.root(reader, new, start, middle)?);
+                start = middle;
+            }
+        }
+        if start != 0 {
+            proof.push(self.tiles.root(reader, new, start, end)?);
+        }
+        proof.reverse();
+        Ok(proof)
+    }
 }
 
 /// The root of the tree of `size` that a proof for `leaf` at `position` leads to.
@@ -144,43 +230,6 @@ pub fn root_before_last(proof: &[Hash]) -> Hash {
         .copied()
         .reduce(|right, left| node_hash(&left, &right))
         .unwrap_or_else(Hash::empty_root)
-}
-
-/// The hashes that show that the tree of size `old` is a prefix of the tree of size `new`.
-///
-/// Empty where `old` is 0 or equal to `new`.
-///
-/// # Errors
-/// [`ProofError::Reversed`] or [`ProofError::Node`].
-pub fn consistency_proof(
-    reader: &(impl NodeReader + ?Sized),
-    old: TreeSize,
-    new: TreeSize,
-) -> Result<Vec<Hash>, ProofError> {
-    if old > new {
-        return Err(ProofError::Reversed { old, new });
-    }
-    let mut proof = Vec::with_capacity(PROOF_HASHES_MAX);
-    if old.is_empty() || old == new {
-        return Ok(proof);
-    }
-    let mut subtrees = Subtrees::new(reader, new);
-    let (mut start, mut end) = (0, new.0);
-    while end != old.0 {
-        let middle = start + split_point(end - start);
-        if old.0 <= middle {
-            proof.push(subtrees.root(middle, end)?);
-            end = middle;
-        } else {
-            proof.push(subtrees.root(start, middle)?);
-            start = middle;
-        }
-    }
-    if start != 0 {
-        proof.push(subtrees.root(start, end)?);
-    }
-    proof.reverse();
-    Ok(proof)
 }
 
 /// Checks that the tree of size `old` with `old_root` is a prefix of the tree of size `new` with `new_root`.
@@ -260,64 +309,6 @@ fn fold_consistency(
         }
     }
     Ok(())
-}
-
-/// Roots of ranges of leaves, folded from stored nodes; a tile that was read is kept for the rest of the proof.
-struct Subtrees<'a, R: ?Sized> {
-    reader: &'a R,
-    size: u64,
-    tiles: Vec<(u32, u64, Vec<Hash>)>,
-    row: Vec<Hash>,
-}
-
-impl<'a, R: NodeReader + ?Sized> Subtrees<'a, R> {
-    fn new(reader: &'a R, size: TreeSize) -> Self {
-        Self {
-            reader,
-            size: size.0,
-            tiles: Vec::new(),
-            row: Vec::with_capacity(TILE_WIDTH as usize),
-        }
-    }
-
-    /// The root over the leaves from `start` to `end`, a range that RFC 6962's splitting yields.
-    fn root(&mut self, start: u64, end: u64) -> Result<Hash, NodeError> {
-        let width = end - start;
-        if width.is_power_of_two() {
-            return self.perfect(width.trailing_zeros(), start);
-        }
-        let middle = start + split_point(width);
-        let left = self.root(start, middle)?;
-        Ok(node_hash(&left, &self.root(middle, end)?))
-    }
-
-    /// The root of the perfect subtree of that height over the leaves from `start` on.
-    fn perfect(&mut self, height: u32, start: u64) -> Result<Hash, NodeError> {
-        let (tile_level, bit) = (height / TILE_HEIGHT, height % TILE_HEIGHT);
-        let index = start >> (tile_level * TILE_HEIGHT);
-        let offset = (index % TILE_WIDTH) as usize;
-        let at = self.tile(tile_level, index / TILE_WIDTH)?;
-        self.row.clear();
-        self.row
-            .extend_from_slice(&self.tiles[at].2[offset..offset + (1 << bit)]);
-        Ok(fold_perfect(&mut self.row))
-    }
-
-    fn tile(&mut self, tile_level: u32, tile: u64) -> Result<usize, NodeError> {
-        let known = self
-            .tiles
-            .iter()
-            .position(|(level, index, _)| (*level, *index) == (tile_level, tile));
-        if let Some(at) = known {
-            return Ok(at);
-        }
-        let start = tile * TILE_WIDTH;
-        let count = ((self.size >> (tile_level * TILE_HEIGHT)) - start).min(TILE_WIDTH) as usize;
-        let mut hashes = Vec::with_capacity(count);
-        read_exactly(self.reader, tile_level as u8, start, count, &mut hashes)?;
-        self.tiles.push((tile_level, tile, hashes));
-        Ok(self.tiles.len() - 1)
-    }
 }
 
 #[cfg(test)]

@@ -218,6 +218,29 @@ fn no_proof_reads_more_than_two_tiles_of_a_level() {
     }
 }
 
+#[test]
+fn a_prover_that_keeps_tiles_gives_the_same_proofs_while_the_log_grows() {
+    let leaves = vectors::leaves(3_000);
+    let nodes = MemoryNodes::of_leaves(&leaves);
+    for tiles_max in [0, 20, PROVER_TILES] {
+        let mut prover = Prover::new(tiles_max);
+        for size in (1..3_000).step_by(97) {
+            for position in [0, size / 3, size / 2, size - 1] {
+                let (position, size) = (Position(position), TreeSize(size));
+                assert_eq!(
+                    prover.inclusion(&nodes, position, size),
+                    inclusion_proof(&nodes, position, size)
+                );
+                let old = position.size_through();
+                assert_eq!(
+                    prover.consistency(&nodes, old, size),
+                    consistency_proof(&nodes, old, size)
+                );
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn one_flipped_bit_breaks_an_inclusion_proof(size in 1u64..700, at in any::<u64>(), bit in 0usize..256, which in any::<usize>()) {
