@@ -32,7 +32,10 @@ fn main() {
     proofs();
 }
 
-fn best(rounds: &mut [(&str, Box<dyn FnMut() -> Hash + '_>)]) -> Vec<Duration> {
+/// Something to time, under its name.
+type Round<'a> = (&'a str, Box<dyn FnMut() -> Hash + 'a>);
+
+fn best(rounds: &mut [Round<'_>]) -> Vec<Duration> {
     let mut best = vec![Duration::MAX; rounds.len()];
     for _ in 0..ROUNDS {
         for (i, (_, run)) in rounds.iter_mut().enumerate() {
@@ -67,7 +70,7 @@ fn append() {
         }
         frontier.root()
     };
-    let mut rounds: Vec<(&str, Box<dyn FnMut() -> Hash>)> = vec![
+    let mut rounds: Vec<Round<'_>> = vec![
         (
             "hash leaves and as many nodes",
             Box::new(|| {
