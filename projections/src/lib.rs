@@ -10,20 +10,32 @@
 //! | `timeline` | who changed what; the days that were closed |
 //! | `world` | who owns what, as the entries tell it |
 //! | `fold`, `store` | one batch, one transaction, with the cursors |
+//! | `projector`, `rebuild` | following the ledger; folding it again into a second file |
+//! | `seen` | the port by which the sequencer asks for duplicates |
+//! | `query` | every question, from within one account |
 //!
 //! Not here: appending, decisions, configuration as of a date (the registry's fold in `domain`).
 
 mod error;
 mod fold;
 mod overview;
+mod projector;
+pub mod query;
 mod raw;
+mod readers;
+mod rebuild;
 mod rollups;
+mod seen;
 mod sketch;
 mod store;
 mod timeline;
+mod waiting;
 mod world;
 
 pub use error::{ProjectionError, QueryError};
-pub use overview::gap_limit_us;
+pub use overview::{GAPS_KEPT, REFUSALS_KEPT, gap_limit_us};
+pub use projector::{Projector, Status};
+pub use query::ReadModel;
+pub use rebuild::{Progress, fill, replace};
 pub use rollups::{Resolution, Rollup};
 pub use store::{Cursor, Found, Roots, Store, StoredRoots};

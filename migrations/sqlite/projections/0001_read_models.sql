@@ -162,6 +162,7 @@ CREATE TABLE refusal_totals (
     last_at INTEGER NOT NULL,
     PRIMARY KEY (source, code)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX refusal_totals_of_device ON refusal_totals (device);
 
 -- Uplinks of devices that nobody registered yet, one row a tray.
 CREATE TABLE trays (

@@ -1,0 +1,412 @@
+//! Measurements of a channel: raw or rolled up, in pages.
+//!
+//! Invariants: rising in time, `from` inclusive, `to` exclusive; a bucket is dated by its start and belongs to the
+//! range that holds its start, so that adjoining ranges give each bucket once; what is missing is left out, never
+//! made up; a raw measurement is a group of one (its mean, minimum, … are itself, its count is 1).
+//! Source: REFERENCE §1.6.
+//! Not here: defaults that need a clock (`api`), streams (`export`).
+
+use super::cursor::ListCursor;
+use super::{ChannelRef, ReadModel, find_channel};
+use crate::error::QueryError;
+use crate::rollups::{Resolution, Rollup};
+use domain::Timestamp;
+use domain::hash::{base64url, sha256_of};
+use rusqlite::Connection;
+
+/// Points of a page when the asker does not say (REFERENCE §1.6).
+pub const LIMIT_DEFAULT: usize = 5_000;
+/// Most points of a page: about 2 MB of JSON. Streams have no such limit.
+pub const LIMIT_MAX: usize = 50_000;
+/// Most channels of one question (REFERENCE §1.6).
+pub const CHANNELS_MAX: usize = 32;
+/// `agg=auto` takes the finest that gives no more points than this: two for each pixel of a phone.
+pub const AUTO_POINTS_MAX: usize = 1_500;
+
+/// What the points stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Agg {
+    /// Every measurement.
+    #[default]
+    Raw,
+    /// Buckets.
+    Rollup(Resolution),
+    /// The finest of the others that gives at most [`AUTO_POINTS_MAX`] points.
+    Auto,
+}
+
+impl Agg {
+    /// `raw`, `5m`, `1h`, `1d` or `auto`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Rollup(Resolution::FiveMinutes) => "5m",
+            Self::Rollup(Resolution::Hour) => "1h",
+            Self::Rollup(Resolution::Day) => "1d",
+            Self::Auto => "auto",
+        }
+    }
+
+    /// Reads what [`Agg::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Raw, Self::Auto]
+            .into_iter()
+            .chain(Resolution::ALL.map(Self::Rollup))
+            .find(|agg| agg.as_str() == text)
+    }
+}
+
+/// Which number of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Function {
+    /// The mean.
+    #[default]
+    Mean,
+    /// The lowest.
+    Min,
+    /// The highest.
+    Max,
+    /// How many.
+    Count,
+    /// The latest.
+    Last,
+    /// The median, within 1 %.
+    P50,
+    /// The 95th percentile, within 1 %.
+    P95,
+}
+
+impl Function {
+    const ALL: [Self; 7] = [
+        Self::Mean,
+        Self::Min,
+        Self::Max,
+        Self::Count,
+        Self::Last,
+        Self::P50,
+        Self::P95,
+    ];
+
+    /// `mean`, `min`, `max`, `count`, `last`, `p50` or `p95`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Count => "count",
+            Self::Last => "last",
+            Self::P50 => "p50",
+            Self::P95 => "p95",
+        }
+    }
+
+    /// Reads what [`Function::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|function| function.as_str() == text)
+    }
+
+    /// Of a bucket.
+    pub fn of(self, rollup: &Rollup) -> f64 {
+        match self {
+            Self::Mean => rollup.mean(),
+            Self::Min => rollup.min,
+            Self::Max => rollup.max,
+            Self::Count => rollup.count as f64,
+            Self::Last => rollup.last.1,
+            Self::P50 => rollup.quantile(0.5),
+            Self::P95 => rollup.quantile(0.95),
+        }
+    }
+
+    /// Of a measurement, as a group of one.
+    const fn of_one(self, value: f64) -> f64 {
+        match self {
+            Self::Count => 1.0,
+            _ => value,
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasurementsQuery {
+    /// Inclusive.
+    pub from: Timestamp,
+    /// Exclusive.
+    pub to: Timestamp,
+    /// What points stand for.
+    pub agg: Agg,
+    /// Which number of a bucket.
+    pub function: Function,
+    /// Most points, 1 to [`LIMIT_MAX`].
+    pub limit: usize,
+    /// Where to go on; `from`, `to`, `agg` and `function` are then those of the first page.
+    pub cursor: Option<String>,
+}
+
+impl MeasurementsQuery {
+    /// All of a range with the defaults: raw, mean, [`LIMIT_DEFAULT`].
+    pub fn range(from: Timestamp, to: Timestamp) -> Self {
+        Self {
+            from,
+            to,
+            agg: Agg::default(),
+            function: Function::default(),
+            limit: LIMIT_DEFAULT,
+            cursor: None,
+        }
+    }
+
+    fn check(&self) -> Result<(), QueryError> {
+        if self.from > self.to {
+            return Err(QueryError::BadRange(format!(
+                "from ({}) is after to ({})",
+                self.from, self.to
+            )));
+        }
+        if !(1..=LIMIT_MAX).contains(&self.limit) {
+            return Err(QueryError::BadRange(format!("limit must be 1 to {LIMIT_MAX}")));
+        }
+        Ok(())
+    }
+}
+
+/// A point: a measurement, or a bucket dated by its start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub value: f64,
+}
+
+/// A page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Points {
+    /// What points stand for; never `Auto`.
+    pub agg: Agg,
+    /// Which number of a bucket.
+    pub function: Function,
+    /// Rising in time.
+    pub data: Vec<Point>,
+    /// Where the next page begins.
+    pub next_cursor: Option<String>,
+}
+
+impl Points {
+    /// Whether there is a next page.
+    pub fn has_more(&self) -> bool {
+        self.next_cursor.is_some()
+    }
+}
+
+impl ReadModel {
+    /// One page of a channel.
+    ///
+    /// # Errors
+    /// `ChannelNotFound`, `BadRange`, `BadCursor`, `Unavailable`.
+    pub fn measurements(
+        &self,
+        account: &str,
+        channel: &str,
+        query: &MeasurementsQuery,
+    ) -> Result<Points, QueryError> {
+        query.check()?;
+        self.ask(|connection| {
+            let found = find_channel(connection, account, channel)?;
+            page(connection, &found, channel, query)
+        })
+    }
+
+    /// The first page of each of several channels, in the order asked, from one snapshot.
+    ///
+    /// # Errors
+    /// As [`ReadModel::measurements`]; one channel that is not found fails all; `BadRange` beyond
+    /// [`CHANNELS_MAX`], and where a cursor is given, which is for one channel only.
+    pub fn measurements_of(
+        &self,
+        account: &str,
+        channels: &[&str],
+        query: &MeasurementsQuery,
+    ) -> Result<Vec<(String, Points)>, QueryError> {
+        query.check()?;
+        if channels.is_empty() || channels.len() > CHANNELS_MAX {
+            return Err(QueryError::BadRange(format!(
+                "ask for 1 to {CHANNELS_MAX} channels"
+            )));
+        }
+        if query.cursor.is_some() {
+            return Err(QueryError::BadCursor);
+        }
+        self.ask(|connection| {
+            let found = channels
+                .iter()
+                .map(|id| Ok((*id, find_channel(connection, account, id)?)))
+                .collect::<Result<Vec<_>, QueryError>>()?;
+            found
+                .into_iter()
+                .map(|(id, channel)| Ok((id.to_owned(), page(connection, &channel, id, query)?)))
+                .collect()
+        })
+    }
+
+    /// An entity tag of an answer: it changes when a channel gets a measurement, late ones too, or when the
+    /// question changes. A rebuild does not change it.
+    ///
+    /// # Errors
+    /// `ChannelNotFound`, `Unavailable`.
+    pub fn etag(
+        &self,
+        account: &str,
+        channels: &[&str],
+        query: &MeasurementsQuery,
+    ) -> Result<String, QueryError> {
+        let mut text = format!(
+            "{} {} {} {} {} {}\n",
+            query.from,
+            query.to,
+            query.agg.as_str(),
+            query.function.as_str(),
+            query.limit,
+            query.cursor.as_deref().unwrap_or("")
+        );
+        self.ask(|connection| {
+            for id in channels {
+                let found = find_channel(connection, account, id)?;
+                text.push_str(&format!("{id} {}\n", found.newest_position));
+            }
+            Ok(())
+        })?;
+        Ok(base64url(
+            &sha256_of(&[b"daybook/measurements\n", text.as_bytes()]).0[..16],
+        ))
+    }
+}
+
+fn page(
+    connection: &Connection,
+    channel: &ChannelRef,
+    id: &str,
+    query: &MeasurementsQuery,
+) -> Result<Points, QueryError> {
+    let mut at = match &query.cursor {
+        Some(text) => ListCursor::decode(text, id)?,
+        None => {
+            let (from, to) = (query.from.as_micros(), query.to.as_micros());
+            ListCursor {
+                channel: id.to_owned(),
+                agg: resolve(connection, channel, query.agg, from, to)?,
+                function: query.function,
+                from,
+                to,
+                last: from - 1,
+            }
+        }
+    };
+    let mut data = Vec::with_capacity(query.limit.min(LIMIT_DEFAULT));
+    let more = read(connection, channel.key, &at, query.limit, &mut |point| {
+        data.push(point);
+        Ok(())
+    })?;
+    let next_cursor = data.last().filter(|_| more).map(|last| {
+        at.last = last.at.as_micros();
+        at.encode()
+    });
+    Ok(Points {
+        agg: at.agg,
+        function: at.function,
+        data,
+        next_cursor,
+    })
+}
+
+/// What `auto` stands for in this range.
+pub(super) fn resolve(
+    connection: &Connection,
+    channel: &ChannelRef,
+    agg: Agg,
+    from: i64,
+    to: i64,
+) -> Result<Agg, QueryError> {
+    if agg != Agg::Auto {
+        return Ok(agg);
+    }
+    let most = AUTO_POINTS_MAX as i64 + 1;
+    for (choice, sql) in [
+        (
+            Agg::Raw,
+            "SELECT count(*) FROM (SELECT 1 FROM measurements
+                 WHERE channel = ?1 AND at >= ?2 AND at < ?3 LIMIT ?4)",
+        ),
+        (
+            Agg::Rollup(Resolution::FiveMinutes),
+            "SELECT count(*) FROM (SELECT 1 FROM rollups_5m
+                 WHERE channel = ?1 AND bucket >= ?2 AND bucket < ?3 LIMIT ?4)",
+        ),
+        (
+            Agg::Rollup(Resolution::Hour),
+            "SELECT count(*) FROM (SELECT 1 FROM rollups_1h
+                 WHERE channel = ?1 AND bucket >= ?2 AND bucket < ?3 LIMIT ?4)",
+        ),
+    ] {
+        let count: i64 = connection
+            .prepare_cached(sql)?
+            .query_row((channel.key, from, to, most), |row| row.get(0))?;
+        if count < most {
+            return Ok(choice);
+        }
+    }
+    Ok(Agg::Rollup(Resolution::Day))
+}
+
+/// Gives at most `limit` points behind `at.last` to `each`, and says whether there are more.
+pub(super) fn read(
+    connection: &Connection,
+    channel: i64,
+    at: &ListCursor,
+    limit: usize,
+    each: &mut dyn FnMut(Point) -> Result<(), QueryError>,
+) -> Result<bool, QueryError> {
+    let (sql, resolution) = match at.agg {
+        Agg::Rollup(resolution) => (rollup_sql(resolution), Some(resolution)),
+        Agg::Raw | Agg::Auto => (
+            "SELECT at, value FROM measurements WHERE channel = ?1 AND at > ?2 AND at < ?3 ORDER BY at LIMIT ?4",
+            None,
+        ),
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query((channel, at.last, at.to, limit as i64 + 1))?;
+    let mut given = 0;
+    while let Some(row) = rows.next()? {
+        if given == limit {
+            return Ok(true);
+        }
+        given += 1;
+        let value = match resolution {
+            Some(_) => at.function.of(&Rollup::from_row(row, 1)??),
+            None => at.function.of_one(row.get(1)?),
+        };
+        each(Point {
+            at: super::time(row.get(0)?),
+            value,
+        })?;
+    }
+    Ok(false)
+}
+
+pub(super) const fn rollup_sql(resolution: Resolution) -> &'static str {
+    match resolution {
+        Resolution::FiveMinutes => {
+            "SELECT bucket, count, min, max, first_at, first, last_at, last, sum, sketch FROM rollups_5m
+             WHERE channel = ?1 AND bucket > ?2 AND bucket < ?3 ORDER BY bucket LIMIT ?4"
+        }
+        Resolution::Hour => {
+            "SELECT bucket, count, min, max, first_at, first, last_at, last, sum, sketch FROM rollups_1h
+             WHERE channel = ?1 AND bucket > ?2 AND bucket < ?3 ORDER BY bucket LIMIT ?4"
+        }
+        Resolution::Day => {
+            "SELECT bucket, count, min, max, first_at, first, last_at, last, sum, sketch FROM rollups_1d
+             WHERE channel = ?1 AND bucket > ?2 AND bucket < ?3 ORDER BY bucket LIMIT ?4"
+        }
+    }
+}
