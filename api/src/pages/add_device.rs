@@ -24,6 +24,7 @@ pub fn page(frame: &Frame, view: &AddDevice) -> Markup {
         h1 { @if first { "Add your first device" } @else { "Add a device" } }
         p.lead { "Next you get its address and token, and watch the first reading land." }
         form.stack.panel method="post" action="/app/devices" {
+            (parts::csrf(frame))
             input type="hidden" name="idempotency_key" value=(view.idempotency_key);
             @if let Some(text) = error("") { p.error role="alert" { (text) } }
             (parts::field(&Field { name: "name", label: "Name", value: &form.name, error: error("name"), required: true,

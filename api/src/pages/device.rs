@@ -31,11 +31,11 @@ pub fn page(frame: &Frame, view: &DevicePage) -> Markup {
             p { a.button.primary href={ "/app/devices/" (row.id) "/onboarding" } { "Connect it" } }
         }
         (readouts(view, frame))
-        @if !row.channels.is_empty() { (limits(view, may_edit)) }
+        @if !row.channels.is_empty() { (limits(view, frame)) }
         (refusals(view, frame))
         (gaps(view, frame))
         (facts(view, frame))
-        @if may_edit { (tokens(view, frame)) (forms(view)) }
+        @if may_edit { (tokens(view, frame)) (forms(view, frame)) }
         section aria-labelledby="timeline-h" {
             h2 #timeline-h { "Configuration" }
             (parts::timeline(&view.timeline, zone, now))
@@ -101,7 +101,7 @@ fn readout(view: &DevicePage, frame: &Frame, channel: &ChannelNow) -> Markup {
     }
 }
 
-fn limits(view: &DevicePage, may_edit: bool) -> Markup {
+fn limits(view: &DevicePage, frame: &Frame) -> Markup {
     html! {
         section aria-labelledby="limits-h" {
             h2 #limits-h { "Limits" }
@@ -110,7 +110,7 @@ fn limits(view: &DevicePage, may_edit: bool) -> Markup {
             }
             div.sensors {
                 @for channel in view.row.channels.iter().filter(|c| !c.auxiliary || !c.limits.is_open()) {
-                    @if may_edit { (limits_form(view, channel)) }
+                    @if parts::may_edit(frame) { (limits_form(view, frame, channel)) }
                     @else {
                         p { strong { (parts::channel_name(channel)) } ": "
                             (parts::limits_words(&channel.limits, &channel.kind, &channel.unit)) }
@@ -121,7 +121,7 @@ fn limits(view: &DevicePage, may_edit: bool) -> Markup {
     }
 }
 
-fn limits_form(view: &DevicePage, channel: &ChannelNow) -> Markup {
+fn limits_form(view: &DevicePage, frame: &Frame, channel: &ChannelNow) -> Markup {
     let unit = words::unit(&channel.unit);
     let text = |v: Option<f64>| v.map_or_else(String::new, |v| v.to_string());
     let input = |name: &str, label: &str, value: String, unit: &str| {
@@ -136,6 +136,7 @@ fn limits_form(view: &DevicePage, channel: &ChannelNow) -> Markup {
     };
     html! {
         form.limits method="post" action={ "/app/sensors/" (channel.sensor) } {
+            (parts::csrf(frame))
             input type="hidden" name="device" value=(view.row.id);
             input type="hidden" name="if_match" value=(channel.etag);
             fieldset {
@@ -226,6 +227,7 @@ fn tokens(view: &DevicePage, frame: &Frame) -> Markup {
             details.panel {
                 summary { "Rotate the token" }
                 form.stack method="post" action={ "/app/devices/" (view.row.id) "/rotate-token" } {
+                    (parts::csrf(frame))
                     p { "Rotating shows a new token once. The device must then be told the new one." }
                     div.field {
                         label for="f-overlap" { "The old one ends" }
@@ -272,7 +274,7 @@ pub fn token_table(
     }
 }
 
-fn forms(view: &DevicePage) -> Markup {
+fn forms(view: &DevicePage, frame: &Frame) -> Markup {
     let href = format!("/app/devices/{}", view.row.id);
     let cadence = view
         .row
@@ -282,6 +284,7 @@ fn forms(view: &DevicePage) -> Markup {
         details.panel {
             summary { "Change this device" }
             form.stack method="post" action=(href) {
+                (parts::csrf(frame))
                 input type="hidden" name="if_match" value=(view.etag);
                 (parts::field(&Field { name: "name", label: "Name", value: &view.row.name, required: true, ..Field::default() }))
                 (parts::field(&Field { name: "local_id", label: "Local id", value: &view.local_id, required: true,
@@ -297,6 +300,7 @@ fn forms(view: &DevicePage) -> Markup {
             details.panel {
                 summary { "Move it to another site" }
                 form.stack method="post" action={ (href) "/move" } {
+                    (parts::csrf(frame))
                     p { "Readings from now on belong to the new site, earlier ones stay with the old." }
                     div.field {
                         label for="f-to" { "To" }
@@ -312,6 +316,7 @@ fn forms(view: &DevicePage) -> Markup {
         details.panel {
             summary { "Remove it" }
             form.stack method="post" action={ (href) "/remove" } {
+                (parts::csrf(frame))
                 p { "Its token stops working at once. Its readings stay in the ledger and in reports." }
                 (site::reason("remove-"))
                 button.danger type="submit" { "Remove " (view.row.name) }

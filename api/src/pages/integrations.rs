@@ -56,7 +56,7 @@ pub fn page(frame: &Frame, view: &IntegrationsPage) -> Markup {
         @if let Some((id, token)) = &view.fresh { (fresh(view, id, token)) }
         @if view.integrations.is_empty() { p.quiet { "There are none yet." } }
         @for row in &view.integrations { (card(frame, view, row)) }
-        @if parts::may_edit(frame) { (form(view)) }
+        @if parts::may_edit(frame) { (form(frame, view)) }
     };
     layout::page(
         frame,
@@ -114,19 +114,20 @@ fn card(frame: &Frame, view: &IntegrationsPage, row: &IntegrationRow) -> Markup 
             }
             @if parts::may_edit(frame) {
                 div.actions {
-                    (parts::action(&format!("/app/integrations/{}/rotate-token", row.id), "Rotate token", ""))
-                    (parts::action(&format!("/app/integrations/{}/remove", row.id), "Remove", "danger"))
+                    (parts::action(frame, &format!("/app/integrations/{}/rotate-token", row.id), "Rotate token", ""))
+                    (parts::action(frame, &format!("/app/integrations/{}/remove", row.id), "Remove", "danger"))
                 }
             }
         }
     }
 }
 
-fn form(view: &IntegrationsPage) -> Markup {
+fn form(frame: &Frame, view: &IntegrationsPage) -> Markup {
     html! {
         section aria-labelledby="add-h" {
             h2 #add-h { "Add one" }
             form.stack.panel method="post" action="/app/integrations" {
+                (parts::csrf(frame))
                 input type="hidden" name="idempotency_key" value=(view.idempotency_key);
                 fieldset.choices {
                     legend { "What sends?" }

@@ -104,7 +104,7 @@ fn banner(frame: &Frame, section: Section) -> Markup {
             }
             @match &frame.viewer {
                 Some(viewer) => { (viewer_menu(viewer, section)) }
-                None => { a.push.plain-link href="/app/sign-in" { "Sign in" } }
+                None => { a.push.plain-link href="/sign-in" { "Sign in" } }
             }
         }
     }
@@ -119,7 +119,10 @@ fn viewer_menu(viewer: &Viewer, section: Section) -> Markup {
                 a href="/app/account" { "Account" }
                 a href="/app/users" { "Users" }
                 a href="/app/tokens" { "API tokens" }
-                form method="post" action="/app/sign-out" { button.link type="submit" { "Sign out" } }
+                form method="post" action="/app/sign-out" {
+                    input type="hidden" name="csrf" value=(viewer.csrf);
+                    button.link type="submit" { "Sign out" }
+                }
             }
         }
     }

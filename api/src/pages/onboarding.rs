@@ -97,7 +97,7 @@ pub fn page(frame: &Frame, view: &Onboarding) -> Markup {
         div.onboard {
             div.onboard-status { (status_box(&view.status)) }
             div.onboard-how {
-                (token_box(view))
+                (token_box(frame, view))
                 fieldset.tabs {
                     legend.sr { "How does it send?" }
                     @for (code, name) in TABS {
@@ -106,7 +106,7 @@ pub fn page(frame: &Frame, view: &Onboarding) -> Markup {
                         label for={ "how-" (code) } { (name) }
                     }
                     div.tab-panel.panel-shelly { (shelly(view)) }
-                    div.tab-panel.panel-ttn { (ttn(view)) }
+                    div.tab-panel.panel-ttn { (ttn(frame, view)) }
                     div.tab-panel.panel-esp32 { (esp32(view)) }
                     div.tab-panel.panel-curl { (curl(view)) }
                 }
@@ -125,7 +125,7 @@ pub fn page(frame: &Frame, view: &Onboarding) -> Markup {
     )
 }
 
-fn token_box(view: &Onboarding) -> Markup {
+fn token_box(frame: &Frame, view: &Onboarding) -> Markup {
     html! {
         @match &view.token {
             Some(FreshToken { secret, opens }) => {
@@ -140,7 +140,7 @@ fn token_box(view: &Onboarding) -> Markup {
                         "The token was shown once, when it was made. If it is lost, make a new one; "
                         "the old one then stops working."
                     }
-                    (parts::action(&format!("/app/devices/{}/rotate-token", view.device), "Make a new token", ""))
+                    (parts::action(frame, &format!("/app/devices/{}/rotate-token", view.device), "Make a new token", ""))
                 }
             }
         }
@@ -197,7 +197,7 @@ fn shelly(view: &Onboarding) -> Markup {
     }
 }
 
-fn ttn(view: &Onboarding) -> Markup {
+fn ttn(frame: &Frame, view: &Onboarding) -> Markup {
     let hook = |token: &str| format!("{}/v1/ingest/lorawan?token={token}", view.base_url);
     html! {
         p {
@@ -216,6 +216,7 @@ fn ttn(view: &Onboarding) -> Markup {
             WebhookStep::Missing => {
                 p { "There is no webhook yet." }
                 form method="post" action="/app/integrations" {
+                    (parts::csrf(frame))
                     input type="hidden" name="kind" value="lorawan";
                     input type="hidden" name="name" value="The Things Network";
                     input type="hidden" name="device" value=(view.device);

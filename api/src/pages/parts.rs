@@ -312,6 +312,15 @@ pub fn may_edit(frame: &Frame) -> bool {
 }
 
 /// A button that does one thing, as a form of its own.
-pub fn action(href: &str, label: &str, class: &str) -> Markup {
-    html! { form.inline method="post" action=(href) { button class=(class) type="submit" { (label) } } }
+pub fn action(frame: &Frame, href: &str, label: &str, class: &str) -> Markup {
+    html! {
+        form.inline method="post" action=(href) { (csrf(frame)) button class=(class) type="submit" { (label) } }
+    }
+}
+
+/// What every form that changes something carries: proof that it is from this session.
+pub fn csrf(frame: &Frame) -> Markup {
+    html! {
+        @if let Some(viewer) = &frame.viewer { input type="hidden" name="csrf" value=(viewer.csrf); }
+    }
 }

@@ -28,6 +28,7 @@ pub fn users(frame: &Frame, view: &UsersPage) -> Markup {
             section aria-labelledby="add-h" {
                 h2 #add-h { "Invite somebody" }
                 form.stack.panel method="post" action="/app/users" {
+                    (parts::csrf(frame))
                     (parts::field(&Field { name: "email", label: "E-mail", kind: "email", required: true,
                         error: view.error.as_deref(), autocomplete: "off", ..Field::default() }))
                     (parts::field(&Field { name: "name", label: "Name", ..Field::default() }))
@@ -75,7 +76,7 @@ fn user_row(frame: &Frame, user: &UserRow, may_edit: bool) -> Markup {
                 }
             }
             @if may_edit && !user.is_viewer {
-                (parts::action(&format!("/app/users/{}/remove", user.id), "Remove", "danger"))
+                (parts::action(frame, &format!("/app/users/{}/remove", user.id), "Remove", "danger"))
             }
         }
     }
@@ -96,11 +97,13 @@ pub fn tokens(frame: &Frame, view: &TokensPage) -> Markup {
         (token_table(&view.tokens, &frame.zone, frame, &|token| html! {
             @if token.expires_at.is_none() {
                 form.inline method="post" action={ "/app/tokens/" (token.id) "/revoke" } {
+                    (parts::csrf(frame))
                     button.danger type="submit" { "Revoke" span.sr { " " (token.prefix) (token.id) } }
                 }
             }
         }))
         form.stack.panel method="post" action="/app/tokens" {
+            (parts::csrf(frame))
             input type="hidden" name="idempotency_key" value=(view.idempotency_key);
             p { "A new token is shown once." }
             button.primary type="submit" { "Make a token" }
@@ -133,6 +136,7 @@ pub fn account(frame: &Frame, view: &AccountPage) -> Markup {
             details.panel {
                 summary { "Rename this account" }
                 form.stack method="post" action="/app/account" {
+                    (parts::csrf(frame))
                     (parts::field(&Field { name: "name", label: "Name", value: &view.name, required: true, ..Field::default() }))
                     (site::reason(""))
                     button.primary type="submit" { "Save" }

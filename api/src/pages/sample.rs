@@ -35,6 +35,7 @@ pub fn frame() -> Frame {
             role: "owner".into(),
             may_edit: true,
             account: "Bistro Dunaj".into(),
+            csrf: "csrf-of-the-session".into(),
         }),
         ledger: LedgerStrip {
             size: 1_204_332,

@@ -24,7 +24,7 @@ pub fn ask(email: &str, error: Option<&str>, delivery: Delivery) -> Markup {
         "Sign in",
         &html! {
             h1 { "Sign in" }
-            form.stack method="post" action="/app/sign-in" {
+            form.stack method="post" action="/sign-in" {
                 (parts::field(&Field { name: "email", label: "E-mail", kind: "email", value: email, error,
                     required: true, autocomplete: "email", form: "", hint: match delivery {
                         Delivery::Mail => "You get a link there. There are no passwords.",
@@ -48,7 +48,7 @@ pub fn sent(email: &str, delivery: Delivery) -> Markup {
                 Delivery::Mail => {
                     h1 { "Check your mail" }
                     p { "If " strong { (email) } " may sign in here, a link is on its way. It works once, for 15 minutes." }
-                    p.dim { "Nothing after a few minutes? Look among unwanted mail, or " a href="/app/sign-in" { "try again" } "." }
+                    p.dim { "Nothing after a few minutes? Look among unwanted mail, or " a href="/sign-in" { "try again" } "." }
                 }
                 Delivery::Operator => {
                     h1 { "Ask for your link" }
@@ -78,7 +78,7 @@ pub fn confirm(token: &str) -> Markup {
         &html! {
             h1 { "Sign in to Daybook" }
             p { "Your link is good. It works this once." }
-            form method="post" action="/app/sign-in/confirm" {
+            form method="post" action="/sign-in/confirm" {
                 input type="hidden" name="token" value=(token);
                 button.primary type="submit" { "Sign in" }
             }
@@ -93,7 +93,7 @@ pub fn spent() -> Markup {
         &html! {
             h1 { "This link is spent" }
             p { "A link works once, for 15 minutes." }
-            p { a.button.primary href="/app/sign-in" { "Get a new one" } }
+            p { a.button.primary href="/sign-in" { "Get a new one" } }
         },
     )
 }

@@ -33,7 +33,7 @@ pub fn page(frame: &Frame, view: &SitePage) -> Markup {
         @if may_edit {
             details.panel {
                 summary { "Change this site" }
-                (form(view))
+                (form(frame, view))
             }
         }
         section aria-labelledby="timeline-h" {
@@ -52,9 +52,10 @@ pub fn page(frame: &Frame, view: &SitePage) -> Markup {
     )
 }
 
-fn form(view: &SitePage) -> Markup {
+fn form(frame: &Frame, view: &SitePage) -> Markup {
     html! {
         form.stack method="post" action={ "/app/sites/" (view.site.id) } {
+            (parts::csrf(frame))
             input type="hidden" name="if_match" value=(view.etag);
             (parts::field(&Field { name: "name", label: "Name", value: &view.site.name, required: true, ..Field::default() }))
             (parts::field(&Field {
@@ -85,6 +86,7 @@ pub fn new_page(frame: &Frame, name: &str, error: Option<&str>) -> Markup {
         h1 { "Add a site" }
         p.lead { "A site is one address with one time zone." }
         form.stack.panel method="post" action="/app/sites" {
+            (parts::csrf(frame))
             (parts::field(&Field { name: "name", label: "Name", value: name, error, required: true, ..Field::default() }))
             (parts::field(&Field { name: "address", label: "Address", ..Field::default() }))
             (parts::site_fields("haccp", ""))

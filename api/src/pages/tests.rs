@@ -168,6 +168,17 @@ fn every_page_is_well_formed_and_keeps_its_promises() {
             html.contains("<html lang=\"en\">") && html.contains("<title>"),
             "{name}"
         );
+        for form in html
+            .split("method=\"post\"")
+            .skip(1)
+            .filter(|_| !name.starts_with("sign-in"))
+        {
+            let form = form.split("</form>").next().unwrap_or("");
+            assert!(
+                form.contains("name=\"csrf\""),
+                "{name}: a form without csrf: {form}"
+            );
+        }
         assert!(
             name == "onboard-status" || html.matches("<h1").count() == 1,
             "{name} has one h1"

@@ -56,6 +56,7 @@ fn card(frame: &Frame, view: &TrayPage, parked: &Parked) -> Markup {
                 details {
                     summary.button { "Adopt" span.sr { " " (parked.dev_eui) } }
                     form.stack method="post" action={ "/app/tray/" (parked.dev_eui) "/adopt" } {
+                        (parts::csrf(frame))
                         (parts::field(&Field { name: "name", form: &parked.dev_eui, label: "Name", required: true, ..Field::default() }))
                         (parts::site_select(&view.sites, None, &parked.dev_eui))
                         div.field {

@@ -39,6 +39,8 @@ pub struct Viewer {
     pub may_edit: bool,
     /// The account's name.
     pub account: String,
+    /// What forms send back, so that no other site can send them.
+    pub csrf: String,
 }
 
 /// The ledger in one line.
