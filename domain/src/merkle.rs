@@ -33,7 +33,7 @@ impl NodeSink for NoNodes {
 
 /// New hashes by tile level: `levels[l]` are those at height 8·l in order, `levels[0]` the leaves.
 ///
-/// `levels[0]` always exists, so that `&levels[1..]` is what a store needs beside the leaves.
+/// [`TileNodes::above`] is what a store needs beside the leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TileNodes {
     /// Hashes by tile level.
@@ -57,12 +57,12 @@ impl TileNodes {
 
     /// The leaves.
     pub fn leaves(&self) -> &[Hash] {
-        &self.levels[0]
+        self.levels.first().map_or(&[], Vec::as_slice)
     }
 
     /// What became complete above the leaves; the first is height 8.
     pub fn above(&self) -> &[Vec<Hash>] {
-        &self.levels[1..]
+        self.levels.get(1..).unwrap_or_default()
     }
 }
 
@@ -120,6 +120,9 @@ impl Frontier {
 
     /// Appends leaf hashes in order; `nodes` receives them and every node at a tile level that they complete.
     pub fn extend(&mut self, leaves: &[Hash], nodes: &mut TileNodes) {
+        if nodes.levels.is_empty() {
+            nodes.levels.push(Vec::new());
+        }
         nodes.levels[0].extend_from_slice(leaves);
         for leaf in leaves {
             self.push(*leaf, nodes);
