@@ -4,8 +4,9 @@ use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::CosigningKey;
 use crate::hash::Hash;
-use crate::note::{Note, SigningKey};
+use crate::note::{KeyError, Note, SigningKey};
 use crate::position::TreeSize;
+use crate::text;
 use proptest::prelude::*;
 
 const ORIGIN: &str = "log.example/one";
