@@ -10,6 +10,7 @@ mod devices;
 mod export;
 mod gaps;
 mod measurements;
+mod recent;
 mod refusals;
 mod timeline;
 mod trays;
@@ -23,6 +24,7 @@ pub use gaps::Gap;
 pub use measurements::{
     AUTO_POINTS_MAX, Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, LIMIT_MAX, MeasurementsQuery, Point, Points,
 };
+pub use recent::RecentValue;
 pub use refusals::{Refusal, RefusalTotal};
 pub use timeline::{Day, TimelineFilter, TimelineItem};
 pub use trays::Tray;

@@ -1,0 +1,53 @@
+//! The newest measurements of a channel with the entries that they stand in.
+//!
+//! Invariant: newest first by time of measurement; each names its position, so that it can be proved.
+//! Not here: ranges and aggregates (`measurements`), the entries (the ledger).
+
+use super::{ReadModel, find_channel, time};
+use crate::error::QueryError;
+use domain::{Position, Timestamp};
+
+/// Most measurements of an answer.
+const RECENT_MAX: usize = 1_000;
+
+/// A measurement and its entry.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RecentValue {
+    /// Measured at.
+    pub at: Timestamp,
+    /// The value.
+    pub value: f64,
+    /// Its entry.
+    pub position: Position,
+}
+
+impl ReadModel {
+    /// The newest measurements before `to`, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// `ChannelNotFound`, `Unavailable`.
+    pub fn recent(
+        &self,
+        account: &str,
+        channel: &str,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<RecentValue>, QueryError> {
+        self.ask(|connection| {
+            let found = find_channel(connection, account, channel)?;
+            let mut statement = connection.prepare_cached(
+                "SELECT at, value, position FROM measurements WHERE channel = ?1 AND at < ?2
+                 ORDER BY at DESC LIMIT ?3",
+            )?;
+            let limit = limit.min(RECENT_MAX) as i64;
+            let values = statement.query_map((found.key, to.as_micros(), limit), |row| {
+                Ok(RecentValue {
+                    at: time(row.get(0)?),
+                    value: row.get(1)?,
+                    position: Position(row.get::<_, i64>(2)? as u64),
+                })
+            })?;
+            Ok(values.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+}
