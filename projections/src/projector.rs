@@ -97,9 +97,19 @@ impl Shared {
         self.interrupted() || self.wanted.load(Ordering::Acquire) > self.size().get()
     }
 
+    /// Whoever waits is told only of what is committed, and finds no trouble that is over.
     fn announce(&self, cursor: Cursor) {
+        if self.trouble.lock().take().is_some() {
+            tracing::info!("the projector goes on");
+        }
         *self.cursor.lock() = cursor;
         self.announced.send_replace(cursor.size);
+    }
+
+    /// Tells those who wait, so that they can give up.
+    fn complain(&self, error: &ProjectionError) {
+        *self.trouble.lock() = Some(error.to_string());
+        self.announced.send_modify(|_| {});
     }
 }
 
@@ -304,12 +314,7 @@ impl Worker {
         while !self.shared.stop.load(Ordering::Acquire) {
             self.swap_if_asked();
             match self.step() {
-                Ok(()) => {
-                    self.restarts = 0;
-                    if self.shared.trouble.lock().take().is_some() {
-                        tracing::info!("the projector goes on");
-                    }
-                }
+                Ok(()) => self.restarts = 0,
                 Err(ProjectionError::Stopped) => {}
                 Err(error) => self.trouble(&error),
             }
@@ -367,12 +372,12 @@ impl Worker {
 
     fn trouble(&mut self, error: &ProjectionError) {
         tracing::error!(%error, "the projector cannot go on");
-        *self.shared.trouble.lock() = Some(error.to_string());
+        self.shared.complain(error);
         if !error.may_pass() && self.restarts == 0 && !matches!(error, ProjectionError::Entry { .. }) {
             self.restarts += 1;
             match self.restart() {
                 Ok(()) => return,
-                Err(error) => *self.shared.trouble.lock() = Some(error.to_string()),
+                Err(error) => self.shared.complain(&error),
             }
         }
         self.pause(TRY_AGAIN);

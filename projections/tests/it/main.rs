@@ -1,0 +1,9 @@
+//! The projections over an in-memory ledger.
+//!
+//! One binary, so that it links once. Not here: drivers of the ledger, HTTP.
+
+mod fold;
+mod projector;
+mod queries;
+mod support;
+mod walls;
