@@ -4,6 +4,7 @@ pub mod handlers;
 pub mod heads;
 pub mod ingest;
 pub mod keys;
+pub mod ledger;
 pub mod record;
 pub mod refusals;
 pub mod sequencer;
