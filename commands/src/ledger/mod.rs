@@ -43,7 +43,7 @@ pub use upkeep::{Upkeep, UpkeepError};
 
 use cache::SealedCache;
 use disk::{Disk, LockGuard, RealDisk};
-use domain::class::Class;
+use domain::event::{Class, class_of};
 use domain::merkle::Frontier;
 use domain::ports::{
     Append, AppendError, BoxFuture, CheckpointStore, EntryBlock, EventLog, ReadError, SwapError, TileStore,
@@ -79,7 +79,7 @@ pub struct Options {
     pub ahead_bytes: u64,
     /// How much of sealed segments is kept in memory, bytes.
     pub cache_bytes: usize,
-    /// The class of an event type: what retention treats alike is sealed into one file.
+    /// The class of an event type (by default the table of FORMAT §2, `audit` for others): what retention treats alike is sealed into one file.
     pub classify: fn(&str) -> &'static str,
     /// The origin that the ledger has or will have. With it the anchor is found even if the folder is empty or has
     /// no checkpoint; without it the folder's checkpoint tells.
@@ -100,7 +100,7 @@ impl Default for Options {
             segment_bytes: SEGMENT_BYTES,
             ahead_bytes: AHEAD_BYTES,
             cache_bytes: CACHE_BYTES,
-            classify: |event_type| Class::of(event_type).as_str(),
+            classify: |event_type| class_of(event_type).unwrap_or(Class::Audit).as_str(),
             origin: None,
             anchor: None,
             upkeep: Upkeep::InBackground,

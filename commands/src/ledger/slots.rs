@@ -5,6 +5,7 @@
 
 use super::Ledger;
 use super::blob::{self, Blob};
+use crate::sequencer::DerivedStore;
 use domain::Date;
 use std::path::{Path, PathBuf};
 
@@ -30,13 +31,13 @@ impl Ledger {
         if !is_name(name) {
             return Err(format!("{name:?} is no name for a snapshot"));
         }
-        self.save(&snapshots(&self.inner.dir).join(name), bytes)
+        self.save_blob(&snapshots(&self.inner.dir).join(name), bytes)
     }
 
     /// The snapshot of that name; `None` if there is none that is whole.
     pub fn load_snapshot(&self, name: &str) -> Option<Vec<u8>> {
         if is_name(name) {
-            self.load(&snapshots(&self.inner.dir).join(name))
+            self.load_blob(&snapshots(&self.inner.dir).join(name))
         } else {
             None
         }
@@ -47,15 +48,15 @@ impl Ledger {
     /// # Errors
     /// In words.
     pub fn save_day_lines(&self, date: Date, lines: &[u8]) -> Result<(), String> {
-        self.save(&days(&self.inner.dir).join(date.to_string()), lines)
+        self.save_blob(&days(&self.inner.dir).join(date.to_string()), lines)
     }
 
     /// The lines of a day's stream map; `None` if they are not there or not whole.
     pub fn day_lines(&self, date: Date) -> Option<Vec<u8>> {
-        self.load(&days(&self.inner.dir).join(date.to_string()))
+        self.load_blob(&days(&self.inner.dir).join(date.to_string()))
     }
 
-    fn save(&self, path: &Path, bytes: &[u8]) -> Result<(), String> {
+    fn save_blob(&self, path: &Path, bytes: &[u8]) -> Result<(), String> {
         if self.inner.writer.lock().is_none() {
             return Err("the ledger was opened for reading only".to_owned());
         }
@@ -63,7 +64,7 @@ impl Ledger {
             .map_err(|error| format!("{}: {}", path.display(), error.io()))
     }
 
-    fn load(&self, path: &Path) -> Option<Vec<u8>> {
+    fn load_blob(&self, path: &Path) -> Option<Vec<u8>> {
         match blob::load(&*self.inner.disk, path) {
             Ok(Blob::Whole(bytes)) => Some(bytes),
             Ok(Blob::Missing) => None,
@@ -76,6 +77,20 @@ impl Ledger {
                 None
             }
         }
+    }
+}
+
+impl DerivedStore for Ledger {
+    fn save(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        self.save_snapshot(name, bytes)
+    }
+
+    fn load(&self, name: &str) -> Option<Vec<u8>> {
+        self.load_snapshot(name)
+    }
+
+    fn save_day_lines(&self, date: Date, lines: &[u8]) -> Result<(), String> {
+        Self::save_day_lines(self, date, lines)
     }
 }
 
