@@ -3,17 +3,46 @@
 //! Invariants: one `App` a data directory; after [`App::stop`] returned, everything acknowledged is committed and
 //! the last position is signed. It listens to nothing by itself (`serve`), so that tests, the demo and the
 //! benchmark can hold one.
-//! Not here: what any part does.
+//! Not here: what any part does; what the first start records (`begin`); what runs beside (`chores`).
 
+use crate::begin::{self, BeginError, Begun};
+use crate::chores::{self, Backlog};
 use crate::config::Settings;
+use crate::errors::ApiError;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::request::Request;
 use crate::router::Table;
 use crate::routes;
 use crate::state::{State, StateError};
-use domain::ports::{Clock, Entropy};
-use std::sync::Arc;
-use tokio::sync::watch;
+use crate::stores::{self, Stores, StoresError};
+use commands::handlers::{Management, ManagementPorts, ManagementSettings};
+use commands::ingest::channels::AutoChannels;
+use commands::ingest::pipeline::{Backpressure, Ingest};
+use commands::refusals::Refusals;
+use commands::sequencer::{self, HeadStore, Ports, Sequencer, StartError};
+use commands::tokens::Authenticator;
+use domain::hash::sha256_of;
+use domain::note::Signer;
+use domain::ports::{Clock, Entropy, EventLog, KeyStore, TileStore};
+use domain::registry::Registry;
+use domain::{Date, Position, TreeSize};
+use parking_lot::{Mutex, RwLock};
+use projections::{ProjectionError, Projector, QueryError, ReadModel, StoredRoots};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use warp::http::header;
+
+/// When this software was made, at the earliest: a clock before it is not believed (FORMAT §5). Raised with each
+/// release; it is no build's date, so that builds stay reproducible.
+const MADE_AFTER: (i32, u32, u32) = (2026, 1, 1);
+/// How long the answer to a change waits for the read models (DESIGN "Registry").
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// A running Daybook.
 pub struct App {
@@ -24,7 +53,21 @@ pub struct App {
     limits: Limits,
     metrics: Metrics,
     table: Table,
+    stores: Stores,
+    registry: Arc<RwLock<Registry>>,
+    sequencer: Sequencer,
+    projector: Arc<Projector>,
+    rows: ReadModel,
+    management: Management,
+    ingest: Ingest,
+    refusals: Arc<Refusals>,
+    authenticator: Arc<Authenticator>,
+    backlog: Arc<Backlog>,
+    streams: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
+    chores: Mutex<Vec<JoinHandle<()>>>,
+    address: OnceLock<SocketAddr>,
+    begun: Begun,
 }
 
 /// What a start brings along from outside.
@@ -39,37 +82,143 @@ pub struct Outside {
 /// A Daybook could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The data directory cannot be used.
-    #[error("{path} cannot be used as the data directory: {reason}")]
-    Directory {
-        /// The directory.
-        path: std::path::PathBuf,
-        /// Why not.
-        reason: String,
-    },
+    /// Keys or ledger cannot be used.
+    #[error(transparent)]
+    Stores(#[from] StoresError),
     /// The edge's own store does not open.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The read models do not open.
+    #[error("the read models cannot be used: {0}")]
+    Projections(#[from] ProjectionError),
+    /// The sequencer does not start.
+    #[error(transparent)]
+    Sequencer(#[from] StartError),
+    /// The first entries could not be recorded.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
 }
 
 impl App {
-    /// Opens the data directory, made at the first start.
+    /// Opens the data directory, made at the first start, and begins the ledger there.
     ///
     /// # Errors
-    /// [`OpenError`], saying what to do.
+    /// [`OpenError`], saying what to do. Nothing runs then.
     pub async fn open(settings: Settings, outside: Outside) -> Result<Arc<Self>, OpenError> {
+        let (stores, recovery) = stores::open(&settings, &outside.entropy)?;
         let state = State::open(&settings.data.join("state.sqlite"))?;
+        let log: Arc<dyn EventLog> = stores.log.clone();
+        let tiles: Arc<dyn TileStore> = stores.log.clone();
+        let projector = Arc::new(Projector::start(
+            &settings.data.join("projections.sqlite"),
+            log.clone(),
+            Arc::new(StoredRoots(tiles.clone())),
+            outside.clock.clone(),
+        )?);
+        let rows = projector.read_model();
+        let registry = Arc::new(RwLock::new(Registry::default()));
+        let sequencer = Sequencer::start(
+            Ports {
+                log: log.clone(),
+                tiles,
+                checkpoints: stores.log.clone(),
+                derived: stores.log.clone(),
+                seen: Arc::new(rows.clone()),
+                channels: Arc::new(AutoChannels {
+                    origin: stores.origin.clone(),
+                    keys: stores.keys.clone(),
+                }),
+                signer: stores.log_key.clone(),
+                clock: outside.clock.clone(),
+                entropy: outside.entropy.clone(),
+            },
+            sequencer::Settings {
+                origin: stores.origin.clone(),
+                build_date: Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default(),
+                heads: HeadStore::new(&settings.data.join("heads")),
+            },
+            registry.clone(),
+        )?;
+        let remembered = settings.tokens_cached_max;
+        let authenticator = Arc::new(Authenticator::remembering(&*outside.entropy, remembered));
+        let management = Management::new(
+            ManagementPorts {
+                recorder: Arc::new(sequencer.clone()),
+                index: Arc::new(sequencer.positions().clone()),
+                log: log.clone(),
+                registry: registry.clone(),
+                keys: stores.keys.clone(),
+                authenticator: authenticator.clone(),
+                clock: outside.clock.clone(),
+                entropy: outside.entropy.clone(),
+            },
+            ManagementSettings {
+                origin: stores.origin.clone(),
+                server_secret: stores.server_secret.clone(),
+                label_secret: label_secret(&stores),
+            },
+        );
+        let begun = begin::begin(&settings, &stores, &recovery, &sequencer, &registry, &management).await?;
+        let refusals = Arc::new(Refusals::new(
+            &stores.origin,
+            stores.keys.clone(),
+            outside.clock.clone(),
+            outside.entropy.clone(),
+        ));
+        let backlog = Arc::new(Backlog::default());
+        let ingest = Ingest::new(
+            sequencer.clone(),
+            registry.clone(),
+            outside.clock.clone(),
+            outside.entropy.clone(),
+            backpressure(&backlog),
+            label_secret(&stores),
+        );
         let (stopping, _) = watch::channel(false);
-        Ok(Arc::new(Self {
+        let app = Arc::new(Self {
             limits: Limits::new(&settings),
             metrics: Metrics::new(),
             table: Table::new(routes::all()),
+            streams: Arc::new(Semaphore::new(settings.streams_max)),
             settings,
             clock: outside.clock,
             entropy: outside.entropy,
             state,
+            stores,
+            registry,
+            sequencer,
+            projector,
+            rows,
+            management,
+            ingest,
+            refusals,
+            authenticator,
+            backlog,
             stopping,
-        }))
+            chores: Mutex::default(),
+            address: OnceLock::new(),
+            begun,
+        });
+        *app.chores.lock() = chores::start(&app);
+        Ok(app)
+    }
+
+    /// Ends what runs beside, records what was counted, commits what was queued, signs the last position. Requests
+    /// must have ended; those that come later are refused.
+    pub async fn stop(&self) {
+        self.begin_stop();
+        let chores = std::mem::take(&mut *self.chores.lock());
+        for chore in chores {
+            if let Err(error) = chore.await {
+                tracing::error!(%error, "a chore ended badly");
+            }
+        }
+        self.refusals.flush(&self.sequencer, true).await;
+        if let Err(error) = self.state.flush(self.clock.now()) {
+            tracing::warn!(%error, "tokens' last use was not kept");
+        }
+        self.sequencer.stop().await;
+        self.stores.log.stop();
     }
 
     /// The settings.
@@ -107,22 +256,186 @@ impl App {
         &self.table
     }
 
+    /// The ledger's name.
+    pub fn origin(&self) -> &str {
+        &self.stores.origin
+    }
+
+    /// The ledger.
+    pub fn log(&self) -> &dyn EventLog {
+        &*self.stores.log
+    }
+
+    /// The ledger's hashes.
+    pub fn tiles(&self) -> &dyn TileStore {
+        &*self.stores.log
+    }
+
+    /// Keys of persons and accounts.
+    pub fn keys(&self) -> &dyn KeyStore {
+        &*self.stores.keys
+    }
+
+    /// What signs receipts.
+    pub fn receipt_signer(&self) -> &dyn Signer {
+        &*self.stores.receipt_key
+    }
+
+    /// The text of the key that verifies checkpoints, and of the one that verifies receipts.
+    pub fn verifier_keys(&self) -> (String, String) {
+        self.stores.verifier_keys()
+    }
+
+    /// What is configured now.
+    pub fn registry(&self) -> &RwLock<Registry> {
+        &self.registry
+    }
+
+    /// The one door into the ledger.
+    pub fn sequencer(&self) -> &Sequencer {
+        &self.sequencer
+    }
+
+    /// Command handlers.
+    pub fn management(&self) -> &Management {
+        &self.management
+    }
+
+    /// The way of a reading.
+    pub fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// Refused requests.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Who holds which token.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
+    }
+
+    /// The projector.
+    pub fn projector(&self) -> &Arc<Projector> {
+        &self.projector
+    }
+
+    /// How far the read models are behind, and since when.
+    pub fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// Places for long answers.
+    pub fn streams(&self) -> &Arc<Semaphore> {
+        &self.streams
+    }
+
+    /// What this start found and made.
+    pub fn begun(&self) -> &Begun {
+        &self.begun
+    }
+
+    /// The read models; questions block.
+    pub fn rows(&self) -> ReadModel {
+        self.rows.clone()
+    }
+
+    /// Asks the read models on a thread that may block.
+    ///
+    /// # Errors
+    /// As the question; 503 where the service is stopping.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&ReadModel) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let rows = self.rows.clone();
+        match tokio::task::spawn_blocking(move || question(&rows)).await {
+            Ok(answer) => answer.map_err(ApiError::from),
+            Err(error) => Err(ApiError::internal(error)),
+        }
+    }
+
+    /// Waits until the read models have passed the entries below `end`, a second at most.
+    pub async fn settled(&self, end: u64) {
+        let Some(last) = TreeSize(end).last() else {
+            return;
+        };
+        if self.projector.cursor().contains(last) {
+            return;
+        }
+        if !self.projector.wait_for(last, SETTLE).await {
+            tracing::debug!(
+                position = last.get(),
+                "the read models have not passed a change within a second"
+            );
+        }
+    }
+
+    /// The latest signed checkpoint: size and note.
+    pub fn signed(&self) -> Option<(TreeSize, Vec<u8>)> {
+        self.sequencer.checkpoint()
+    }
+
+    /// The heads of days.
+    pub fn heads(&self) -> &HeadStore {
+        self.sequencer.heads()
+    }
+
     /// A new `req_…`.
     pub fn request_id(&self) -> Arc<str> {
-        crate::entropy::id(self.entropy(), "req_").into()
+        let mut random = [0u8; 16];
+        self.entropy.fill(&mut random);
+        domain::ids::IdKind::Request.id(&random).into()
     }
 
     /// Whether browsers reach this over HTTPS, by us or by a proxy.
     pub fn is_https(&self) -> bool {
-        self.settings.tls()
-            || self
-                .settings
-                .public_url
-                .as_deref()
-                .is_some_and(|url| url.starts_with("https://"))
+        match &self.settings.public_url {
+            Some(url) => url.starts_with("https://"),
+            None => self.settings.tls(),
+        }
     }
 
-    /// Tells long answers (streams) to end.
+    /// Says where it listens; for URLs.
+    pub fn listens_on(&self, address: SocketAddr) {
+        // The first address stays: it is what was announced.
+        let _ = self.address.set(address);
+    }
+
+    /// Where this service is reached, as far as it knows by itself.
+    pub fn own_url(&self) -> String {
+        if let Some(url) = &self.settings.public_url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let address = self.address.get().copied().unwrap_or(self.settings.listen);
+        let scheme = if self.settings.tls() { "https" } else { "http" };
+        if address.ip().is_unspecified() {
+            format!("{scheme}://localhost:{}", address.port())
+        } else {
+            format!("{scheme}://{address}")
+        }
+    }
+
+    /// Where this service is reached, as the request shows: what a device on the same network can use.
+    pub fn base_url(&self, request: &Request) -> String {
+        if self.settings.public_url.is_some() {
+            return self.own_url();
+        }
+        let host = request
+            .header(header::HOST)
+            .or_else(|| request.uri.authority().map(|authority| authority.as_str()))
+            .filter(|host| is_host(host));
+        match host {
+            Some(host) => {
+                let scheme = if self.settings.tls() { "https" } else { "http" };
+                format!("{scheme}://{host}")
+            }
+            None => self.own_url(),
+        }
+    }
+
+    /// Tells long answers (streams) and chores to end.
     pub fn begin_stop(&self) {
         self.stopping.send_replace(true);
     }
@@ -131,4 +444,92 @@ impl App {
     pub fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }
+
+    /// How the service is, for `doctor` and the control socket.
+    pub fn describe(&self) -> Value {
+        let status = self.sequencer.status();
+        let projections = self.projector.status();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "url": self.own_url(),
+            "origin": self.origin(),
+            "size": status.size,
+            "signed_size": self.signed().map(|(size, _)| size),
+            "writing": format!("{:?}", status.writing),
+            "commits": status.commits,
+            "streams": status.streams,
+            "open_day": status.open_day,
+            "ledger_trouble": self.stores.log.failure().or_else(|| self.stores.log.trouble()),
+            "projections": {
+                "cursor": projections.cursor.size,
+                "lag_entries": projections.lag_entries,
+                "lag_seconds": projections.lag_seconds,
+                "catching_up": projections.catching_up,
+                "trouble": projections.trouble,
+            },
+            "tls": self.settings.tls(),
+            "tls_min_ingest": self.settings.tls_min_ingest,
+        })
+    }
+
+    /// Folds every projection again into a second file, and swaps.
+    ///
+    /// # Errors
+    /// In words; the old rows stay.
+    pub async fn rebuild(&self, tell: impl Fn(u64, u64) + Send + 'static) -> Result<Value, String> {
+        let projector = Arc::clone(&self.projector);
+        let stopping = self.stopping();
+        let began = self.clock.monotonic();
+        let rebuilt = tokio::task::spawn_blocking(move || {
+            projector.rebuild(&mut |progress| {
+                tell(progress.done, progress.total);
+                if *stopping.borrow() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+        });
+        rebuilt
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())?;
+        let took = self.clock.monotonic().saturating_sub(began);
+        Ok(json!({
+            "entries": self.projector.cursor(),
+            "seconds": took.as_secs_f64(),
+        }))
+    }
+
+    /// The newest position, for pages and health.
+    pub fn newest(&self) -> Option<Position> {
+        self.stores.log.size_now().last()
+    }
+}
+
+/// Completes when the stop begins.
+pub async fn stop_begins(stopping: &mut watch::Receiver<bool>) {
+    // The sender lives in the `App`; without one there is nothing left to stop.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// What keeps channels' keys from telling their labels; follows from the server's secret, so that a restored
+/// directory has the same.
+fn label_secret(stores: &Stores) -> [u8; 32] {
+    sha256_of(&[b"daybook/label-secret/v1\n", &*stores.server_secret]).0
+}
+
+fn backpressure(backlog: &Arc<Backlog>) -> Backpressure {
+    let backlog = Arc::clone(backlog);
+    Arc::new(move || backlog.too_far())
+}
+
+/// Whether a `Host` header is one, and not markup or another path.
+fn is_host(host: &str) -> bool {
+    !host.is_empty()
+        && host.len() <= 255
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']' | b'_'))
 }

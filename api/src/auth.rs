@@ -12,9 +12,14 @@ use crate::request::Request;
 use crate::state::Session;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use commands::ingest::pipeline::Caller as Sender;
+use commands::refusals::Source;
+use commands::tokens::{self, AuthError, Identity, Step};
+use domain::event::TokenKind;
+use domain::registry::NotAdmitted;
 use std::borrow::Cow;
 use std::net::IpAddr;
-use warp::http::header;
+use warp::http::{StatusCode, header};
 
 /// The cookie that holds a session's secret.
 pub const SESSION_COOKIE: &str = "daybook_session";
@@ -93,11 +98,20 @@ pub async fn reader(app: &App, request: &Request) -> Result<Caller, ApiError> {
 /// As [`reader`]; 403 for a role that only reads, and for a session without its CSRF token in the header (pages'
 /// forms carry it in the body, and check it themselves with [`User::check_csrf`]).
 pub async fn writer(app: &App, request: &Request) -> Result<Caller, ApiError> {
-    let caller = reader(app, request).await?;
-    let user = caller.user()?;
-    if user.role != OWNER {
+    let caller = own(app, request).await?;
+    if caller.user()?.role != OWNER {
         return Err(ApiError::forbidden("this role may read and not change"));
     }
+    Ok(caller)
+}
+
+/// Who may change what is their own (their tokens), whatever their role.
+///
+/// # Errors
+/// As [`writer`], but for the role.
+pub async fn own(app: &App, request: &Request) -> Result<Caller, ApiError> {
+    let caller = reader(app, request).await?;
+    let user = caller.user()?;
     if let By::Session { .. } = user.by {
         let sent = request
             .headers
@@ -142,25 +156,155 @@ pub async fn caller(app: &App, request: &Request) -> Result<Caller, ApiError> {
         .session(app.clock().now(), cookie)
         .map_err(ApiError::internal)?;
     match session {
-        Some(session) => app.user_of_session(session).map(Caller::User),
+        Some(session) => Ok(app.user_of_session(session)?.map_or(Caller::Nobody, Caller::User)),
         None => Ok(Caller::Nobody),
     }
 }
 
 impl App {
     /// The person behind a token.
-    async fn user_of_token(&self, _peer: IpAddr, _token: &str) -> Result<User, ApiError> {
-        Err(ApiError::token_invalid())
+    async fn user_of_token(&self, peer: IpAddr, token: &str) -> Result<User, ApiError> {
+        let identity = self.identify(peer, token).await?;
+        if identity.kind != TokenKind::User {
+            return Err(ApiError::forbidden(
+                "this token is for ingest; management takes a person's API token (ua_live_…)",
+            ));
+        }
+        self.state().token_used(self.clock().now(), &identity.token);
+        Ok(User {
+            account: identity.account,
+            user: identity.owner,
+            role: identity.role.unwrap_or_default(),
+            by: By::Token(identity.token),
+        })
     }
 
-    /// The person behind a session, as the registry knows them now.
-    fn user_of_session(&self, session: Session) -> Result<User, ApiError> {
-        Ok(User {
+    /// Who sends readings with a token.
+    ///
+    /// # Errors
+    /// 401, 403 (suspended, or a person's token), 429, 503.
+    pub async fn sender_of_token(&self, peer: IpAddr, token: &str) -> Result<Sender, ApiError> {
+        let identity = self.identify(peer, token).await?;
+        if identity.kind == TokenKind::User {
+            return Err(ApiError::forbidden(
+                "this is a person's API token; readings come with a device's (ds_live_…) or an integration's (whk_…)",
+            ));
+        }
+        Ok(Sender {
+            account: identity.account.into(),
+            token: identity.token.into(),
+            kind: identity.kind,
+            owner: identity.owner.into(),
+        })
+    }
+
+    /// Whom a token belongs to. A token that was verified before is let in at once; another costs a bcrypt, which
+    /// a peer that failed too often does not get.
+    async fn identify(&self, peer: IpAddr, token: &str) -> Result<Identity, ApiError> {
+        let now = self.clock().now();
+        let step = match self.authenticator().begin(&self.registry().read(), token, now) {
+            Ok(Step::Admitted(admitted)) => return Ok(admitted.into()),
+            Ok(Step::Verify(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.limits().may_attempt(peer)?;
+        let verified = match step {
+            Ok(()) => {
+                self.authenticator()
+                    .authenticate(self.registry(), token, now)
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        verified.map_err(|error| self.not_let_in(peer, token, error))
+    }
+
+    fn not_let_in(&self, peer: IpAddr, token: &str, error: AuthError) -> ApiError {
+        let answer = match error {
+            AuthError::Busy => {
+                return ApiError::unavailable("busy", error.to_string());
+            }
+            AuthError::NotAdmitted(NotAdmitted::Suspended) => ApiError::new(
+                StatusCode::FORBIDDEN,
+                "account_suspended",
+                "the account is suspended",
+            ),
+            AuthError::Malformed | AuthError::WrongSecret | AuthError::NotAdmitted(_) => {
+                ApiError::token_invalid()
+            }
+        };
+        self.limits().failed(peer);
+        // Whoever holds a token that ended sees so where the device is shown; a guess tells nobody's name.
+        let known = tokens::parse(token).and_then(|parsed| {
+            let registry = self.registry().read();
+            let found = registry.token(parsed.id)?;
+            let source = match found.kind {
+                TokenKind::Device => Source::Device(found.owner.into()),
+                TokenKind::Webhook => Source::Integration(found.owner.into()),
+                TokenKind::User => Source::Token(found.id.into()),
+            };
+            Some((source, found.account.to_owned()))
+        });
+        let (source, account) = match known {
+            Some((source, account)) => (source, Some(account)),
+            None => (Source::Peer, None),
+        };
+        self.refusals()
+            .count(source, account.as_deref(), answer.code, &error.to_string());
+        answer
+    }
+
+    /// The person behind a session, as the registry knows them now; `None` where they are gone.
+    fn user_of_session(&self, session: Session) -> Result<Option<User>, ApiError> {
+        let registry = self.registry().read();
+        let Some(user) = registry
+            .user(&session.account, &session.user)
+            .filter(|user| !user.state.removed)
+        else {
+            return Ok(None);
+        };
+        if registry
+            .account(&session.account)
+            .is_none_or(|account| account.state.suspended)
+        {
+            return Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                "account_suspended",
+                "the account is suspended",
+            ));
+        }
+        Ok(Some(User {
+            role: user.state.role.clone(),
             account: session.account,
             user: session.user,
-            role: OWNER.to_owned(),
             by: By::Session { csrf: session.csrf },
-        })
+        }))
+    }
+
+    /// Whether a person who was let in still would be: for answers that last.
+    pub fn is_admitted(&self, user: &User) -> bool {
+        let registry = self.registry().read();
+        match &user.by {
+            By::Token(id) => registry.admit(id, self.clock().now()).is_ok(),
+            By::Session { .. } => {
+                let there = registry.user(&user.account, &user.user);
+                let open = registry.account(&user.account);
+                there.is_some_and(|user| !user.state.removed)
+                    && open.is_some_and(|account| !account.state.suspended)
+            }
+        }
+    }
+
+    /// Whether a person sees the entries of every account: those of the first account do, where the settings say so,
+    /// because it is theirs who run the ledger.
+    pub fn is_ledger_auditor(&self, user: &User) -> bool {
+        self.settings().first_account_audits
+            && self
+                .registry()
+                .read()
+                .accounts()
+                .next()
+                .is_some_and(|first| *first.id == *user.account)
     }
 }
 

@@ -74,9 +74,17 @@ pub struct Settings {
     /// Default 30: each costs a bcrypt of 70 ms, and one processor is all they may have. Verified tokens from
     /// the same address stay welcome.
     pub peer_failures_per_minute: u32,
-    /// Verified tokens that are remembered. Default 100,000, about 20 MB; a fleet larger than this runs bcrypt
+    /// Verified tokens that are remembered. Default 65,536, about 10 MB; a fleet larger than this runs bcrypt
     /// for every request and stalls.
     pub tokens_cached_max: usize,
+
+    /// Whether owners and auditors of the first account are ledger auditors, who see the entries of every account.
+    /// Default `true`: the first account is theirs who run the ledger. Switch it off where accounts are customers
+    /// and the first one is, too.
+    pub first_account_audits: bool,
+    /// Whether a report that an Efento gateway sent and that was refused is answered as taken (`Y`), so that it is
+    /// never sent again. Default `false`: it stands in `N`. Switch it on for gateways that resend those for ever.
+    pub efento_refused_as_taken: bool,
 
     /// Minutes for which a sign-in link works, once. Default 15.
     pub sign_in_minutes: u32,
@@ -136,7 +144,9 @@ impl Default for Settings {
             rate_burst: 60,
             user_rate_per_minute: 1200,
             peer_failures_per_minute: 30,
-            tokens_cached_max: 100_000,
+            tokens_cached_max: 65_536,
+            first_account_audits: true,
+            efento_refused_as_taken: false,
             sign_in_minutes: 15,
             session_days: 30,
             stop_grace_s: 10,

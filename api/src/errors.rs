@@ -6,6 +6,11 @@
 //! Not here: which error a room returns (they have enums of their own).
 
 use crate::reply::{self, Response};
+use commands::handlers::ManageError;
+use commands::ingest::decoded::DecodeError;
+use commands::sequencer::RecordError;
+use domain::rejection::{Fault, Rejection};
+use projections::QueryError;
 use std::borrow::Cow;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -18,7 +23,7 @@ pub struct ApiError {
     /// The HTTP status.
     pub status: StatusCode,
     /// Stable, such as `device_not_found`.
-    pub code: Cow<'static, str>,
+    pub code: &'static str,
     /// For a person: what is wrong and what to do.
     pub message: Cow<'static, str>,
     /// Seconds, for 429 and 503.
@@ -33,10 +38,10 @@ type Text = Cow<'static, str>;
 
 impl ApiError {
     /// An error of this status, code and message.
-    pub fn new(status: StatusCode, code: impl Into<Text>, message: impl Into<Text>) -> Self {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<Text>) -> Self {
         Self {
             status,
-            code: code.into(),
+            code,
             message: message.into(),
             retry_after_s: None,
             cause: None,
@@ -45,7 +50,7 @@ impl ApiError {
     }
 
     /// 400: not what the route can read.
-    pub fn malformed(code: impl Into<Text>, message: impl Into<Text>) -> Self {
+    pub fn malformed(code: &'static str, message: impl Into<Text>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
@@ -73,7 +78,7 @@ impl ApiError {
     }
 
     /// 404 with the thing's own code, such as `device_not_found`. Another account's id reads the same.
-    pub fn not_found(code: impl Into<Text>, message: impl Into<Text>) -> Self {
+    pub fn not_found(code: &'static str, message: impl Into<Text>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
@@ -86,7 +91,7 @@ impl ApiError {
     }
 
     /// 409.
-    pub fn conflict(code: impl Into<Text>, message: impl Into<Text>) -> Self {
+    pub fn conflict(code: &'static str, message: impl Into<Text>) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
     }
 
@@ -109,7 +114,7 @@ impl ApiError {
     }
 
     /// 422: understood and not acceptable.
-    pub fn rejected(code: impl Into<Text>, message: impl Into<Text>) -> Self {
+    pub fn rejected(code: &'static str, message: impl Into<Text>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
     }
 
@@ -125,7 +130,7 @@ impl ApiError {
     }
 
     /// 503: the outcome may be unknown; read before retrying, or retry with the same idempotency key.
-    pub fn unavailable(code: impl Into<Text>, message: impl Into<Text>) -> Self {
+    pub fn unavailable(code: &'static str, message: impl Into<Text>) -> Self {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
         error.retry_after_s = Some(RETRY_AFTER_DEFAULT_S);
         error
@@ -195,6 +200,95 @@ impl ApiError {
         }
         out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
+    }
+}
+
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        let status = match rejection.fault {
+            Fault::Malformed => StatusCode::BAD_REQUEST,
+            Fault::Forbidden => StatusCode::FORBIDDEN,
+            Fault::NotFound => StatusCode::NOT_FOUND,
+            Fault::Conflict => StatusCode::CONFLICT,
+            Fault::Stale => StatusCode::PRECONDITION_FAILED,
+            Fault::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, rejection.code, rejection.message)
+    }
+}
+
+impl From<DecodeError> for ApiError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Malformed { code, message } => Self::malformed(code, message),
+            DecodeError::Rejected { code, message } => Self::rejected(code, message),
+        }
+    }
+}
+
+impl From<RecordError> for ApiError {
+    fn from(error: RecordError) -> Self {
+        let message = error.to_string();
+        match error {
+            RecordError::Rejected(rejection) => rejection.into(),
+            RecordError::Stale { .. } => Self::conflict(
+                "conflict",
+                "it was changed at the same time: read it again and repeat",
+            )
+            .caused_by(message),
+            RecordError::IdempotencyConflict => Self::conflict("idempotency_conflict", message),
+            RecordError::TokenInvalid => Self::token_invalid(),
+            RecordError::TooLarge(_) => Self::rejected("too_large", message),
+            RecordError::Unavailable {
+                code,
+                outcome_unknown,
+                ..
+            } => {
+                let advice = if outcome_unknown {
+                    "; whether it was recorded is not known: read before you repeat it, or repeat it with the same \
+                     Idempotency-Key"
+                } else {
+                    "; nothing was recorded"
+                };
+                Self::unavailable(code, message + advice)
+            }
+            RecordError::Corrupt(reason) => {
+                let mut error = Self::internal(reason);
+                error.code = "ledger_damaged";
+                error.message =
+                    "the ledger contradicts itself and takes nothing until an operator has looked".into();
+                error
+            }
+        }
+    }
+}
+
+impl From<ManageError> for ApiError {
+    fn from(error: ManageError) -> Self {
+        match error {
+            ManageError::Rejected(rejection) => rejection.into(),
+            ManageError::Record(error) => error.into(),
+            ManageError::Unavailable(reason) => {
+                Self::unavailable("unavailable", reason + "; nothing was recorded")
+            }
+        }
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let message = error.to_string();
+        match error {
+            QueryError::ChannelNotFound(_) => Self::not_found("channel_not_found", message),
+            QueryError::DeviceNotFound(_) => Self::not_found("device_not_found", message),
+            QueryError::SiteNotFound(_) => Self::not_found("site_not_found", message),
+            QueryError::BadCursor => Self::malformed("bad_cursor", message),
+            QueryError::BadRange(_) => Self::malformed("bad_query", message),
+            QueryError::Receiver(_) => Self::internal(message),
+            QueryError::Unavailable(_) => {
+                Self::unavailable("unavailable", "the read models do not answer now").caused_by(message)
+            }
+        }
     }
 }
 

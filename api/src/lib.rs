@@ -3,11 +3,13 @@
 //! | file | holds |
 //! |---|---|
 //! | `app` | the wiring: what a running Daybook is made of |
+//! | `stores`, `begin`, `chores` | the data directory, the first entries of a start, what runs beside |
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
 //! | `routes` | the API, one file a resource |
 //! | `pages` | what people see, one file a page |
 //! | `auth`, `limits`, `redact` | who asks, how often, and what the log may know of it |
+//! | `openapi` | the API's document, from the table of routes |
 //! | `state` | sessions and sign-in links |
 //! | `control` | the socket the command line speaks to a running service over |
 //! | `config`, `clock`, `entropy`, `metrics` | the outside world, handed in |
@@ -17,13 +19,17 @@
 
 pub mod app;
 pub mod auth;
+pub mod begin;
+pub mod chores;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod entropy;
 pub mod errors;
 pub mod limits;
 pub mod metrics;
+pub mod openapi;
 pub mod pages;
 pub mod redact;
 pub mod reply;
@@ -32,4 +38,5 @@ pub mod router;
 pub mod routes;
 pub mod serve;
 pub mod state;
+pub mod stores;
 pub mod tls;

@@ -11,20 +11,27 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
 /// Every bucket of the edge.
 pub struct Limits {
     devices: Buckets<DefaultClock>,
     users: Buckets<DefaultClock>,
     failures: Buckets<DefaultClock>,
+    shut_out: Mutex<HashMap<u64, Instant>>,
     sign_ins: Buckets<DefaultClock>,
 }
 
 /// Sign-in links that one address may ask for in a minute: people need one, and each may become an e-mail.
 const SIGN_INS_PER_MINUTE: u32 = 5;
+
+/// Peers that are shut out at once; more are a flood from everywhere, against which an address says nothing.
+const SHUT_OUT_MAX: usize = 100_000;
 
 impl Limits {
     /// With the configured rates.
@@ -42,6 +49,7 @@ impl Limits {
                 settings.peer_failures_per_minute,
                 clock.clone(),
             ),
+            shut_out: Mutex::default(),
             sign_ins: Buckets::new(SIGN_INS_PER_MINUTE, SIGN_INS_PER_MINUTE, clock),
         }
     }
@@ -72,12 +80,31 @@ impl Limits {
         self.users.take(&user).map_err(ApiError::rate_limited)
     }
 
-    /// One attempt to authenticate with a token nobody has verified yet: it costs a bcrypt if it is let in.
+    /// Whether a peer may try a token that nobody has verified yet: not for a while after it failed too often.
     ///
     /// # Errors
     /// 429 with when to come back.
-    pub fn attempt(&self, peer: IpAddr) -> Result<(), ApiError> {
-        self.failures.take(&network(peer)).map_err(ApiError::rate_limited)
+    pub fn may_attempt(&self, peer: IpAddr) -> Result<(), ApiError> {
+        let until = self.shut_out.lock().get(&network(peer)).copied();
+        match until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            Some(left) if !left.is_zero() => {
+                let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
+                Err(ApiError::rate_limited(seconds.saturating_add(1)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A peer showed a token that is not good.
+    pub fn failed(&self, peer: IpAddr) {
+        let network = network(peer);
+        if let Err(wait_s) = self.failures.take(&network) {
+            let mut shut_out = self.shut_out.lock();
+            if shut_out.len() >= SHUT_OUT_MAX {
+                shut_out.clear();
+            }
+            shut_out.insert(network, Instant::now() + Duration::from_secs(wait_s.into()));
+        }
     }
 
     /// One request for a sign-in link.
@@ -90,6 +117,8 @@ impl Limits {
 
     /// Forgets buckets that are full again; called about once a minute.
     pub fn sweep(&self) {
+        let now = Instant::now();
+        self.shut_out.lock().retain(|_, until| *until > now);
         for buckets in [&self.devices, &self.users, &self.failures, &self.sign_ins] {
             buckets.sweep();
         }

@@ -4,7 +4,11 @@
 //! Not here: error answers (`errors`), pages (`pages`).
 
 use bytes::Bytes;
+use futures_util::Stream;
+use parking_lot::Mutex;
 use serde::Serialize;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use warp::Reply;
 use warp::http::{HeaderValue, StatusCode, header};
 
@@ -41,14 +45,26 @@ pub fn bytes(status: StatusCode, media_type: &'static str, body: impl Into<Bytes
 /// 200 with a body that is made while it is sent.
 pub fn stream<S, E>(media_type: &'static str, body: S) -> Response
 where
-    S: futures_util::Stream<Item = Result<Bytes, E>> + Send + Sync + 'static,
+    S: Stream<Item = Result<Bytes, E>> + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
 {
-    let mut response = warp::reply::stream(body).into_response();
+    let mut response = warp::reply::stream(Exclusive(Mutex::new(Box::pin(body)))).into_response();
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
+}
+
+/// A stream that only its one owner polls, which makes it `Sync`: warp asks for that, and the ports' futures
+/// are not. The lock is never taken, only looked through.
+struct Exclusive<S>(Mutex<Pin<Box<S>>>);
+
+impl<S: Stream> Stream for Exclusive<S> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        self.get_mut().0.get_mut().as_mut().poll_next(context)
+    }
 }
 
 /// 204.

@@ -98,6 +98,9 @@ pub enum Access {
     Read,
     /// Whoever may change the account. A session must send its CSRF token.
     Write,
+    /// Whoever is signed in, for what is their own (their tokens), whatever their role. A session must send its CSRF
+    /// token.
+    Own,
     /// Devices and integrations; the handler authenticates, because each vendor carries its token elsewhere.
     Ingest,
 }
@@ -304,6 +307,7 @@ async fn dispatch(app: &Edge, request: Request) -> Answer {
         Access::Optional => auth::caller(app, &request).await.unwrap_or(Caller::Nobody),
         Access::Read => auth::reader(app, &request).await?,
         Access::Write => auth::writer(app, &request).await?,
+        Access::Own => auth::own(app, &request).await?,
     };
     let ctx = Ctx {
         app: Arc::clone(app),

@@ -1,4 +1,5 @@
-//! End-to-end tests, one binary.
+//! End-to-end tests, one binary: a real process, real HTTP, real files.
 
+mod api;
 mod fuzz;
 mod tidy;

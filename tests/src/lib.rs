@@ -1,4 +1,12 @@
 //! What the end-to-end tests share.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `daybook` | a real service in a directory of its own |
+//! | `fuzz`, `payloads` | fuzz targets' bodies; payload cases |
+//!
+//! Not here: tests (`it/`).
 
+pub mod daybook;
 pub mod fuzz;
 pub mod payloads;

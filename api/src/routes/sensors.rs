@@ -1,0 +1,249 @@
+//! Sensors, which are one with their channels: limits and latest value.
+//!
+//! Until rules exist a sensor's `state` is `no_data` or null: nobody has said that a value inside its limits is
+//! *ok*, so nobody is told so.
+//! Source: REFERENCE §1.4. Not here: what limits may be (`domain::aggregate::channel`), measurements.
+
+use super::as_of::{self, View};
+use super::change;
+use super::devices;
+use super::life::Lives;
+use super::sites::AS_OF;
+use crate::app::App;
+use crate::errors::ApiError;
+use crate::reply::{self, Page, Response};
+use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
+use domain::aggregate::channel::{ChannelPatch, Limits};
+use domain::registry::Channel;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use warp::http::StatusCode;
+
+/// The routes of this file.
+pub const ROUTES: &[Route] = &[
+    Route {
+        verb: Verb::Get,
+        path: "/v1/devices/{id}/sensors",
+        access: Access::Read,
+        handler: |ctx| Box::pin(of_device(ctx)),
+        doc: Some(Doc {
+            summary: "A device's sensors with their channels, limits and latest values.",
+            query: &[AS_OF],
+            body: None,
+            status: 200,
+            answer: "SensorList",
+        }),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/devices/{id}/sensors",
+        access: Access::Write,
+        handler: |ctx| Box::pin(create(ctx)),
+        doc: Some(Doc {
+            summary: "A sensor before its first value, so that its limits hold from the start.",
+            query: &[],
+            body: Some("NewSensor"),
+            status: 201,
+            answer: "Sensor",
+        }),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/sensors/{id}",
+        access: Access::Read,
+        handler: |ctx| Box::pin(one(ctx)),
+        doc: Some(Doc {
+            summary: "A sensor, by its own id or its channel's.",
+            query: &[AS_OF],
+            body: None,
+            status: 200,
+            answer: "Sensor",
+        }),
+    },
+    Route {
+        verb: Verb::Patch,
+        path: "/v1/sensors/{id}",
+        access: Access::Write,
+        handler: |ctx| Box::pin(patch(ctx)),
+        doc: Some(Doc {
+            summary: "Changes limits, grace, label or unit; null takes a limit away.",
+            query: &[],
+            body: Some("SensorPatch"),
+            status: 200,
+            answer: "Sensor",
+        }),
+    },
+];
+
+async fn of_device(ctx: Ctx) -> Answer {
+    let user = ctx.caller.user()?;
+    let lives = ctx.app.life_of(&user.account, ctx.id()).await?;
+    let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
+    let device = view
+        .device(&user.account, ctx.id())
+        .filter(|device| !device.state.removed)
+        .ok_or_else(devices::not_found)?;
+    let sensors = view
+        .channels(device)
+        .map(|channel| shape(&ctx.app, &view, channel, &lives))
+        .collect();
+    Ok(reply::ok(&Page::<Value>::whole(sensors)))
+}
+
+async fn one(ctx: Ctx) -> Answer {
+    let user = ctx.caller.user()?;
+    let lives = lives_of(&ctx, ctx.id()).await?;
+    let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
+    let channel = find(&view, &user.account, ctx.id()).ok_or_else(not_found)?;
+    Ok(answer(&ctx.app, &view, StatusCode::OK, channel, &lives))
+}
+
+/// The body of a creation.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewBody {
+    kind: String,
+    #[serde(default)]
+    label: Option<String>,
+    #[serde(default)]
+    ok_min: Option<f64>,
+    #[serde(default)]
+    ok_max: Option<f64>,
+    #[serde(default)]
+    grace_min: Option<u32>,
+}
+
+async fn create(mut ctx: Ctx) -> Answer {
+    let (body, change): (NewBody, _) = change::read(&mut ctx).await?;
+    let given = body.ok_min.is_some() || body.ok_max.is_some() || body.grace_min.is_some();
+    let limits = given.then_some(Limits {
+        ok_min: body.ok_min,
+        ok_max: body.ok_max,
+        grace_min: body.grace_min,
+    });
+    let outcome = ctx
+        .app
+        .management()
+        .create_channel(
+            &change.actor,
+            &change.reason,
+            ctx.id(),
+            &body.kind,
+            body.label.as_deref(),
+            limits,
+        )
+        .await?;
+    change::settle(&ctx, &outcome).await;
+    let response = now(&ctx, StatusCode::CREATED, &outcome.id).await?;
+    Ok(change::created(
+        response,
+        &format!("/v1/sensors/{}", outcome.id),
+        &outcome,
+    ))
+}
+
+/// The body of a change.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PatchBody {
+    #[serde(default, deserialize_with = "change::present")]
+    ok_min: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "change::present")]
+    ok_max: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "change::present")]
+    grace_min: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "change::present")]
+    label: Option<Option<String>>,
+    #[serde(default)]
+    unit: Option<String>,
+}
+
+async fn patch(mut ctx: Ctx) -> Answer {
+    let (body, change): (PatchBody, _) = change::read(&mut ctx).await?;
+    let patch = ChannelPatch {
+        ok_min: body.ok_min,
+        ok_max: body.ok_max,
+        grace_min: body.grace_min,
+        label: body.label,
+        unit: body.unit,
+    };
+    let outcome = ctx
+        .app
+        .management()
+        .patch_channel(&change.actor, &change.reason, ctx.id(), change.if_match, patch)
+        .await?;
+    change::settle(&ctx, &outcome).await;
+    now(&ctx, StatusCode::OK, &outcome.id).await
+}
+
+async fn now(ctx: &Ctx, status: StatusCode, id: &str) -> Answer {
+    let lives = lives_of(ctx, id).await?;
+    let view = View::Live(ctx.app.registry().read());
+    let channel = find(&view, &ctx.caller.user()?.account, id).ok_or_else(not_found)?;
+    Ok(answer(&ctx.app, &view, status, channel, &lives))
+}
+
+/// The life of the device that a sensor or channel belongs to.
+async fn lives_of(ctx: &Ctx, id: &str) -> Result<Lives, ApiError> {
+    let account = &ctx.caller.user()?.account;
+    let device = {
+        let view = View::Live(ctx.app.registry().read());
+        find(&view, account, id).map(|channel| channel.state.device.clone())
+    };
+    match device {
+        Some(device) => ctx.app.life_of(account, &device).await,
+        None => Err(not_found()),
+    }
+}
+
+/// By the sensor's id or the channel's; of a device that is in service.
+fn find<'v>(view: &'v View<'_>, account: &str, id: &str) -> Option<&'v Channel> {
+    view.channel_by_sensor(account, id)
+        .or_else(|| view.channel(account, id))
+        .filter(|channel| {
+            view.device(account, &channel.state.device)
+                .is_some_and(|device| !device.state.removed)
+        })
+}
+
+fn answer(app: &App, view: &View<'_>, status: StatusCode, channel: &Channel, lives: &Lives) -> Response {
+    reply::tagged(
+        reply::json(status, &shape(app, view, channel, lives)),
+        &channel.state.sequence.to_string(),
+    )
+}
+
+/// A sensor as the API shows it. What is only known now (the latest value) is null in the past.
+pub fn shape(app: &App, view: &View<'_>, channel: &Channel, lives: &Lives) -> Value {
+    let state = &channel.state;
+    let latest = if view.is_past() {
+        None
+    } else {
+        lives.latest(&state.device, &channel.id)
+    };
+    let limited = state.limits.ok_min.is_some() || state.limits.ok_max.is_some();
+    json!({
+        "id": state.sensor,
+        "channel_id": &*channel.id,
+        "device_id": state.device,
+        "kind": state.kind,
+        "label": app.text("channel", &channel.id, state.label.as_ref()),
+        "unit": state.unit,
+        "auxiliary": state.auxiliary,
+        "ok_min": state.limits.ok_min,
+        "ok_max": state.limits.ok_max,
+        "grace_min": state.limits.grace_min,
+        "rule_enabled": false,
+        "last_value": latest.map(|(_, value)| value),
+        "last_ts": latest.map(|(at, _)| at),
+        "outside_limits": latest.filter(|_| limited).map(|(_, value)| state.limits.is_outside(value)),
+        "state": if latest.is_none() && !view.is_past() { Some("no_data") } else { None },
+        "created_at": channel.created.at,
+        "changed_at": channel.changed.at,
+        "position": channel.changed.position,
+    })
+}
+
+fn not_found() -> ApiError {
+    ApiError::not_found("sensor_not_found", "there is no such sensor in this account")
+}

@@ -1,0 +1,158 @@
+//! `/v1/stream`: entries as they are recorded, as server-sent events.
+//!
+//! The event's id is the entry's position, so a client that lost the connection sends `Last-Event-ID` and misses
+//! nothing. Invariants: only what the asker may see is sent, what is withheld only moves the id on; a token that
+//! ends, ends its streams; streams are counted and end when the service stops.
+//! Source: WHATWG HTML §9.2. Not here: what may be seen (`entries`).
+
+use super::entries::Viewer;
+use crate::auth::User;
+use crate::errors::ApiError;
+use crate::reply;
+use crate::router::{Access, Answer, Ctx, Doc, Edge, Param, Route, Verb};
+use bytes::Bytes;
+use domain::entry::Entry;
+use domain::ports::ReadError;
+use domain::{Position, TreeSize};
+use futures_util::stream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use warp::http::header;
+
+/// How often a silent stream says that it lives, so that proxies do not cut it.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Milliseconds after which a browser tries again.
+const RETRY_MS: u32 = 2_000;
+/// Entries read at once.
+const READ_ENTRIES: usize = 256;
+/// Bytes read at once, about.
+const READ_BYTES: usize = 256 << 10;
+
+/// The routes of this file.
+pub const ROUTES: &[Route] = &[Route {
+    verb: Verb::Get,
+    path: "/v1/stream",
+    access: Access::Read,
+    handler: |ctx| Box::pin(follow(ctx)),
+    doc: Some(Doc {
+        summary: "Entries as they are recorded (server-sent events; the id is the position).",
+        query: &[Param(
+            "from",
+            "The first position; what is recorded from now on by default. `Last-Event-ID` goes before it.",
+        )],
+        body: None,
+        status: 200,
+        answer: "text/event-stream",
+    }),
+}];
+
+/// A stream under way.
+struct Following {
+    app: Edge,
+    user: User,
+    viewer: Viewer,
+    next: TreeSize,
+    begun: bool,
+    stopping: watch::Receiver<bool>,
+    _permit: OwnedSemaphorePermit,
+}
+
+async fn follow(ctx: Ctx) -> Answer {
+    let last = match ctx.request.headers.get("last-event-id") {
+        None => None,
+        Some(value) => Some(
+            value
+                .to_str()
+                .ok()
+                .and_then(|text| text.trim().parse::<u64>().ok())
+                .ok_or_else(|| ApiError::malformed("bad_query", "'Last-Event-ID' must be a position"))?,
+        ),
+    };
+    let from = ctx.request.query_as::<u64>("from", "a position")?;
+    let size = ctx.app.log().size();
+    let next = last
+        .map(|position| position.saturating_add(1))
+        .or(from)
+        .unwrap_or(size.get());
+    let permit = Arc::clone(ctx.app.streams())
+        .try_acquire_owned()
+        .map_err(|_| ApiError::unavailable("streams_full", "too many streams are open").retry_after(30))?;
+    let user = ctx.caller.user()?.clone();
+    let following = Following {
+        viewer: Viewer::of(&ctx.app, &user),
+        stopping: ctx.app.stopping(),
+        app: ctx.app,
+        user,
+        // A position that is not there yet is waited for from the end, as after a restored ledger.
+        next: TreeSize(next.min(size.get())),
+        begun: false,
+        _permit: permit,
+    };
+    let body = stream::try_unfold(following, |mut following| async move {
+        let chunk = following.chunk().await?;
+        Ok::<_, ReadError>(chunk.map(|bytes| (bytes, following)))
+    });
+    let response = reply::stream("text/event-stream", body);
+    let response = reply::with(response, header::CACHE_CONTROL, "no-store");
+    // nginx would hold events back otherwise.
+    Ok(reply::with(
+        response,
+        header::HeaderName::from_static("x-accel-buffering"),
+        "no",
+    ))
+}
+
+impl Following {
+    /// What is sent next; `None` at the end.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
+        if !self.begun {
+            self.begun = true;
+            return Ok(Some(Bytes::from(format!("retry: {RETRY_MS}\n\n"))));
+        }
+        loop {
+            if *self.stopping.borrow() || !self.app.is_admitted(&self.user) {
+                return Ok(None);
+            }
+            if self.next < self.app.log().size() {
+                let events = self.read().await?;
+                return Ok(Some(events));
+            }
+            let grown = self.app.log().follow(self.next);
+            tokio::select! {
+                _ = grown => {}
+                () = tokio::time::sleep(KEEP_ALIVE) => return Ok(Some(Bytes::from_static(b": still here\n\n"))),
+                _ = self.stopping.changed() => {}
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Bytes, ReadError> {
+        let from = self.next.next_position();
+        let block = self.app.log().read(from, READ_ENTRIES, READ_BYTES).await?;
+        let mut out = Vec::with_capacity(block.bytes().len() + block.len() * 48);
+        let mut withheld = None;
+        for (position, bytes) in block.iter() {
+            withheld = match Entry::read(bytes) {
+                Ok(entry) if !self.viewer.withholds_entry(&entry) => {
+                    event(position, &entry, bytes, &mut out);
+                    None
+                }
+                _ => Some(position),
+            };
+        }
+        if let Some(position) = withheld {
+            // An id without data is remembered by the client and not shown to anybody.
+            out.extend_from_slice(format!("id: {position}\n\n").as_bytes());
+        }
+        self.next = self.next.plus(block.len() as u64);
+        Ok(Bytes::from(out))
+    }
+}
+
+/// One event; canonical JSON has no line breaks.
+fn event(position: Position, entry: &Entry<'_>, bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("id: {position}\nevent: {}\ndata: ", entry.event_type).as_bytes());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\n\n");
+}

@@ -1,0 +1,235 @@
+//! The data directory: keys, origin and ledger, opened together.
+//!
+//! Layout: `keys/` and `ledger/` are ground and must be backed up; `origin` says the ledger's name before the
+//! ledger is read; `heads/` are the days' heads; `projections.sqlite` is derived; `state.sqlite` is losable.
+//! Invariants: the directory is nobody else's (0700); keys are made only where no ledger is; an origin that
+//! differs from the ledger's stops the start.
+//! Not here: the formats (`commands::ledger`, `commands::keys`), the first entries (`begin`).
+
+use crate::config::Settings;
+use commands::keys::{FileKeyStore, KeyError, Secret, ServiceKeys, Start};
+use commands::ledger::{self, Ledger, Options, Recovery};
+use domain::checkpoint::is_origin;
+use domain::note::{KeyError as NoteKeyError, SigningKey};
+use domain::ports::Entropy;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The ledger's folder in the data directory.
+pub const LEDGER: &str = "ledger";
+/// The keys' folder in the data directory.
+pub const KEYS: &str = "keys";
+/// The file that says the ledger's name.
+const ORIGIN: &str = "origin";
+/// The origin of a ledger whose runner gave none: a name that no registry hands out, and the log key's first bytes.
+const ORIGIN_DEFAULT: &str = "daybook.invalid";
+
+/// What a data directory holds, opened.
+pub struct Stores {
+    /// The ledger's name.
+    pub origin: String,
+    /// The ledger.
+    pub log: Arc<Ledger>,
+    /// Keys of persons and accounts.
+    pub keys: Arc<FileKeyStore>,
+    /// Signs checkpoints.
+    pub log_key: Arc<SigningKey>,
+    /// Signs receipts.
+    pub receipt_key: Arc<SigningKey>,
+    /// Indexes addresses and labels.
+    pub server_secret: Secret,
+}
+
+/// The data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoresError {
+    /// The directory itself.
+    #[error("{} cannot be used: {error}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Others may enter it.
+    #[error("{0} holds keys and is open to other users of this machine: run  chmod 0700 '{0}'")]
+    Exposed(String),
+    /// Keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// A key cannot be named by this origin.
+    #[error("the origin {origin:?} cannot name a key: {error}")]
+    KeyName {
+        /// The origin.
+        origin: String,
+        /// Why not.
+        error: NoteKeyError,
+    },
+    /// Not an origin.
+    #[error(
+        "{0:?} is no origin: a scheme-less URL such as daybook.example.eu/main, at most 255 bytes, without spaces or +"
+    )]
+    Origin(String),
+    /// The ledger has another name.
+    #[error("the ledger's origin is {found} and stays so; {asked} was asked for")]
+    OtherOrigin {
+        /// The ledger's.
+        found: String,
+        /// The one asked for.
+        asked: String,
+    },
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::OpenError),
+}
+
+impl Stores {
+    /// The texts of the verifier keys for checkpoints and receipts.
+    pub fn verifier_keys(&self) -> (String, String) {
+        (
+            self.log_key.verifier_key().to_string(),
+            self.receipt_key.verifier_key().to_string(),
+        )
+    }
+}
+
+/// Opens a data directory for writing, and makes what is not there.
+///
+/// # Errors
+/// [`StoresError`], saying what to do.
+pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, Recovery), StoresError> {
+    let dir = &settings.data;
+    private_dir(dir)?;
+    let start = if dir.join(LEDGER).exists() {
+        Start::Later
+    } else {
+        Start::First
+    };
+    let secrets = ServiceKeys::open(&dir.join(KEYS), start, &**entropy)?;
+    let keys = FileKeyStore::open(&dir.join(KEYS), entropy.clone())?;
+    let origin = origin(settings, &secrets)?;
+    let log_key = signing_key(&origin, &secrets.log_key)?;
+    let receipt_key = signing_key(&receipt_name(&origin), &secrets.receipt_key)?;
+    let options = Options {
+        origin: Some(origin.clone()),
+        anchor: anchor(settings),
+        ..Options::default()
+    };
+    let (log, recovery) = Ledger::open(&dir.join(LEDGER), options)?;
+    let stores = Stores {
+        origin,
+        log: Arc::new(log),
+        keys: Arc::new(keys),
+        log_key: Arc::new(log_key),
+        receipt_key: Arc::new(receipt_key),
+        server_secret: secrets.server_secret,
+    };
+    Ok((stores, recovery))
+}
+
+/// Reads the verifier keys of a data directory, whether a service runs on it or not.
+///
+/// # Errors
+/// [`StoresError`], also where there is none yet.
+pub fn read_keys(dir: &Path, entropy: &Arc<dyn Entropy>) -> Result<(String, String, String), StoresError> {
+    let secrets = ServiceKeys::open(&dir.join(KEYS), Start::Later, &**entropy)?;
+    let origin = match read_origin(dir)? {
+        Some(origin) => origin,
+        None => default_origin(&secrets)?,
+    };
+    let log_key = signing_key(&origin, &secrets.log_key)?.verifier_key().to_string();
+    let receipt_key = signing_key(&receipt_name(&origin), &secrets.receipt_key)?;
+    Ok((origin, log_key, receipt_key.verifier_key().to_string()))
+}
+
+fn origin(settings: &Settings, secrets: &ServiceKeys) -> Result<String, StoresError> {
+    if let Some(found) = read_origin(&settings.data)? {
+        return match &settings.origin {
+            Some(asked) if *asked != found => Err(StoresError::OtherOrigin {
+                found,
+                asked: asked.clone(),
+            }),
+            _ => Ok(found),
+        };
+    }
+    let origin = match &settings.origin {
+        Some(asked) => asked.clone(),
+        None => default_origin(secrets)?,
+    };
+    if !is_origin(&origin) {
+        return Err(StoresError::Origin(origin));
+    }
+    // Written before the ledger is made: a crash between leaves a name and nothing that has it.
+    let path = settings.data.join(ORIGIN);
+    commands::keys::write_secret_file(&path, format!("{origin}\n").as_bytes()).map_err(at(&path))?;
+    Ok(origin)
+}
+
+fn read_origin(dir: &Path) -> Result<Option<String>, StoresError> {
+    let path = dir.join(ORIGIN);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(&path)(error)),
+    }
+}
+
+fn default_origin(secrets: &ServiceKeys) -> Result<String, StoresError> {
+    let key = signing_key(ORIGIN_DEFAULT, &secrets.log_key)?;
+    let hex: String = key
+        .verifier_key()
+        .public_bytes()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(format!("{ORIGIN_DEFAULT}/{hex}"))
+}
+
+fn receipt_name(origin: &str) -> String {
+    format!("{origin}/receipt")
+}
+
+fn signing_key(name: &str, seed: &Secret) -> Result<SigningKey, StoresError> {
+    SigningKey::from_seed(name, seed).map_err(|error| StoresError::KeyName {
+        origin: name.to_owned(),
+        error,
+    })
+}
+
+/// The folder of anchors: as set, or below the user's state directory (XDG base directories).
+fn anchor(settings: &Settings) -> Option<PathBuf> {
+    let found = settings.anchor.clone().or_else(|| {
+        let state = match std::env::var_os("XDG_STATE_HOME") {
+            Some(state) if !state.is_empty() => Some(PathBuf::from(state)),
+            _ => std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")),
+        };
+        state.map(|state| state.join("daybook").join("anchors"))
+    });
+    if found.is_none() {
+        tracing::warn!(
+            "there is no place for the anchor: a restored copy of the data would not be noticed; set --anchor"
+        );
+    }
+    found
+}
+
+fn private_dir(dir: &Path) -> Result<(), StoresError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(dir).map_err(at(dir))?;
+    let mode = std::fs::metadata(dir).map_err(at(dir))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(StoresError::Exposed(dir.display().to_string()));
+    }
+    Ok(())
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> StoresError {
+    let path = path.to_owned();
+    move |error| StoresError::Io {
+        path: path.clone(),
+        error,
+    }
+}
