@@ -6,12 +6,13 @@
 //! Source: FORMAT §2, §5, §6, §8.
 //! Not here: signatures (`checkpoint`, `tlog_policy`), where the bytes come from.
 
-use super::log_hasher::{Hashed, KnownRoot, LogHasher};
+use super::log_hasher::{Hashed, KnownRoot, LeafMismatch, LogHasher};
 use super::verdict::Verdict;
 use crate::day::{DAY_CLOSED, DayClosed, DayCounts, IDLE_DAYS_MAX, PreviousDay};
 use crate::entry::Entry;
 use crate::event::{CLASSES, Class, class_of};
 use crate::hash::{Hash, sha256};
+use crate::merkle::TileNodes;
 use crate::position::{Position, TreeSize};
 use crate::reading::READINGS;
 use crate::stream::{CHAIN_START, StreamDay, StreamKey, StreamMap, blind, chain};
@@ -134,13 +135,28 @@ impl LogVerifier {
         self.failure.is_none() && self.hasher.is_clean()
     }
 
-    /// Takes the next entry. After the first thing that does not hold only hashes are looked at.
-    pub fn entry(&mut self, bytes: &[u8]) {
+    /// From now on the nodes above the leaves are kept until [`LogVerifier::take_nodes`], to be held against tiles.
+    pub fn keep_nodes(&mut self) {
+        self.hasher.keep_nodes();
+    }
+
+    /// The nodes at heights 8, 16, … that became complete since they were last taken: `levels[1]` is height 8.
+    pub fn take_nodes(&mut self, nodes: &mut TileNodes) {
+        self.hasher.take_nodes(nodes);
+    }
+
+    /// An entry that was taken is not the one of its leaf hash, which is tied to a signed root: so it is named exactly.
+    pub fn wrong_entry(&mut self, mismatch: LeafMismatch) {
+        self.hasher.wrong_entry(mismatch);
+    }
+
+    /// Takes the next entry, and gives its leaf hash. After the first thing that does not hold only hashes are looked at.
+    pub fn entry(&mut self, bytes: &[u8]) -> Hash {
         let position = self.hasher.size().next_position();
         let root_before = (self.failure.is_none() && is_day_closed(bytes)).then(|| self.hasher.root());
         let leaf = self.hasher.entry(bytes);
         if self.failure.is_some() {
-            return;
+            return leaf;
         }
         if let Err(what) = self.check(position, bytes, &leaf, root_before) {
             self.failure = Some(Verdict::Tampered {
@@ -148,6 +164,7 @@ impl LogVerifier {
                 what,
             });
         }
+        leaf
     }
 
     /// Takes the leaf hash of an entry whose bytes are withheld.

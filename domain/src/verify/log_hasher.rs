@@ -7,7 +7,7 @@
 
 use super::Verdict;
 use crate::hash::{Hash, leaf_hash};
-use crate::merkle::{Frontier, NoNodes};
+use crate::merkle::{Frontier, NodeSink, TileNodes};
 use crate::position::{Position, TreeSize};
 
 /// Where a known root was kept, and so whose word it is.
@@ -66,6 +66,22 @@ pub struct LogHasher {
     anchored: TreeSize,
     root_mismatches: Vec<RootMismatch>,
     leaf_mismatch: Option<LeafMismatch>,
+    above: Above,
+}
+
+/// The nodes above the leaves, where somebody wants them.
+#[derive(Debug, Clone, Default)]
+struct Above {
+    wanted: bool,
+    nodes: TileNodes,
+}
+
+impl NodeSink for Above {
+    fn complete(&mut self, tile_level: usize, hash: Hash) {
+        if self.wanted {
+            self.nodes.complete(tile_level, hash);
+        }
+    }
 }
 
 /// What came out.
@@ -106,6 +122,7 @@ impl LogHasher {
             anchored: TreeSize::EMPTY,
             root_mismatches: Vec::new(),
             leaf_mismatch: None,
+            above: Above::default(),
         };
         hasher.compare();
         hasher
@@ -122,16 +139,35 @@ impl LogHasher {
     /// one from a `TileReader`: so a wrong entry is named exactly.
     pub fn entry_expecting(&mut self, entry: &[u8], expected: &Hash) -> Hash {
         let leaf = leaf_hash(entry);
-        if leaf != *expected && self.leaf_mismatch.is_none() {
-            let position = self.frontier.size().next_position();
-            self.leaf_mismatch = Some(LeafMismatch {
-                position,
+        if leaf != *expected {
+            self.wrong_entry(LeafMismatch {
+                position: self.frontier.size().next_position(),
                 expected: *expected,
                 found: leaf,
             });
         }
         self.push(leaf);
         leaf
+    }
+
+    /// Takes note of an entry that is not the one of its leaf hash, which was found out after it was taken. Of several
+    /// the one at the lowest position stands.
+    pub fn wrong_entry(&mut self, mismatch: LeafMismatch) {
+        let earlier = |known: &LeafMismatch| known.position <= mismatch.position;
+        if !self.leaf_mismatch.as_ref().is_some_and(earlier) {
+            self.leaf_mismatch = Some(mismatch);
+        }
+    }
+
+    /// From now on the nodes above the leaves are kept until they are taken.
+    pub fn keep_nodes(&mut self) {
+        self.above.wanted = true;
+    }
+
+    /// The nodes at heights 8, 16, … that became complete since they were last taken: `levels[1]` is height 8.
+    pub fn take_nodes(&mut self, nodes: &mut TileNodes) {
+        nodes.clear();
+        std::mem::swap(nodes, &mut self.above.nodes);
     }
 
     /// Takes the next leaf hash, of an entry whose bytes are pruned or withheld.
@@ -168,7 +204,7 @@ impl LogHasher {
     }
 
     fn push(&mut self, leaf: Hash) {
-        self.frontier.push(leaf, &mut NoNodes);
+        self.frontier.push(leaf, &mut self.above);
         self.compare();
     }
 
@@ -255,7 +291,7 @@ impl Hashed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merkle::root_of;
+    use crate::merkle::{MemoryNodes, NoNodes, root_of};
     use crate::vectors;
 
     fn known(size: u64, kept: Kept) -> KnownRoot {
@@ -404,6 +440,23 @@ mod tests {
         };
         assert_eq!(run(None), None);
         assert!(matches!(run(Some(7)), Some(Verdict::Tampered { .. })));
+    }
+
+    #[test]
+    fn nodes_are_handed_out_once_however_often_they_are_taken() {
+        let mut hasher = LogHasher::new(Vec::new());
+        hasher.keep_nodes();
+        let (mut nodes, mut level_1) = (TileNodes::new(), Vec::new());
+        for (n, entry) in entries(1_000).iter().enumerate() {
+            hasher.entry(entry);
+            if n % 300 == 0 {
+                hasher.take_nodes(&mut nodes);
+                level_1.extend(nodes.levels.get(1).cloned().unwrap_or_default());
+            }
+        }
+        hasher.take_nodes(&mut nodes);
+        level_1.extend(nodes.levels.get(1).cloned().unwrap_or_default());
+        assert_eq!(level_1, MemoryNodes::of_leaves(&vectors::leaves(1_000)).level(1));
     }
 
     #[test]
