@@ -1,0 +1,333 @@
+//! A log in tlog-tiles layout on disk: an export, or what any C2SP mirror fetched.
+//!
+//! Invariants: every byte of a bundle and of its lines is read and the two are held against each other; where one of
+//! them is damaged the other gives the entries, and the damage is a flaw with its position.
+//! Not here: writing it (`export`), its file names (`layout`), believing it (`verify`).
+
+use crate::layout::{self, CHECKPOINT, HEADS, Line, UNFINISHED, VERIFIER_KEY, lines_path, parse_line};
+use crate::source::{Chunk, EntryStream, Flaw, LogSource, SourceError};
+use domain::note::NOTE_BYTES_MAX;
+use domain::tile::{BUNDLE_ENTRY_BYTES_MAX, Bundle, Tile, TilePath, bundles_since, parse_bundle};
+use domain::tlog_proof::TLOG_PROOF_BYTES_MAX;
+use domain::{Date, Position, TreeSize};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// The largest bundle: 256 of the largest entries with their lengths.
+const BUNDLE_BYTES_MAX: usize = 256 * (BUNDLE_ENTRY_BYTES_MAX + 2);
+/// The largest tile.
+const TILE_BYTES_MAX: usize = 256 * 32;
+/// The largest key file.
+const KEY_BYTES_MAX: usize = 4096;
+/// Files that do not belong there are named up to this many.
+const STRANGERS_MAX: usize = 20;
+
+/// A directory with a log.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    dir: PathBuf,
+}
+
+impl Directory {
+    /// The log in `dir`.
+    ///
+    /// # Errors
+    /// `Unavailable` if it is no directory, or has no checkpoint.
+    pub fn open(dir: &Path) -> Result<Self, SourceError> {
+        let this = Self { dir: dir.to_owned() };
+        let unusable = |what: &str| SourceError::Unavailable(format!("{}: {what}", dir.display()));
+        if !dir.is_dir() {
+            return Err(unusable("there is no such directory"));
+        }
+        if !dir.join(CHECKPOINT).exists() {
+            let unfinished = dir.join(UNFINISHED).exists();
+            return Err(unusable(if unfinished {
+                "the export is not finished and has no checkpoint: run `daybook export` again"
+            } else {
+                "no log in tlog-tiles layout: it has no file `checkpoint`"
+            }));
+        }
+        Ok(this)
+    }
+
+    fn read(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, SourceError> {
+        let unreadable = |error: std::io::Error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => SourceError::missing(path),
+            _ => SourceError::Unavailable(format!("{}: {error}", self.dir.join(path).display())),
+        };
+        let file = File::open(self.dir.join(path)).map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        // One byte more than allowed tells a larger file.
+        let limit = bytes_max as u64 + 1;
+        file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() > bytes_max {
+            return Err(SourceError::malformed(
+                path,
+                format_args!("larger than {bytes_max} bytes"),
+            ));
+        }
+        Ok(bytes)
+    }
+}
+
+impl LogSource for Directory {
+    fn describe(&self) -> String {
+        format!("the copy in {}", self.dir.display())
+    }
+
+    fn checkpoint(&self) -> Result<Option<Vec<u8>>, SourceError> {
+        self.read(CHECKPOINT, NOTE_BYTES_MAX).map(Some)
+    }
+
+    fn key_hint(&self) -> Option<String> {
+        let bytes = self.read(VERIFIER_KEY, KEY_BYTES_MAX).ok()?;
+        String::from_utf8(bytes).ok()
+    }
+
+    fn head_dates(&self) -> Result<Vec<Date>, SourceError> {
+        let mut dates = Vec::new();
+        for year in list(&self.dir.join(HEADS))? {
+            for file in list(&year)? {
+                let name = file.file_name().and_then(|name| name.to_str());
+                dates.extend(name.and_then(layout::head_date));
+            }
+        }
+        dates.sort_unstable();
+        dates.dedup();
+        Ok(dates)
+    }
+
+    fn head(&self, date: Date) -> Result<Vec<u8>, SourceError> {
+        self.read(&layout::head_path(date), TLOG_PROOF_BYTES_MAX)
+    }
+
+    fn tile(&self, tile: Tile) -> Result<Vec<u8>, SourceError> {
+        self.read(&tile.to_string(), TILE_BYTES_MAX)
+    }
+
+    fn entries(&self, from: Position, size: TreeSize) -> Result<Box<dyn EntryStream + '_>, SourceError> {
+        Ok(Box::new(Bundles {
+            directory: self,
+            bundles: Box::new(bundles_since(from.size_before(), size)),
+        }))
+    }
+
+    fn strangers(&self, size: TreeSize) -> Vec<String> {
+        let mut found = Vec::new();
+        walk(&self.dir, &mut |path| {
+            let name = path.strip_prefix(&self.dir).unwrap_or(path).to_string_lossy();
+            if !belongs(&name, size) {
+                found.push(name.into_owned());
+            }
+            found.len() < STRANGERS_MAX
+        });
+        found.sort();
+        found
+    }
+}
+
+/// Whether a log of that size has this file, and so its bytes are checked.
+fn belongs(name: &str, size: TreeSize) -> bool {
+    let bundle = |bundle: Bundle| Bundle::at(bundle.index(), size) == Some(bundle);
+    match TilePath::parse(name) {
+        Ok(TilePath::Hashes(tile)) => return Tile::at(tile.level(), tile.index(), size) == Some(tile),
+        Ok(TilePath::Entries(entries)) => return bundle(entries),
+        Err(_) => {}
+    }
+    if let Some(lines) = layout::parse_lines_path(name) {
+        return bundle(lines);
+    }
+    let head = name.rsplit('/').next().and_then(layout::head_date);
+    head.is_some_and(|date| layout::head_path(date) == name) || matches!(name, CHECKPOINT | VERIFIER_KEY)
+}
+
+/// Calls `visit` with every file below, in no order, until it says no.
+fn walk(dir: &Path, visit: &mut dyn FnMut(&Path) -> bool) -> bool {
+    list(dir).unwrap_or_default().iter().all(|path| {
+        if path.is_dir() {
+            walk(path, visit)
+        } else {
+            visit(path)
+        }
+    })
+}
+
+/// What is in a folder; nothing where there is none.
+fn list(dir: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let unreadable = |error: std::io::Error| SourceError::Unavailable(format!("{}: {error}", dir.display()));
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    entries
+        .map(|entry| entry.map(|entry| entry.path()).map_err(unreadable))
+        .collect()
+}
+
+/// Bundles with their lines, one after the other.
+struct Bundles<'a> {
+    directory: &'a Directory,
+    bundles: Box<dyn Iterator<Item = Bundle> + Send + 'a>,
+}
+
+impl EntryStream for Bundles<'_> {
+    fn next(&mut self, chunk: &mut Chunk) -> Result<bool, SourceError> {
+        chunk.clear();
+        let Some(bundle) = self.bundles.next() else {
+            return Ok(false);
+        };
+        let read = |path: &str| self.directory.read(path, BUNDLE_BYTES_MAX);
+        match (read(&bundle.to_string()), read(&lines_path(bundle))) {
+            (Err(error @ SourceError::Unavailable(_)), _) | (_, Err(error @ SourceError::Unavailable(_))) => {
+                Err(error)
+            }
+            (binary, lines) => take(bundle, binary, lines, chunk).map(|()| true),
+        }
+    }
+}
+
+/// Takes a bundle's entries from whichever of the two files is whole, and holds the other against them.
+fn take(
+    bundle: Bundle,
+    binary: Result<Vec<u8>, SourceError>,
+    lines: Result<Vec<u8>, SourceError>,
+    chunk: &mut Chunk,
+) -> Result<(), SourceError> {
+    let (name, lines_name) = (bundle.to_string(), lines_path(bundle));
+    let entries = match &binary {
+        Ok(bytes) => parse_bundle(bytes, bundle.width()).map_err(|error| SourceError::Malformed {
+            what: name.clone(),
+            position: Some(bundle.start()),
+            reason: error.to_string(),
+        }),
+        Err(error) => Err(error.clone()),
+    };
+    if let Ok(entries) = &entries {
+        entries.iter().for_each(|entry| chunk.push(entry));
+        let expected = join_lines(entries);
+        match &lines {
+            Ok(found) if *found == expected => {}
+            Ok(found) => chunk.flaws.push(Flaw {
+                position: Some(first_other_line(bundle, &expected, found)),
+                what: format!("{lines_name} does not hold the entries of {name}"),
+            }),
+            Err(error) => chunk.flaws.push(flaw(bundle, error)),
+        }
+        return Ok(());
+    }
+    let items = match &lines {
+        Ok(bytes) => parse_lines(bundle, bytes).ok(),
+        Err(_) => None,
+    };
+    let (Some(items), Err(error)) = (items, entries) else {
+        return Err(missing_entries(bundle, binary.err(), lines.err()));
+    };
+    let whole: Vec<&[u8]> = items.iter().filter_map(entry_of).collect();
+    match &binary {
+        Ok(found) => chunk.flaws.push(Flaw {
+            position: Some(first_other_entry(bundle, &whole, found)),
+            what: format!("{name} does not hold the entries of {lines_name}: {error}"),
+        }),
+        // No bundle can hold what is withheld.
+        Err(SourceError::Missing { .. }) if whole.len() < items.len() => {}
+        Err(error) => chunk.flaws.push(flaw(bundle, error)),
+    }
+    for item in &items {
+        match item {
+            Line::Entry(entry) => chunk.push(entry),
+            Line::Withheld(leaf) => chunk.push_withheld(leaf),
+        }
+    }
+    Ok(())
+}
+
+/// Neither of the two files gives the entries.
+fn missing_entries(bundle: Bundle, binary: Option<SourceError>, lines: Option<SourceError>) -> SourceError {
+    let files = format!("{bundle} and {}", lines_path(bundle));
+    let position = Some(bundle.start());
+    match (binary, lines) {
+        (Some(SourceError::Missing { .. }), Some(SourceError::Missing { .. })) => SourceError::Missing {
+            what: files,
+            position,
+        },
+        _ => SourceError::Malformed {
+            what: files,
+            position,
+            reason: "both are damaged or missing".to_owned(),
+        },
+    }
+}
+
+fn entry_of<'a>(line: &Line<'a>) -> Option<&'a [u8]> {
+    match line {
+        Line::Entry(entry) => Some(entry),
+        Line::Withheld(_) => None,
+    }
+}
+
+fn flaw(bundle: Bundle, error: &SourceError) -> Flaw {
+    Flaw {
+        position: Some(bundle.start()),
+        what: error.to_string(),
+    }
+}
+
+/// The position of the first line that is another one.
+fn first_other_line(bundle: Bundle, expected: &[u8], found: &[u8]) -> Position {
+    let same = expected.iter().zip(found).take_while(|(a, b)| a == b).count();
+    let before = expected[..same].iter().filter(|byte| **byte == b'\n').count();
+    last_or_before(bundle, before as u64)
+}
+
+/// The first entry of a damaged bundle that is not the right one.
+fn first_other_entry(bundle: Bundle, entries: &[&[u8]], found: &[u8]) -> Position {
+    let mut rest = found;
+    let mut same = 0;
+    for entry in entries {
+        let length = (entry.len() as u16).to_be_bytes();
+        match rest
+            .strip_prefix(&length)
+            .and_then(|rest| rest.strip_prefix(*entry))
+        {
+            Some(after) => (rest, same) = (after, same + 1),
+            None => break,
+        }
+    }
+    last_or_before(bundle, same)
+}
+
+fn last_or_before(bundle: Bundle, offset: u64) -> Position {
+    bundle.start().plus(offset.min(u64::from(bundle.width()) - 1))
+}
+
+fn join_lines(entries: &[&[u8]]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(entries.iter().map(|entry| entry.len() + 1).sum());
+    for entry in entries {
+        lines.extend_from_slice(entry);
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// A bundle's lines: as many as it is wide, each ended.
+fn parse_lines(bundle: Bundle, bytes: &[u8]) -> Result<Vec<Line<'_>>, (Position, String)> {
+    let mut items = Vec::with_capacity(bundle.width().into());
+    let mut rest = bytes;
+    for offset in 0..u64::from(bundle.width()) {
+        let position = bundle.start().plus(offset);
+        let end = rest.iter().position(|byte| *byte == b'\n');
+        let end = end.ok_or_else(|| (position, "the lines end too early".to_owned()))?;
+        items.push(parse_line(&rest[..end], position).map_err(|reason| (position, reason))?);
+        rest = &rest[end + 1..];
+    }
+    if rest.is_empty() {
+        Ok(items)
+    } else {
+        let last = bundle.start().plus(u64::from(bundle.width()) - 1);
+        Err((last, "something follows the last line".to_owned()))
+    }
+}

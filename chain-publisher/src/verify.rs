@@ -1,0 +1,608 @@
+//! A whole log against what its asker knows from elsewhere.
+//!
+//! Reads checkpoint, heads, every entry and every tile of a source, hashes everything again, and says what holds.
+//! Invariants: constant memory but for streams and days; nothing that the source says of itself makes a verdict better
+//! than UNANCHORED; what could not be checked is said; a source that does not answer is an error and no verdict.
+//! Source: FORMAT §5, §8.
+//! Not here: the rules of entries, streams and days (`domain::verify`), one head (`heads`), the words (`report`).
+
+use crate::evidence::{Evidence, EvidenceError, Trust, known_roots};
+use crate::heads::{CheckedHead, HeadCheck};
+use crate::report::{DayReport, Finding, KeysFrom, Report};
+use crate::source::{Chunk, EntryStream, Flaw, Given, LogSource, SourceError};
+use crate::tiles::{TileCheck, TileFault, TileLeaves};
+use domain::checkpoint::SignedCheckpoint;
+use domain::entry::Entry;
+use domain::merkle::TileNodes;
+use domain::note::VerifierKey;
+use domain::verify::{Kept, KnownRoot, LogReport, LogVerifier, Strictness, Verdict};
+use domain::{Date, Hash, Position, Timestamp, TreeSize};
+use serde::Deserialize;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// Chunks that wait between reading and hashing: reading is ahead by some megabytes.
+const CHUNKS_AHEAD: usize = 8;
+
+/// What is asked, and what is known from elsewhere.
+#[derive(Debug, Clone)]
+pub struct VerifySettings {
+    /// Which log it must be.
+    pub origin: Option<String>,
+    /// Whose signatures are believed.
+    pub trust: Trust,
+    /// Checkpoints and heads that were kept elsewhere.
+    pub evidence: Vec<Evidence>,
+    /// How closely entries are read.
+    pub strictness: Strictness,
+    /// A PARTIAL verdict ends with 0.
+    pub allow_partial: bool,
+}
+
+impl Default for VerifySettings {
+    fn default() -> Self {
+        Self {
+            origin: None,
+            trust: Trust::default(),
+            evidence: Vec::new(),
+            strictness: Strictness::Canonical,
+            allow_partial: false,
+        }
+    }
+}
+
+/// Why there is no verdict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The source does not answer.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// What was given from outside cannot be used.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// What is asked contradicts itself.
+    #[error("{0}")]
+    Settings(String),
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Entries done.
+    pub done: u64,
+    /// Entries in all.
+    pub total: u64,
+}
+
+/// Verifies a whole log. `progress` is told now and then.
+///
+/// # Errors
+/// [`VerifyError`]: then nothing was found out.
+pub fn verify(
+    source: &dyn LogSource,
+    settings: &VerifySettings,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, VerifyError> {
+    let mut report = Report::new(source.describe(), settings.allow_partial);
+    let signed = match own_checkpoint(source, &mut report)? {
+        Some(signed) => Some(signed),
+        None if source.size().is_none() => return Ok(report),
+        None => None,
+    };
+    let says = signed.as_ref().map(|signed| signed.checkpoint().clone());
+    let size = source.size().or(says.as_ref().map(|says| says.size()));
+    let size = size.unwrap_or(TreeSize::EMPTY);
+    std::thread::scope(|scope| {
+        let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
+        let withheld = source.withholds_entries();
+        let from_tiles = withheld.is_some();
+        scope.spawn(move || read(source, size, from_tiles, &sender));
+        let mut chunks = Chunks::new(chunks);
+        let run = Run {
+            source,
+            settings,
+            signed: signed.as_ref(),
+            first: chunks.first_entry(),
+            report,
+        };
+        let mut report = run.verify(size, &mut chunks, from_tiles, progress)?;
+        report.not_checked.extend(withheld);
+        Ok(report)
+    })
+}
+
+/// The source's own checkpoint; what is none is a finding.
+fn own_checkpoint(
+    source: &dyn LogSource,
+    report: &mut Report,
+) -> Result<Option<SignedCheckpoint>, SourceError> {
+    let refused = |report: &mut Report, what: String| {
+        report.tampered(Flaw {
+            position: None,
+            what: format!("the checkpoint: {what}"),
+        });
+        Ok(None)
+    };
+    match source.checkpoint() {
+        Ok(None) => Ok(None),
+        Ok(Some(bytes)) => match SignedCheckpoint::parse(&bytes) {
+            Ok(signed) => Ok(Some(signed)),
+            Err(error) => refused(report, error.to_string()),
+        },
+        Err(SourceError::Malformed { reason, .. }) => refused(report, reason),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the entries, a few chunks ahead of whoever hashes them.
+fn read(
+    source: &dyn LogSource,
+    size: TreeSize,
+    from_tiles: bool,
+    sender: &SyncSender<Result<Chunk, SourceError>>,
+) {
+    let stream: Result<Box<dyn EntryStream + '_>, SourceError> = if from_tiles {
+        Ok(Box::new(TileLeaves::new(source, size)))
+    } else {
+        source.entries(Position::FIRST, size)
+    };
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => {
+            let _ = sender.send(Err(error));
+            return;
+        }
+    };
+    loop {
+        let mut chunk = Chunk::default();
+        let message = match stream.next(&mut chunk) {
+            Ok(false) => return,
+            Ok(true) => Ok(chunk),
+            Err(error) => Err(error),
+        };
+        // Whoever hashes them has given up, or this was the last message.
+        let last = message.is_err();
+        if sender.send(message).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// The chunks, of which the first may be looked at before it is taken.
+struct Chunks {
+    receiver: Receiver<Result<Chunk, SourceError>>,
+    first: Option<Result<Chunk, SourceError>>,
+}
+
+impl Chunks {
+    fn new(receiver: Receiver<Result<Chunk, SourceError>>) -> Self {
+        let first = receiver.recv().ok();
+        Self { receiver, first }
+    }
+
+    fn next(&mut self) -> Option<Result<Chunk, SourceError>> {
+        self.first.take().or_else(|| self.receiver.recv().ok())
+    }
+
+    /// What the first entry says of the log. A hint.
+    fn first_entry(&self) -> Created {
+        let Some(Ok(chunk)) = &self.first else {
+            return Created::default();
+        };
+        match chunk.iter().next() {
+            Some(Given::Entry(bytes)) => Entry::read(bytes)
+                .ok()
+                .and_then(|entry| serde_json::from_slice(entry.payload).ok())
+                .unwrap_or_default(),
+            _ => Created::default(),
+        }
+    }
+}
+
+/// What `LedgerCreated` says of keys.
+#[derive(Debug, Default, Deserialize)]
+struct Created {
+    #[serde(default)]
+    log_keys: Vec<String>,
+}
+
+/// One verification.
+struct Run<'a> {
+    source: &'a dyn LogSource,
+    settings: &'a VerifySettings,
+    signed: Option<&'a SignedCheckpoint>,
+    first: Created,
+    report: Report,
+}
+
+impl Run<'_> {
+    fn verify(
+        mut self,
+        size: TreeSize,
+        chunks: &mut Chunks,
+        from_tiles: bool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Report, VerifyError> {
+        let origin = self.origin()?;
+        self.report.origin = Some(origin.clone());
+        let trust = self.trust(&origin);
+        let mut known = known_roots(&self.settings.evidence, &origin, &self.settings.trust)?;
+        self.report.evidence = known.iter().map(|known| known.source.clone()).collect();
+        let signed = self.signed_root(&origin, &trust, &mut known);
+        let heads = self.heads(&origin, &trust, &mut known)?;
+        let expected = self.settings.origin.clone().or(Some(origin));
+        let mut verifier = LogVerifier::new(self.settings.strictness, expected.as_deref(), known);
+        verifier.keep_nodes();
+        let mut tiles = TileCheck::new(self.source, size, signed);
+        if from_tiles {
+            tiles.skip_leaves();
+        }
+        let whole = self.entries(&mut verifier, &mut tiles, size, chunks, progress)?;
+        let log = verifier.finish();
+        self.report.tiles = tiles.compared();
+        self.conclude(log, &heads, whole, from_tiles, size);
+        Ok(self.report)
+    }
+
+    /// Which log it must be: what the asker says, what their keys say, what it says itself.
+    fn origin(&self) -> Result<String, VerifyError> {
+        let settings = self.settings;
+        if let (Some(asked), Some(key)) = (&settings.origin, settings.trust.origin())
+            && asked != key
+        {
+            return Err(VerifyError::Settings(format!(
+                "the key is of the log {key}, but the log {asked} is asked for"
+            )));
+        }
+        let from_keys = settings.trust.origin().map(str::to_owned);
+        let own = self.signed.map(|signed| signed.checkpoint().origin().to_owned());
+        Ok(settings.origin.clone().or(from_keys).or(own).unwrap_or_default())
+    }
+
+    /// The keys from outside, or those that the log names as its own.
+    fn trust(&mut self, origin: &str) -> Trust {
+        let outside = &self.settings.trust;
+        let hint = self.source.key_hint();
+        let named = hint
+            .as_deref()
+            .map(|text| VerifierKey::parse(text.trim_end_matches('\n')));
+        if outside.is_known() {
+            self.report.keys = outside.keys().map(ToString::to_string).collect();
+            self.report.keys_from = KeysFrom::Outside;
+            match named {
+                Some(Ok(key)) if outside.keys().any(|known| *known == key) => {}
+                None => {}
+                Some(Ok(_)) => self.key_finding("is another one than the key that was given".to_owned()),
+                Some(Err(error)) => self.key_finding(error.to_string()),
+            }
+            return outside.clone();
+        }
+        let mut keys = Vec::new();
+        match named {
+            Some(Ok(key)) => keys.push(key),
+            Some(Err(error)) => self.key_finding(error.to_string()),
+            None => {}
+        }
+        for text in &self.first.log_keys {
+            keys.extend(VerifierKey::parse(text).ok().filter(|key| !keys.contains(key)));
+        }
+        keys.retain(|key| key.name() == origin);
+        self.report.keys = keys.iter().map(ToString::to_string).collect();
+        self.report.keys_from = if keys.is_empty() {
+            KeysFrom::Nowhere
+        } else {
+            KeysFrom::Log
+        };
+        Trust { keys, policy: None }
+    }
+
+    fn key_finding(&mut self, what: String) {
+        self.report.tampered(Flaw {
+            position: None,
+            what: format!("the key that the log names as its own: {what}"),
+        });
+    }
+
+    /// Size and root of the source's own checkpoint, if its signature holds or nobody can tell.
+    fn signed_root(
+        &mut self,
+        origin: &str,
+        trust: &Trust,
+        known: &mut Vec<KnownRoot>,
+    ) -> Option<(TreeSize, Hash)> {
+        let signed = self.signed?;
+        let (size, root) = (signed.checkpoint().size(), signed.checkpoint().root());
+        self.report.signed = Some(size);
+        let mut kept = Kept::WithLog;
+        let mut holds = true;
+        if trust.is_known() {
+            match trust.examine(origin, signed) {
+                Ok(witnesses) if witnesses.quorum => kept = Kept::Outside,
+                Ok(_) => {}
+                Err(error) => {
+                    holds = false;
+                    self.report.tampered(Flaw {
+                        position: None,
+                        what: format!("the checkpoint: {error}"),
+                    });
+                }
+            }
+        } else if signed.checkpoint().origin() != origin {
+            self.report.tampered(Flaw {
+                position: None,
+                what: format!("the checkpoint is of the log {}", signed.checkpoint().origin()),
+            });
+        }
+        known.push(KnownRoot {
+            size,
+            root,
+            kept,
+            source: "the log's own checkpoint".to_owned(),
+        });
+        holds.then_some((size, root))
+    }
+
+    /// Every head of the source by itself; each gives a root that the log must have.
+    fn heads(
+        &mut self,
+        origin: &str,
+        trust: &Trust,
+        known: &mut Vec<KnownRoot>,
+    ) -> Result<Vec<CheckedHead>, VerifyError> {
+        let mut heads = Vec::new();
+        let mut check = HeadCheck::new(origin, trust.is_known().then_some(trust));
+        for date in self.source.head_dates()? {
+            let found = match self.source.head(date) {
+                Ok(bytes) => check.take(date, &bytes),
+                Err(error @ SourceError::Unavailable(_)) => return Err(error.into()),
+                Err(error) => Err((None, error.to_string())),
+            };
+            match found {
+                Ok(head) => {
+                    let kept = if head.witnesses.quorum {
+                        Kept::Outside
+                    } else {
+                        Kept::WithLog
+                    };
+                    known.push(KnownRoot {
+                        size: head.size,
+                        root: head.root,
+                        kept,
+                        source: format!("the head of {date}"),
+                    });
+                    self.report.notes.extend(head.oddities());
+                    heads.push(head);
+                }
+                Err((position, what)) => self.report.tampered(Flaw {
+                    position,
+                    what: format!("the head of {date}: {what}"),
+                }),
+            }
+        }
+        self.report.heads = heads.len() as u64;
+        Ok(heads)
+    }
+
+    /// Hashes and reads every entry, and compares every tile. Whether they were all there.
+    fn entries(
+        &mut self,
+        verifier: &mut LogVerifier,
+        tiles: &mut TileCheck<'_>,
+        size: TreeSize,
+        chunks: &mut Chunks,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<bool, VerifyError> {
+        let mut nodes = TileNodes::new();
+        let mut faults = Vec::new();
+        while let Some(chunk) = chunks.next() {
+            let mut chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => return self.ends_early(error, verifier.size()).map(|()| false),
+            };
+            for item in chunk.iter() {
+                let leaf = match item {
+                    Given::Entry(bytes) => verifier.entry(bytes),
+                    Given::Withheld(leaf) => {
+                        verifier.withheld(leaf);
+                        leaf
+                    }
+                };
+                tiles.leaf(leaf, &mut faults)?;
+            }
+            verifier.take_nodes(&mut nodes);
+            tiles.nodes(&nodes, &mut faults)?;
+            self.faults(verifier, &mut faults);
+            chunk.flaws.drain(..).for_each(|flaw| self.report.tampered(flaw));
+            progress(Progress {
+                done: verifier.size().get(),
+                total: size.get(),
+            });
+        }
+        tiles.finish(&mut faults)?;
+        self.faults(verifier, &mut faults);
+        Ok(verifier.size() == size)
+    }
+
+    fn faults(&mut self, verifier: &mut LogVerifier, faults: &mut Vec<TileFault>) {
+        for fault in faults.drain(..) {
+            match fault {
+                TileFault::Entry(mismatch) => verifier.wrong_entry(mismatch),
+                TileFault::Tile(flaw) if self.source.derives_tiles() => self.report.derived_damage(flaw),
+                TileFault::Tile(flaw) => self.report.tampered(flaw),
+            }
+        }
+    }
+
+    /// What should be there is not: entries are missing from here on.
+    fn ends_early(&mut self, error: SourceError, size: TreeSize) -> Result<(), VerifyError> {
+        let position = match &error {
+            SourceError::Unavailable(_) => return Err(error.into()),
+            SourceError::Missing { position, .. } | SourceError::Malformed { position, .. } => *position,
+        };
+        self.report.tampered(Flaw {
+            position: position.or(Some(size.next_position())),
+            what: error.to_string(),
+        });
+        self.report
+            .not_checked
+            .push(format!("everything from position {} on", size.next_position()));
+        Ok(())
+    }
+
+    /// Puts everything together.
+    fn conclude(
+        &mut self,
+        log: LogReport,
+        heads: &[CheckedHead],
+        whole: bool,
+        from_tiles: bool,
+        size: TreeSize,
+    ) {
+        let entries = log.size.get() - log.withheld;
+        if let Verdict::Tampered { position, what } = &log.verdict {
+            let (position, what) = (*position, what.clone());
+            self.report.list(Finding { position, what });
+        }
+        let found = self.report.verdict.clone();
+        self.report.judge(log.verdict.clone().or_worse(found));
+        if whole && !from_tiles && !matches!(log.verdict, Verdict::Tampered { .. }) {
+            self.heads_of_days(&log, heads);
+        }
+        self.days(&log, heads);
+        if !self.settings.trust.is_known() {
+            self.report.or_worse(Verdict::Unanchored {
+                anchored: TreeSize::EMPTY,
+                size: log.size,
+            });
+            self.report.notes.push(match self.report.keys_from {
+                KeysFrom::Log => {
+                    "the key is the one that the log itself names, which proves nothing about who wrote it: \
+                    compare it with one from elsewhere and give that with --key"
+                        .to_owned()
+                }
+                KeysFrom::Outside | KeysFrom::Nowhere => {
+                    "no key is known, so no signature was checked: give the log's key with --key".to_owned()
+                }
+            });
+        } else if log.anchored < log.size && !matches!(log.verdict, Verdict::Tampered { .. }) {
+            self.report.notes.push(format!(
+                "a head or checkpoint that was kept elsewhere confirms what it covers: give one with --head; {} of {} \
+                 entries are covered",
+                log.anchored, log.size
+            ));
+        }
+        self.words(&log, entries, from_tiles);
+        self.report.size = log.size;
+        self.report.root = log.root;
+        self.report.anchored = if self.settings.trust.is_known() {
+            log.anchored
+        } else {
+            TreeSize::EMPTY
+        };
+        self.report.entries = entries;
+        self.report.withheld = log.withheld;
+        self.report.streams = log.streams;
+        let strangers = self.source.strangers(size);
+        if !strangers.is_empty() {
+            self.report.not_checked.push(format!(
+                "files that are not part of the log: {}",
+                strangers.join(", ")
+            ));
+        }
+    }
+
+    /// Heads belong to days that the log closed, and the other way round.
+    fn heads_of_days(&mut self, log: &LogReport, heads: &[CheckedHead]) {
+        for head in heads {
+            let day = log.days.iter().find(|day| day.date == head.date);
+            if day.is_none_or(|day| day.position != head.position) && log.size.contains(head.position) {
+                self.report.tampered(Flaw {
+                    position: Some(head.position),
+                    what: format!("the head of {}: the log does not close that day there", head.date),
+                });
+            }
+        }
+        let without: Vec<Date> = log.days.iter().map(|day| day.date).collect();
+        let without: Vec<String> = without
+            .into_iter()
+            .filter(|date| !heads.iter().any(|head| head.date == *date))
+            .map(|date| date.to_string())
+            .collect();
+        if !without.is_empty() {
+            self.report.not_checked.push(format!(
+                "heads that are not there or do not hold: {}",
+                without.join(", ")
+            ));
+        }
+    }
+
+    /// The days with the window in which their entries can have been written: before the first cosignature of a head
+    /// that covers them.
+    fn days(&mut self, log: &LogReport, heads: &[CheckedHead]) {
+        let before = |position: Position| {
+            let covering = heads.iter().filter(|head| head.position >= position);
+            let first_s = covering.filter_map(|head| head.witnesses.first_s).min()?;
+            Timestamp::from_millis(i64::try_from(first_s).ok()?.checked_mul(1000)?)
+        };
+        self.report.days = log
+            .days
+            .iter()
+            .map(|day| DayReport {
+                date: day.date,
+                position: day.position,
+                entries: day.entries,
+                streams: day.streams,
+                head: heads.iter().any(|head| head.position == day.position),
+                written_before: before(day.position),
+            })
+            .collect();
+    }
+
+    fn words(&mut self, log: &LogReport, entries: u64, from_tiles: bool) {
+        let report = &mut self.report;
+        if entries > 0 {
+            let form = match self.settings.strictness {
+                Strictness::Canonical => "canonical form, ",
+                Strictness::Hashes => "",
+            };
+            report.checked.push(format!(
+                "{entries} entries: hashes, {form}order, times, sequences and chains of {} streams",
+                log.streams
+            ));
+        }
+        if from_tiles {
+            report
+                .checked
+                .push(format!("{} leaf hashes of the tree, up to its root", log.size));
+        }
+        if !log.days.is_empty() {
+            report.checked.push(format!(
+                "{} closed days: roots, counts, stream maps, and that no day is left out",
+                log.days.len()
+            ));
+        }
+        if report.heads > 0 {
+            report.checked.push(format!("{} heads of days", report.heads));
+        }
+        if report.tiles > 0 {
+            report.checked.push(format!("{} tiles of hashes", report.tiles));
+        }
+        if report.signed.is_some() && report.keys_from != KeysFrom::Nowhere {
+            report
+                .checked
+                .push("the signatures of the checkpoint and the heads".to_owned());
+        }
+        if !report.evidence.is_empty() {
+            report
+                .checked
+                .push(format!("against {}", report.evidence.join(", ")));
+        }
+        let unsaid = |what: &String| !from_tiles || !what.contains("withheld");
+        report
+            .not_checked
+            .extend(log.not_checked.iter().filter(|what| unsaid(what)).cloned());
+        report.not_checked.push(
+            "the order of arrival within one commit, what lies after the last entry, and whether sensors told the truth"
+                .to_owned(),
+        );
+    }
+}
