@@ -10,6 +10,8 @@ mod admit;
 mod apply;
 mod check;
 mod lookup;
+#[cfg(test)]
+mod tests;
 
 pub use admit::{Admitted, NotAdmitted};
 pub use apply::RegistryError;

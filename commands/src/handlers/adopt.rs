@@ -6,7 +6,7 @@
 //! Source: FORMAT §2 (uplinks of unknown devices). Not here: parking (`ingest`).
 
 use super::{Actor, ManageError, Management, Outcome, Request, Step};
-use crate::sequencer::{GroupReading, PendingReading, PendingValue};
+use crate::sequencer::{EventGroup, GroupReading, PendingReading, PendingValue, ReadingOutcome, Recorded};
 use domain::Position;
 use domain::aggregate::device::{DeviceCommand, NewDevice};
 use domain::aggregate::tokens::TokensCommand;
@@ -51,8 +51,7 @@ impl Management {
             });
         }
         self.has_site(actor, &device.site)?;
-        let parked = self.parked(actor, device.dev_eui.as_deref().unwrap_or_default())?;
-        let total = parked.len() as u32;
+        let (tray, parked) = self.parked(actor, device.dev_eui.as_deref().unwrap_or_default())?;
         let id = self.id(IdKind::Device);
         let readings = self.readings_of(&parked, &id, actor).await?;
         let (token, issued) = self.token(TokenKind::Device).await?;
@@ -63,25 +62,48 @@ impl Management {
             if_match: None,
             steps: vec![
                 Step::Device(id.clone(), DeviceCommand::Register(device)),
-                Step::Tokens(id, TokensCommand::Issue { token: issued, now }),
+                Step::Tokens(id.clone(), TokensCommand::Issue { token: issued, now }),
             ],
             readings,
         };
         let (device, recorded) = self.run_telling(request, Some(token)).await?;
-        let outcomes = recorded.map(|recorded| recorded.readings).unwrap_or_default();
-        let readings = outcomes
-            .iter()
-            .filter(|outcome| outcome.position.is_some())
-            .count() as u32;
+        let first = recorded.map_or(0, |recorded| made(&recorded));
+        let (late, late_total) = self.late(actor, &tray, parked.len(), &id).await?;
+        let total = parked.len() as u32 + late_total;
         Ok(Adoption {
             device,
-            readings,
-            left: total.saturating_sub(readings),
+            readings: first + late,
+            left: total.saturating_sub(first + late),
         })
     }
 
-    /// Where the uplinks of a DevEUI are.
-    fn parked(&self, actor: &Actor, dev_eui: &str) -> Result<Vec<Position>, ManageError> {
+    /// What was parked while the device was being adopted: since its DevEUI is known, no more can follow.
+    async fn late(
+        &self,
+        actor: &Actor,
+        tray: &str,
+        from: usize,
+        device: &str,
+    ) -> Result<(u32, u32), ManageError> {
+        let late: Vec<Position> = {
+            let registry = self.ports.registry.read();
+            let tray = registry.tray_by_id(&actor.account, tray);
+            tray.map_or(vec![], |tray| tray.uplinks.iter().skip(from).copied().collect())
+        };
+        let readings = self.readings_of(&late, device, actor).await?;
+        if readings.is_empty() {
+            return Ok((0, late.len() as u32));
+        }
+        let group = EventGroup {
+            readings,
+            ..EventGroup::default()
+        };
+        let recorded = self.ports.recorder.record(group).await?;
+        Ok((made(&recorded), late.len() as u32))
+    }
+
+    /// The tray of a DevEUI and where its uplinks are.
+    fn parked(&self, actor: &Actor, dev_eui: &str) -> Result<(String, Vec<Position>), ManageError> {
         let dev_eui = domain::aggregate::text::dev_eui(dev_eui)?;
         let registry = self.ports.registry.read();
         let tray = registry.tray(&actor.account, &dev_eui);
@@ -91,7 +113,7 @@ impl Management {
                 format!("no uplinks of {dev_eui} are parked in this account"),
             )
         })?;
-        Ok(tray.uplinks.clone())
+        Ok((tray.id.to_string(), tray.uplinks.clone()))
     }
 
     /// Readings of the uplinks that were decoded, in order of time.
@@ -165,6 +187,12 @@ impl Management {
         let canonical = Canonical::of(&metadata).map_err(|e| ManageError::Unavailable(e.to_string()))?;
         Ok(canonical.as_bytes().to_vec())
     }
+}
+
+/// How many readings are there now.
+fn made(recorded: &Recorded) -> u32 {
+    let there = |outcome: &&ReadingOutcome| outcome.position.is_some();
+    recorded.readings.iter().filter(there).count() as u32
 }
 
 fn uplink_of(entry: &[u8]) -> Option<UplinkParked> {

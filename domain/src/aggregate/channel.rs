@@ -7,7 +7,7 @@
 use super::{Aggregate, Stamp, text};
 use crate::event::{Change, Changed, ChannelChanges, ChannelRegistered, Event, Text, TextChange, Vertical};
 use crate::kinds;
-use crate::reading::{KIND_MAX, SLUG_MAX};
+use crate::reading::{is_value_key, slug};
 use crate::rejection::Rejection;
 use crate::sealed::SealedField;
 use serde::{Deserialize, Serialize};
@@ -272,30 +272,7 @@ fn unit_of(text: &str) -> Result<String, Rejection> {
 
 /// Whether `key` is `<kind>` or `<kind>/<slug>` (FORMAT §2).
 pub fn is_key_of(key: &str, kind: &str) -> bool {
-    let Some(rest) = key.strip_prefix(kind) else {
-        return false;
-    };
-    let slug = |s: &str| {
-        (1..=SLUG_MAX).contains(&s.len())
-            && s.bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-'))
-    };
-    kind.len() <= KIND_MAX && (rest.is_empty() || rest.strip_prefix('/').is_some_and(slug))
-}
-
-/// The slug of a label: lower case, every character outside `[a-z0-9_.-]` a hyphen, at most 64; empty where
-/// nothing is left.
-pub fn slug(label: &str) -> String {
-    let plain: String = label
-        .trim()
-        .chars()
-        .map(|c| match c.to_ascii_lowercase() {
-            c @ ('a'..='z' | '0'..='9' | '_' | '.' | '-') => c,
-            _ => '-',
-        })
-        .take(SLUG_MAX)
-        .collect();
-    plain.trim_matches('-').to_owned()
+    is_value_key(key) && key.split('/').next() == Some(kind)
 }
 
 /// The limits that a channel begins with, by its site's vertical, its kind and its label.
@@ -305,7 +282,7 @@ pub fn preset(vertical: Vertical, kind: &str, label: Option<&str>) -> Limits {
         ok_max,
         grace_min,
     };
-    let slug = label.map(slug).unwrap_or_default();
+    let slug = label.and_then(slug).unwrap_or_default();
     match (vertical, kind) {
         (Vertical::Haccp, "temperature") => range(Some(-2.0), Some(5.0), Some(15)),
         (Vertical::Legionella, "temperature") => match slug.as_str() {

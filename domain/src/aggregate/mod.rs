@@ -10,6 +10,8 @@ pub mod channel;
 pub mod device;
 pub mod integration;
 pub mod site;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod tokens;
 pub mod user;

@@ -357,7 +357,17 @@ impl Group<'_> {
 
     fn parked(&mut self, id: &str, account: &str, parked: &UplinkParked) -> Result<(), Rejection> {
         let registry = self.registry;
-        let there = registry.trays.get(id).map_or(0, |tray| tray.uplinks.len());
+        let tray = registry.trays.get(id);
+        if tray.is_some_and(|tray| *tray.dev_eui != *parked.dev_eui) {
+            return Err(malformed("an uplink in the tray of another DevEUI"));
+        }
+        if tray.is_some_and(|tray| tray.adopted_by.is_some()) {
+            return Err(Rejection::conflict(
+                "device_adopted",
+                "the device was adopted at this moment: send the uplink again",
+            ));
+        }
+        let there = tray.map_or(0, |tray| tray.uplinks.len());
         let added = self.parked.entry(id.to_owned()).or_default();
         *added += 1;
         if there + *added > TRAY_UPLINKS_MAX {

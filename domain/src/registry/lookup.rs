@@ -159,6 +159,11 @@ impl Registry {
         Some(self.trays.at(*slot))
     }
 
+    /// A tray of the account by its stream's id; adopted ones too.
+    pub fn tray_by_id(&self, account: &str, id: &str) -> Option<&Tray> {
+        self.trays.get(id).filter(|tray| *tray.account == *account)
+    }
+
     /// The parked uplinks of a known device whose frames nobody could decode.
     pub fn tray_of(&self, device: &Device) -> Option<&Tray> {
         device.tray.map(|slot| self.trays.at(slot))
@@ -209,8 +214,8 @@ impl Registry {
         listed(&self.integrations, slots, after, |it| it.created).filter(|it| !it.state.removed)
     }
 
-    /// The account that something with an id belongs to: account, user, site, device, channel, sensor or
-    /// integration.
+    /// The account that something with an id belongs to: account, user, site, device, channel, sensor,
+    /// integration or tray.
     pub fn account_of(&self, id: &str) -> Option<&str> {
         let account = self.accounts.get(id).map(|x| &x.id);
         let account = account.or_else(|| self.users.get(id).map(|x| &x.account));
@@ -218,6 +223,7 @@ impl Registry {
         let account = account.or_else(|| self.devices.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.channels.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.integrations.get(id).map(|x| &x.account));
+        let account = account.or_else(|| self.trays.get(id).map(|x| &x.account));
         let sensor = || Some(&self.channels.at(*self.sensors.get(id)?).account);
         account.or_else(sensor).map(|account| &**account)
     }
