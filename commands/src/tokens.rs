@@ -79,12 +79,16 @@ impl NewToken {
         &self.text
     }
 
-    /// Its bcrypt hash; takes tens of milliseconds.
+    /// Its bcrypt hash at [`BCRYPT_COST`]; takes tens of milliseconds.
     pub fn hash(&self, entropy: &dyn Entropy) -> String {
+        self.hash_at(BCRYPT_COST, entropy)
+    }
+
+    fn hash_at(&self, cost: u32, entropy: &dyn Entropy) -> String {
         let mut salt = [0u8; 16];
         entropy.fill(&mut salt);
         let secret = parse(&self.text).map_or("", |parsed| parsed.secret);
-        bcrypt::hash_with_salt(secret, BCRYPT_COST, salt)
+        bcrypt::hash_with_salt(secret, cost, salt)
             .map(|parts| parts.format_for_version(bcrypt::Version::TwoB))
             .expect("the cost is within bcrypt's range and the secret below its 72 bytes")
     }
@@ -239,6 +243,7 @@ impl Pending {
 /// Recognises the holders of tokens.
 pub struct Authenticator {
     key: Zeroizing<[u8; 32]>,
+    cost: u32,
     remembered: Mutex<LruCache<[u8; 32], Position>>,
     bcrypt: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
@@ -290,9 +295,19 @@ impl Authenticator {
         let count = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
         Self {
             key,
+            cost: BCRYPT_COST,
             remembered: Mutex::new(LruCache::new(count)),
             bcrypt: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+        }
+    }
+
+    /// With hashes that cost next to nothing, for tests that make many tokens.
+    #[cfg(test)]
+    pub(crate) fn cheap(entropy: &dyn Entropy) -> Self {
+        Self {
+            cost: 4,
+            ..Self::new(entropy)
         }
     }
 
@@ -379,12 +394,215 @@ impl Authenticator {
     pub async fn hash(&self, token: &Arc<NewToken>, entropy: &Arc<dyn Entropy>) -> Result<String, AuthError> {
         let turn = Arc::clone(&self.bcrypt).acquire_owned().await;
         let turn = turn.map_err(|_| AuthError::Busy)?;
-        let (token, entropy) = (Arc::clone(token), Arc::clone(entropy));
+        let (token, entropy, cost) = (Arc::clone(token), Arc::clone(entropy), self.cost);
         let run = tokio::task::spawn_blocking(move || {
-            let hash = token.hash(&*entropy);
+            let hash = token.hash_at(cost, &*entropy);
             drop(turn);
             hash
         });
         run.await.map_err(|_| AuthError::Busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handlers::testing::{Counting, World, reason};
+    use domain::ports::Clock;
+    use proptest::prelude::*;
+
+    fn token(kind: TokenKind) -> NewToken {
+        NewToken::make(kind, &Counting::default())
+    }
+
+    #[test]
+    fn a_token_is_its_prefix_its_id_and_a_secret_of_256_bits() {
+        for (kind, prefix) in [
+            (TokenKind::Device, "ds_live_"),
+            (TokenKind::User, "ua_live_"),
+            (TokenKind::Webhook, "whk_"),
+        ] {
+            let token = token(kind);
+            let parsed = parse(token.text()).expect("a token");
+            assert_eq!((parsed.kind, parsed.id), (kind, token.id.as_str()));
+            assert_eq!(token.text(), format!("{prefix}{}_{}", token.id, parsed.secret));
+            assert_eq!(parsed.secret.len(), 43);
+        }
+        assert!((62f64).log2() * SECRET_TEXT as f64 >= 256.0);
+    }
+
+    #[test]
+    fn secrets_use_every_letter_and_digit_and_never_repeat() {
+        let entropy = Counting::default();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut letters = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let token = NewToken::make(TokenKind::Device, &entropy);
+            let secret = parse(token.text()).expect("a token").secret.to_owned();
+            letters.extend(secret.bytes());
+            assert!(seen.insert(secret));
+        }
+        assert_eq!(letters.len(), 62);
+    }
+
+    #[test]
+    fn what_is_kept_is_bcrypt_of_cost_ten_and_opens_for_the_secret_only() {
+        let token = token(TokenKind::User);
+        let hash = token.hash(&Counting::default());
+        assert!(hash.starts_with("$2b$10$"), "{hash}");
+        let secret = parse(token.text()).expect("a token").secret;
+        assert!(bcrypt::verify(secret, &hash).expect("a hash"));
+        assert!(!bcrypt::verify(&secret[1..], &hash).expect("a hash"));
+        assert!(!format!("{token:?}").contains(secret));
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_taken_apart() {
+        let good = token(TokenKind::Device).text().to_owned();
+        let longer = format!("{good}a");
+        let spaced = format!("{good} ");
+        let hyphen = format!("{}-", &good[..good.len() - 1]);
+        let upper = good.to_uppercase();
+        for bad in [
+            "",
+            "ds_live_",
+            "ds_live_x_y",
+            &good[1..],
+            &longer,
+            &spaced,
+            &hyphen,
+            &upper,
+            &good[..good.len() - 1],
+        ] {
+            assert!(parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tokens_in_texts_are_cut_out() {
+        let good = token(TokenKind::Webhook).text().to_owned();
+        let line = format!("GET /v1/ingest/shelly?token={good}&temp=4.2 ua_live_abc_DEF; {good}");
+        let cut = redacted(&line);
+        assert_eq!(cut, "GET /v1/ingest/shelly?token=whk_…&temp=4.2 ua_live_…; whk_…");
+        assert_eq!(redacted("nothing here"), "nothing here");
+    }
+
+    #[tokio::test]
+    async fn a_token_verified_before_is_remembered_but_looked_up_each_time() {
+        let world = World::new().await;
+        let now = world.clock.now();
+        let token = world.owner_token.clone();
+        let begin = || {
+            let registry = world.registry.read();
+            match world.authenticator.begin(&registry, &token, now) {
+                Ok(Step::Admitted(_)) => "admitted",
+                Ok(Step::Verify(_)) => "verify",
+                Err(_) => "refused",
+            }
+        };
+        assert_eq!(begin(), "verify");
+        let identity = world
+            .authenticator
+            .authenticate(&world.registry, &token, now)
+            .await
+            .expect("let in");
+        assert_eq!(begin(), "admitted");
+        // Another process remembers nothing, and another secret under the same id is not remembered either.
+        let other = Authenticator::cheap(&Counting::default());
+        assert!(matches!(
+            other.begin(&world.registry.read(), &token, now),
+            Ok(Step::Verify(_))
+        ));
+        world
+            .management
+            .revoke_user_token(&world.owner, &reason(), &identity.owner, &identity.token)
+            .await
+            .expect("revoked");
+        assert_eq!(begin(), "refused");
+    }
+
+    #[tokio::test]
+    async fn a_revocation_during_verification_bites() {
+        let world = World::new().await;
+        let now = world.clock.now();
+        let pending = match world
+            .authenticator
+            .begin(&world.registry.read(), &world.owner_token, now)
+        {
+            Ok(Step::Verify(pending)) => pending,
+            other => panic!("{other:?}"),
+        };
+        let id = pending.id.clone();
+        world
+            .management
+            .revoke_user_token(&world.owner, &reason(), &world.owner.id, &id)
+            .await
+            .expect("revoked");
+        let verified = pending.run().expect("the secret is right");
+        let registry = world.registry.read();
+        let finished = world.authenticator.finish(&registry, verified, now);
+        assert_eq!(finished, Err(AuthError::NotAdmitted(NotAdmitted::Revoked)));
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_is_bounded() {
+        let world = World::new().await;
+        let small = Authenticator {
+            cost: 4,
+            ..Authenticator::remembering(&Counting::default(), 1)
+        };
+        let now = world.clock.now();
+        let issued = world
+            .management
+            .issue_user_token(&world.owner, &reason(), &world.owner.id)
+            .await
+            .expect("issued");
+        let second = issued.token.expect("shown once");
+        small
+            .authenticate(&world.registry, &world.owner_token, now)
+            .await
+            .expect("let in");
+        small
+            .authenticate(&world.registry, second.text(), now)
+            .await
+            .expect("let in");
+        assert_eq!(small.remembered.lock().len(), 1);
+        assert!(matches!(
+            small.begin(&world.registry.read(), &world.owner_token, now),
+            Ok(Step::Verify(_))
+        ));
+    }
+
+    #[tokio::test]
+    async fn too_many_who_wait_are_told_to_come_back() {
+        let world = World::new().await;
+        let now = world.clock.now();
+        let waiting = Arc::clone(&world.authenticator.waiting);
+        let all = waiting.acquire_many(WAITING_MAX as u32).await.expect("free");
+        let busy = world
+            .authenticator
+            .authenticate(&world.registry, &world.owner_token, now)
+            .await;
+        assert_eq!(busy, Err(AuthError::Busy));
+        drop(all);
+        assert!(
+            world
+                .authenticator
+                .authenticate(&world.registry, &world.owner_token, now)
+                .await
+                .is_ok()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_and_redacted_without_a_panic(
+            text in prop_oneof!["\\PC*", "(ds_live_|ua_live_|whk_)[a-z2-7]{20,30}_?[A-Za-z0-9é]{40,45}"],
+        ) {
+            if let Some(parsed) = parse(&text) {
+                prop_assert!(!redacted(&text).contains(parsed.secret));
+            }
+            let _ = redacted(&text);
+        }
     }
 }

@@ -17,7 +17,7 @@ mod sealer;
 mod sites;
 mod step;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
