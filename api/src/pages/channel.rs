@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use super::chart::{Chart, Size};
 use super::layout::{self, Page, Section};
 use super::parts;
+use super::series;
 use super::view::{ChannelPage, Frame, Range, Series, SpanRow, State};
 use super::words;
 
@@ -164,17 +165,14 @@ fn figure(view: &ChannelPage, name: &str) -> Markup {
 
 fn summary(view: &ChannelPage) -> Markup {
     let (kind, unit) = (&view.channel.kind, &view.channel.unit);
-    let lowest = view.spans.iter().map(|s| s.min).fold(f64::INFINITY, f64::min);
-    let highest = view.spans.iter().map(|s| s.max).fold(f64::NEG_INFINITY, f64::max);
-    let count: u64 = view.spans.iter().map(|s| s.count).sum();
-    let mean = view.spans.iter().map(|s| s.mean * s.count as f64).sum::<f64>() / count.max(1) as f64;
+    let all = series::reduce(&view.series, view.from, view.to, usize::MAX);
     html! {
-        @if count > 0 {
+        @if let Some(all) = series::fold_all(&all) {
             dl.summary {
-                div { dt { "Lowest" } dd { (parts::quantity(kind, lowest, unit)) } }
-                div { dt { "Mean" } dd { (parts::quantity(kind, mean, unit)) } }
-                div { dt { "Highest" } dd { (parts::quantity(kind, highest, unit)) } }
-                div { dt { "Readings" } dd.num { (words::count(count)) } }
+                div { dt { "Lowest" } dd { (parts::quantity(kind, all.min, unit)) } }
+                div { dt { "Mean" } dd { (parts::quantity(kind, all.mean, unit)) } }
+                div { dt { "Highest" } dd { (parts::quantity(kind, all.max, unit)) } }
+                div { dt { "Readings" } dd.num { (words::count(all.count)) } }
                 div { dt { "Gaps" } dd.num { (view.gaps.len()) } }
             }
         }
@@ -249,7 +247,7 @@ fn readings(view: &ChannelPage, frame: &Frame) -> Markup {
                                     th scope="row" { (stamp(view, row.measured_at, frame.now)) }
                                     td.r.num { (words::exact(row.value)) }
                                     td.r { (parts::position(row.position)) }
-                                    td { (stamp(view, row.recorded_at, frame.now)) }
+                                    td { @if let Some(at) = row.recorded_at { (stamp(view, at, frame.now)) } @else { "–" } }
                                     td { (clock_words(&row.time_from)) }
                                 }
                             }

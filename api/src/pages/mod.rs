@@ -20,6 +20,7 @@ pub mod assets;
 pub mod channel;
 pub mod chart;
 pub mod device;
+pub mod gather;
 #[cfg(test)]
 mod golden;
 pub mod integrations;

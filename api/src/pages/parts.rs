@@ -4,6 +4,7 @@
 //! title has date, seconds and offset; text to copy can be selected whole without JavaScript.
 //! Not here: whole pages, words (`words`).
 
+use domain::ports::Entropy;
 use domain::{Hash, Timestamp};
 use maud::{Markup, html};
 
@@ -161,7 +162,10 @@ pub fn refusal(note: &RefusalNote, zone: &Zone, now: Timestamp) -> Markup {
                 }
             }
             p { (said.remedy) }
-            p.dim { "The device was told: " code { (note.code) } " – " (note.message) }
+            p.dim {
+                "The device was told: " code { (note.code) }
+                @if !note.message.is_empty() { " – " (note.message) }
+            }
             @if let Some(example) = &note.example {
                 details { summary { "What it sent" } pre tabindex="0" { code { (example) } } }
             }
@@ -304,6 +308,13 @@ fn zones() -> Vec<String> {
     names.push("UTC".to_owned());
     names.sort_unstable();
     names
+}
+
+/// A key that makes a second click on a form harmless.
+pub fn idempotency_key(entropy: &dyn Entropy) -> String {
+    let mut random = [0u8; 16];
+    entropy.fill(&mut random);
+    domain::hash::base64url(&random)
 }
 
 /// Whether forms are shown to whoever looks.

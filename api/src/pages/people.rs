@@ -68,11 +68,7 @@ fn user_row(frame: &Frame, user: &UserRow, may_edit: bool) -> Markup {
                 @if user.is_viewer { span.dim { " (you)" } }
                 p.dim {
                     @if user.name.is_some() { (email) " · " }
-                    (words::role(&user.role).0) " · "
-                    @match user.last_sign_in {
-                        Some(at) => { "signed in " (parts::ago(at, &frame.zone, frame.now)) }
-                        None => { "has not signed in yet" }
-                    }
+                    (words::role(&user.role).0)
                 }
             }
             @if may_edit && !user.is_viewer {
@@ -137,6 +133,7 @@ pub fn account(frame: &Frame, view: &AccountPage) -> Markup {
                 summary { "Rename this account" }
                 form.stack method="post" action="/app/account" {
                     (parts::csrf(frame))
+                    input type="hidden" name="if_match" value=(view.etag);
                     (parts::field(&Field { name: "name", label: "Name", value: &view.name, required: true, ..Field::default() }))
                     (site::reason(""))
                     button.primary type="submit" { "Save" }

@@ -543,7 +543,7 @@ pub fn channel_page(range: Range) -> ChannelPage {
             .map(|i| ReadingRow {
                 position: 1_204_331 - i as u64 * 17,
                 measured_at: before(1 + i * 5),
-                recorded_at: before(1 + i * 5).plus_micros(412_000),
+                recorded_at: Some(before(1 + i * 5).plus_micros(412_000)),
                 value: [6.3, 6.1, 5.9, 5.8, 5.600000023841858, 5.5][i as usize],
                 time_from: if i == 3 {
                     "received".into()
@@ -623,7 +623,6 @@ pub fn tray() -> TrayPage {
         ],
         sites: sites(),
         models: vec![("lorawan".into(), "Decoded by the network server".into())],
-        turned_away: 0,
     }
 }
 
@@ -653,24 +652,17 @@ pub fn integrations(fresh: bool) -> IntegrationsPage {
 }
 
 pub fn users() -> UsersPage {
-    let user = |id: &str, name: Option<&str>, email: Option<&str>, role: &str, seen: Option<i64>| UserRow {
+    let user = |id: &str, name: Option<&str>, email: Option<&str>, role: &str| UserRow {
         id: id.into(),
         name: name.map(Into::into),
         email: email.map(Into::into),
         role: role.into(),
-        last_sign_in: seen.map(before),
         is_viewer: id == "usr_1",
     };
     UsersPage {
         users: vec![
-            user(
-                "usr_1",
-                Some("Jana Nováková"),
-                Some("jana@example.eu"),
-                "owner",
-                Some(4),
-            ),
-            user("usr_2", None, Some("inspection@example.org"), "auditor", None),
+            user("usr_1", Some("Jana Nováková"), Some("jana@example.eu"), "owner"),
+            user("usr_2", None, Some("inspection@example.org"), "auditor"),
         ],
         error: None,
     }
@@ -699,6 +691,7 @@ pub fn account() -> AccountPage {
         origin: "daybook.example.eu/main".into(),
         opened_at: before(60_000),
         timeline: timeline(),
+        etag: "2".into(),
     }
 }
 

@@ -17,12 +17,6 @@ pub fn page(frame: &Frame, view: &TrayPage) -> Markup {
             "LoRaWAN devices that sent something and are not known here. What they sent is kept; adopt one, and "
             "its readings since then count as its own."
         }
-        @if view.turned_away > 0 {
-            p.warn {
-                "The tray is full: " (words::plural(view.turned_away, "device was", "devices were"))
-                " turned away. Adopt some, or take them out of the network server's application."
-            }
-        }
         @if view.parked.is_empty() { p.quiet { "The tray is empty." } }
         @for parked in &view.parked { (card(frame, view, parked)) }
     };

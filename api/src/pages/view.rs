@@ -596,8 +596,8 @@ pub struct ReadingRow {
     pub position: u64,
     /// When it was measured.
     pub measured_at: Timestamp,
-    /// When it was recorded.
-    pub recorded_at: Timestamp,
+    /// When it was recorded; `None` where the ledger could not be asked.
+    pub recorded_at: Option<Timestamp>,
     /// Its value.
     pub value: f64,
     /// `device`, `network` or `received`: whose clock `measured_at` is.
@@ -613,8 +613,6 @@ pub struct TrayPage {
     pub sites: Vec<SiteCard>,
     /// Models to adopt as: code and words.
     pub models: Vec<(String, String)>,
-    /// How many devices were turned away because the tray was full.
-    pub turned_away: u64,
 }
 
 /// An unknown device in the tray.
@@ -680,8 +678,6 @@ pub struct UserRow {
     pub email: Option<String>,
     /// Role code.
     pub role: String,
-    /// Last sign-in.
-    pub last_sign_in: Option<Timestamp>,
     /// Whether it is the one who looks.
     pub is_viewer: bool,
 }
@@ -714,6 +710,8 @@ pub struct AccountPage {
     pub opened_at: Timestamp,
     /// Configuration timeline, newest first.
     pub timeline: Vec<Change>,
+    /// The entity tag, for the form.
+    pub etag: String,
 }
 
 /// The ledger, for an auditor without an account.

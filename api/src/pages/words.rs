@@ -267,6 +267,12 @@ fn day(date: jiff::civil::Date, with_year: bool) -> String {
     }
 }
 
+/// A day of a site: `Sun 17 May`.
+pub fn civil_day(date: jiff::civil::Date) -> String {
+    let weekday = WEEKDAYS[date.weekday().to_monday_zero_offset() as usize];
+    format!("{weekday} {}", day(date, false))
+}
+
 /// A UTC day of the ledger: `Sun 17 May 2026`.
 pub fn date(date: Date) -> String {
     let (year, month, d) = date.civil();

@@ -1,0 +1,288 @@
+//! The configuration timeline in words, and the limits of a channel over time.
+//!
+//! Invariants: every event type has a title, an unknown one its own name; a value that was erased says so; limits
+//! over time come from the same events that the timeline shows.
+//! Not here: what may be changed (`domain::aggregate`).
+
+use domain::Timestamp;
+use projections::QueryError;
+use projections::query::{TimelineFilter, TimelineItem};
+use serde_json::Value;
+
+use super::super::view::{Change, LimitSpan, Limits};
+use super::super::words;
+use super::Asker;
+
+/// Changes of one channel that are looked at for its limits.
+const LIMIT_CHANGES_MAX: usize = 1_000;
+/// The code of a reason that nobody gave.
+const NOT_GIVEN: &str = domain::event::metadata::REASON_NOT_GIVEN;
+
+/// Changes about a subject, or in the whole account; newest first.
+///
+/// # Errors
+/// `Unavailable`.
+pub fn timeline(asker: &Asker<'_>, subject: Option<&str>, limit: usize) -> Result<Vec<Change>, QueryError> {
+    let filter = TimelineFilter {
+        subject,
+        before: None,
+    };
+    let items = asker.rows.timeline(asker.account, &filter, limit)?;
+    Ok(items.iter().map(|item| change(asker, item)).collect())
+}
+
+fn change(asker: &Asker<'_>, item: &TimelineItem) -> Change {
+    let payload = asker.known.opened(item);
+    let reason: Value = item
+        .reason
+        .as_deref()
+        .and_then(|r| serde_json::from_str(r).ok())
+        .unwrap_or_default();
+    let code = reason["code"]
+        .as_str()
+        .filter(|code| *code != NOT_GIVEN && *code != "stated");
+    Change {
+        at: item.recorded_at,
+        position: item.position.get(),
+        actor: actor(asker, item.actor.as_deref().unwrap_or("")),
+        title: title(&item.event_type, &payload),
+        changes: fields(asker, &payload),
+        reason: payload["reason_text"].as_str().or(code).map(str::to_owned),
+    }
+}
+
+fn actor(asker: &Asker<'_>, id: &str) -> String {
+    if let Some(component) = id.strip_prefix("system:") {
+        return format!("the service ({component})");
+    }
+    if id.starts_with("device:") {
+        return "the device itself".to_owned();
+    }
+    let user = asker.known.registry().user(asker.account, id).cloned();
+    let name = user.and_then(|user| {
+        let text = |field| asker.known.text("user", &user.id, field);
+        text(user.state.name.as_ref()).or_else(|| text(user.state.email.as_ref()))
+    });
+    name.unwrap_or_else(|| id.to_owned())
+}
+
+fn title(event_type: &str, payload: &Value) -> String {
+    let kind = || words::kind(payload["kind"].as_str().unwrap_or("channel")).to_owned();
+    match event_type {
+        "AccountOpened" => "Account opened".to_owned(),
+        "AccountRenamed" => "Account renamed".to_owned(),
+        "AccountSuspended" => "Account suspended".to_owned(),
+        "AccountResumed" => "Account resumed".to_owned(),
+        "UserRegistered" => "User invited".to_owned(),
+        "UserChanged" => "User changed".to_owned(),
+        "UserRemoved" => "User removed".to_owned(),
+        "SiteCreated" => "Site added".to_owned(),
+        "SiteChanged" => "Site changed".to_owned(),
+        "DeviceRegistered" => "Device added".to_owned(),
+        "DeviceChanged" => "Device changed".to_owned(),
+        "DeviceMoved" => "Device moved to another site".to_owned(),
+        "DeviceRemoved" => "Device removed".to_owned(),
+        "ChannelRegistered" => format!("Channel added: {}", kind()),
+        "ChannelChanged" => "Channel changed".to_owned(),
+        "TokenIssued" => "Token issued".to_owned(),
+        "TokenExpirySet" => "Token given an end".to_owned(),
+        "TokenRevoked" => "Token revoked".to_owned(),
+        "IntegrationCreated" => "Integration added".to_owned(),
+        "IntegrationRemoved" => "Integration removed".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// Members of a creation that are worth a line.
+const TOLD: &[&str] = &[
+    "name",
+    "email",
+    "role",
+    "local_id",
+    "model",
+    "dev_eui",
+    "serial",
+    "cadence_s",
+    "vertical",
+    "timezone",
+    "ok_min",
+    "ok_max",
+    "grace_min",
+    "label",
+    "effective_at",
+];
+
+/// Field, old, new: of a change, or what a creation began with.
+fn fields(asker: &Asker<'_>, payload: &Value) -> Vec<(String, Option<String>, Option<String>)> {
+    if let Some(changes) = payload["changes"].as_object() {
+        let told = changes.iter().filter(|(name, _)| *name != "email_index");
+        return told
+            .map(|(name, change)| {
+                (
+                    field(name).to_owned(),
+                    say(name, &change["old"]),
+                    say(name, &change["new"]),
+                )
+            })
+            .collect();
+    }
+    if let (Some(from), Some(to)) = (payload["from_site"].as_str(), payload["to_site"].as_str()) {
+        return vec![(
+            "site".to_owned(),
+            Some(site_name(asker, from)),
+            Some(site_name(asker, to)),
+        )];
+    }
+    TOLD.iter()
+        .filter(|name| !payload[**name].is_null())
+        .map(|name| (field(name).to_owned(), None, say(name, &payload[*name])))
+        .collect()
+}
+
+fn site_name(asker: &Asker<'_>, id: &str) -> String {
+    let site = asker.known.registry().site(asker.account, id).cloned();
+    site.and_then(|site| asker.known.text("site", id, site.state.name.as_ref()))
+        .unwrap_or_else(|| id.to_owned())
+}
+
+fn field(name: &str) -> &str {
+    match name {
+        "ok_min" => "lowest",
+        "ok_max" => "highest",
+        "grace_min" => "grace",
+        "cadence_s" => "reports",
+        "local_id" => "local id",
+        "dev_eui" => "DevEUI",
+        "timezone" => "time zone",
+        "vertical" => "what is measured",
+        "effective_at" => "from",
+        other => other,
+    }
+}
+
+fn say(name: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Number(n) if name == "cadence_s" => {
+            n.as_u64().and_then(|s| u32::try_from(s).ok()).map(words::every)
+        }
+        Value::Number(n) if name == "grace_min" => Some(format!("{n}\u{a0}min")),
+        Value::Number(n) => n.as_f64().map(words::exact),
+        Value::String(text) if name == "vertical" => Some(words::vertical(text).to_owned()),
+        Value::String(text) if name == "role" => Some(words::role(text).0.to_owned()),
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// A channel's limits and when each were in force, oldest first. `now` stands where the changes are not known yet.
+///
+/// # Errors
+/// `Unavailable`.
+pub fn limits_over_time(asker: &Asker<'_>, channel: &str, now: Limits) -> Result<Vec<LimitSpan>, QueryError> {
+    let filter = TimelineFilter {
+        subject: Some(channel),
+        before: None,
+    };
+    let items = asker.rows.timeline(asker.account, &filter, LIMIT_CHANGES_MAX)?;
+    let own = items.iter().rev().filter(|item| item.aggregate_id == channel);
+    let changes = own.filter_map(|item| {
+        let payload: Value = serde_json::from_str(item.payload.as_deref()?).ok()?;
+        Some((item.recorded_at, payload))
+    });
+    Ok(spans(changes, now))
+}
+
+/// Folds a channel's events, oldest first. What is in force now is believed over the fold's end.
+fn spans(changes: impl Iterator<Item = (Timestamp, Value)>, now: Limits) -> Vec<LimitSpan> {
+    let mut out: Vec<LimitSpan> = Vec::new();
+    let mut limits = Limits::default();
+    for (at, payload) in changes {
+        let before = limits;
+        for (name, end) in [("ok_min", &mut limits.min), ("ok_max", &mut limits.max)] {
+            // A creation holds the value itself, a change holds old and new.
+            let change = payload["changes"].get(name).map(|change| &change["new"]);
+            if let Some(value) = change.or_else(|| payload.get(name)) {
+                *end = value.as_f64();
+            }
+        }
+        if out.is_empty() || limits != before {
+            if let Some(last) = out.last_mut() {
+                last.to = Some(at);
+            }
+            out.push(LimitSpan {
+                from: at,
+                to: None,
+                limits,
+            });
+        }
+    }
+    match out.last_mut() {
+        Some(last) => (last.limits.min, last.limits.max) = (now.min, now.max),
+        None => out.push(LimitSpan {
+            from: Timestamp::default(),
+            to: None,
+            limits: now,
+        }),
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn t(s: i64) -> Timestamp {
+        Timestamp::from_micros(s * 1_000_000).expect("a time of the test")
+    }
+
+    fn limits(min: Option<f64>, max: Option<f64>) -> Limits {
+        Limits {
+            min,
+            max,
+            grace_min: None,
+        }
+    }
+
+    #[test]
+    fn limits_are_those_that_were_in_force() {
+        let events = vec![
+            (t(1), json!({"kind": "temperature", "ok_min": -2, "ok_max": 8.5})),
+            (t(2), json!({"changes": {"label": {"old": null, "new": "x"}}})),
+            (t(3), json!({"changes": {"ok_max": {"old": 8.5, "new": 5}}})),
+            (t(4), json!({"changes": {"ok_min": {"old": -2, "new": null}}})),
+        ];
+        let spans = spans(events.into_iter(), limits(None, Some(5.0)));
+        let told: Vec<_> = spans
+            .iter()
+            .map(|s| (s.from, s.to, s.limits.min, s.limits.max))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (t(1), Some(t(3)), Some(-2.0), Some(8.5)),
+                (t(3), Some(t(4)), Some(-2.0), Some(5.0)),
+                (t(4), None, None, Some(5.0)),
+            ]
+        );
+    }
+
+    #[test]
+    fn without_changes_the_limits_of_now_hold() {
+        let spans = spans(std::iter::empty(), limits(Some(1.0), None));
+        assert_eq!(spans.len(), 1);
+        assert_eq!(spans[0].limits.min, Some(1.0));
+    }
+
+    #[test]
+    fn values_of_changes_are_told_in_words() {
+        assert_eq!(say("cadence_s", &json!(300)).as_deref(), Some("every 5\u{a0}min"));
+        assert_eq!(say("ok_min", &json!(-18)).as_deref(), Some("−18"));
+        assert_eq!(
+            say("vertical", &json!("haccp")).as_deref(),
+            Some("Kitchen (HACCP)")
+        );
+        assert_eq!(say("ok_max", &Value::Null), None);
+    }
+}
