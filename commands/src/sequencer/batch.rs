@@ -11,8 +11,8 @@ use super::owner::{Pending, Submission};
 use super::slots::Recent;
 use super::state::{State, uplink_key};
 use super::types::{
-    EventGroup, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome, RecordError,
-    Recorded,
+    EventGroup, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome,
+    RecordError, Recorded,
 };
 use crate::ingest::decoded::UplinkId;
 use domain::canonical::Canonical;
@@ -586,7 +586,10 @@ impl Deciding<'_> {
             };
             outcomes.push(match self.reading(&group, reading)? {
                 Ok(outcome) => outcome,
-                Err(error) => ReadingOutcome { refused: Some(code_of(&error)), ..ReadingOutcome::default() },
+                Err(error) => ReadingOutcome {
+                    refused: Some(code_of(&error)),
+                    ..ReadingOutcome::default()
+                },
             });
         }
         Ok(outcomes)

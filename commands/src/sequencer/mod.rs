@@ -31,8 +31,8 @@ pub use dedup::Dedup;
 pub use owner::{Ports, Sequencer, Settings, StartError};
 pub use state::StreamPositions;
 pub use types::{
-    EventGroup, GroupAnswer, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome,
-    RecordError, Recorded, RecordedEntry, Status, Writing,
+    EventGroup, GroupAnswer, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup,
+    ReadingOutcome, RecordError, Recorded, RecordedEntry, Status, Writing,
 };
 
 #[cfg(test)]
