@@ -501,12 +501,12 @@ fn plain_len(bytes: &[u8]) -> usize {
     let mut at = 0;
     for word in &mut words {
         let word = u64::from_le_bytes(word.try_into().expect("a chunk of eight bytes"));
-        let quote = word ^ ONES * b'"' as u64;
-        let backslash = word ^ ONES * b'\\' as u64;
+        let quote = word ^ (ONES * b'"' as u64);
+        let backslash = word ^ (ONES * b'\\' as u64);
         // A byte that borrows sets its high bit: exact for the lowest such byte, which is the one wanted.
-        let stop = quote.wrapping_sub(ONES) & !quote
-            | backslash.wrapping_sub(ONES) & !backslash
-            | word.wrapping_sub(ONES * 0x20) & !word;
+        let stop = (quote.wrapping_sub(ONES) & !quote)
+            | (backslash.wrapping_sub(ONES) & !backslash)
+            | (word.wrapping_sub(ONES * 0x20) & !word);
         if stop & HIGH != 0 {
             return at + ((stop & HIGH).trailing_zeros() / 8) as usize;
         }

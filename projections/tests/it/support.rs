@@ -152,7 +152,7 @@ impl Scribe {
 
     /// Everything in the log, in blocks of `batch`.
     pub fn blocks(&self, batch: usize) -> Vec<EntryBlock> {
-        let all = projections_read(&*self.log, Position(0), usize::MAX);
+        let all = read_all(&self.log, Position(0), usize::MAX);
         let entries: Vec<_> = all.iter().collect();
         entries
             .chunks(batch)
@@ -196,7 +196,7 @@ pub fn sealed(secret: &str) -> Value {
     json!({"sealed": {"key": "k", "nonce": "n", "ciphertext": domain::hash::base64url(secret.as_bytes())}})
 }
 
-pub fn projections_read(log: &MemoryLog, from: Position, entries: usize) -> EntryBlock {
+fn read_all(log: &MemoryLog, from: Position, entries: usize) -> EntryBlock {
     use std::task::{Context, Poll, Waker};
     let mut future = EventLog::read(log, from, entries, usize::MAX);
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
