@@ -84,11 +84,23 @@ impl Timestamp {
     /// # Errors
     /// [`TimeError`] for any other spelling, even of the same instant.
     pub fn parse_canonical(text: &[u8]) -> Result<Self, TimeError> {
-        if text.len() != 27 || text[26] != b'Z' || text[19] != b'.' || text[10] != b'T' {
+        let text: &[u8; 27] = text.try_into().map_err(|_| TimeError::Malformed)?;
+        let marks = [4, 7, 10, 13, 16, 19, 26].map(|at| text[at]);
+        let mut foreign = marks != *b"--T::.Z";
+        let mut number = |from: usize, to: usize| {
+            text[from..to].iter().fold(0i64, |n, byte| {
+                let digit = byte.wrapping_sub(b'0');
+                foreign |= digit > 9;
+                n * 10 + i64::from(digit)
+            })
+        };
+        let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+        let (hour, minute, second) = (number(11, 13), number(14, 16), number(17, 19));
+        let fraction = number(20, 26);
+        if foreign {
             return Err(TimeError::Malformed);
         }
-        let parsed = parse(text)?;
-        Ok(parsed)
+        of_parts((year, month, day), (hour, minute, second), fraction)
     }
 
     /// Reads any RFC 3339 time; an offset is converted to UTC, decimals beyond the sixth are cut.
@@ -132,12 +144,22 @@ fn parse(text: &[u8]) -> Result<Timestamp, TimeError> {
     );
     let (fraction, zone) = fraction(&text[19..])?;
     let offset_s = offset(zone)?;
+    let local = of_parts((year, month, day), (hour, minute, second), fraction)?;
+    Timestamp::from_micros(local.0 - offset_s * 1_000_000).ok_or(TimeError::OutOfRange)
+}
+
+/// The instant of a calendar day and a time on it, in UTC.
+fn of_parts(
+    (year, month, day): (i64, i64, i64),
+    (hour, minute, second): (i64, i64, i64),
+    fraction_us: i64,
+) -> Result<Timestamp, TimeError> {
     let date = Date::from_civil(year as i32, month as u32, day as u32).ok_or(TimeError::OutOfRange)?;
     if hour > 23 || minute > 59 || second > 59 {
         return Err(TimeError::OutOfRange);
     }
-    let seconds = hour * 3600 + minute * 60 + second - offset_s;
-    let us = i64::from(date.0) * DAY_US + seconds * 1_000_000 + fraction;
+    let seconds = hour * 3600 + minute * 60 + second;
+    let us = i64::from(date.0) * DAY_US + seconds * 1_000_000 + fraction_us;
     Timestamp::from_micros(us).ok_or(TimeError::OutOfRange)
 }
 
