@@ -86,15 +86,18 @@ impl Fold {
             entry.position.get() as i64,
         )?;
         for &(key, value) in &reading.values {
-            match device.channels.iter().find(|(known, _)| **known == *key) {
-                Some(&(_, channel)) => self.rows.push(Row {
-                    channel,
-                    at,
-                    value,
-                    position: entry.position.get(),
-                }),
-                None => device.state.unresolved += 1,
-            }
+            let Some(channel) = device.channels.iter_mut().find(|c| *c.value_key == *key) else {
+                device.state.unresolved += 1;
+                continue;
+            };
+            channel.newest = channel.newest.max(at);
+            self.rows.push(Row {
+                channel: channel.key,
+                at,
+                value,
+                position: entry.position.get(),
+                before: channel.before,
+            });
         }
         Ok(())
     }

@@ -18,7 +18,12 @@ pub struct Row {
     pub value: f64,
     /// The entry.
     pub position: u64,
+    /// The newest `at` of the channel before the batch, `i64::MIN` where it had none: a later one is surely new.
+    pub before: i64,
 }
+
+/// Rows of one statement, where all are surely new: running a statement costs as much as half a row.
+const ROWS_AT_ONCE: usize = 32;
 
 /// Sorts a batch by (channel, at), stores it, and keeps in `rows` only those that were new.
 ///
@@ -29,20 +34,48 @@ pub struct Row {
 pub(crate) fn store(connection: &Connection, rows: &mut Vec<Row>) -> Result<(), ProjectionError> {
     rows.sort_by_key(|row| (row.channel, row.at));
     rows.dedup_by_key(|row| (row.channel, row.at));
-    let mut insert =
-        connection.prepare_cached("INSERT OR IGNORE INTO measurements VALUES (?1, ?2, ?3, ?4)")?;
-    let mut failed = None;
-    rows.retain(|row| match insert_row(&mut insert, row) {
-        Ok(new) => new,
-        Err(error) => {
-            failed.get_or_insert(error);
-            false
+    let many = format!(
+        "INSERT INTO measurements VALUES {}(?, ?, ?, ?)",
+        "(?, ?, ?, ?), ".repeat(ROWS_AT_ONCE - 1)
+    );
+    let mut many = connection.prepare_cached(&many)?;
+    let mut one = connection.prepare_cached("INSERT OR IGNORE INTO measurements VALUES (?1, ?2, ?3, ?4)")?;
+    let mut known = Vec::new();
+    for run in rows.chunk_by(|a, b| a.is_newer() == b.is_newer()) {
+        let together = if run[0].is_newer() {
+            run.len() - run.len() % ROWS_AT_ONCE
+        } else {
+            0
+        };
+        for rows in run[..together].chunks_exact(ROWS_AT_ONCE) {
+            insert_many(&mut many, rows)?;
         }
-    });
-    failed.map_or(Ok(()), |error| Err(error.into()))
+        for row in &run[together..] {
+            if one.execute((row.channel, row.at, row.value, row.position as i64))? == 0 {
+                known.push((row.channel, row.at));
+            }
+        }
+    }
+    if !known.is_empty() {
+        rows.retain(|row| known.binary_search(&(row.channel, row.at)).is_err());
+    }
+    Ok(())
 }
 
-fn insert_row(insert: &mut CachedStatement<'_>, row: &Row) -> rusqlite::Result<bool> {
-    let new = insert.execute((row.channel, row.at, row.value, row.position as i64))?;
-    Ok(new == 1)
+fn insert_many(insert: &mut CachedStatement<'_>, rows: &[Row]) -> rusqlite::Result<()> {
+    for (at, row) in rows.iter().enumerate() {
+        insert.raw_bind_parameter(4 * at + 1, row.channel)?;
+        insert.raw_bind_parameter(4 * at + 2, row.at)?;
+        insert.raw_bind_parameter(4 * at + 3, row.value)?;
+        insert.raw_bind_parameter(4 * at + 4, row.position as i64)?;
+    }
+    insert.raw_execute()?;
+    Ok(())
+}
+
+impl Row {
+    /// Whether it is newer than anything its channel had before the batch.
+    pub(crate) const fn is_newer(&self) -> bool {
+        self.at > self.before
+    }
 }

@@ -69,7 +69,7 @@ impl Resolution {
         }
     }
 
-    const fn replace(self) -> &'static str {
+    const fn write(self) -> &'static str {
         match self {
             Self::FiveMinutes => {
                 "INSERT OR REPLACE INTO rollups_5m VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
@@ -201,21 +201,41 @@ pub(crate) fn fold(connection: &Connection, rows: &[Row]) -> Result<(), Projecti
         let Some(rollup) = Rollup::of_rows(run, &mut scratch) else {
             continue;
         };
-        let (channel, at) = (run[0].channel, run[0].at);
-        hour.add(channel, at, &rollup)?;
-        day.add(channel, at, &rollup)?;
-        five.write(channel, Resolution::FiveMinutes.bucket(at), rollup)?;
+        hour.add(&run[0], &rollup)?;
+        day.add(&run[0], &rollup)?;
+        five.write(Open::new(Resolution::FiveMinutes, &run[0], rollup))?;
     }
     hour.flush()?;
     day.flush()
 }
 
-/// The bucket of one resolution that rows are being gathered for.
+/// A bucket that rows are being gathered for.
+struct Open {
+    channel: i64,
+    bucket: i64,
+    /// Nothing of it can be stored yet: it begins after the channel's newest measurement before the batch.
+    is_new: bool,
+    rollup: Rollup,
+}
+
+impl Open {
+    fn new(resolution: Resolution, first: &Row, rollup: Rollup) -> Self {
+        let bucket = resolution.bucket(first.at);
+        Self {
+            channel: first.channel,
+            bucket,
+            is_new: first.before < bucket,
+            rollup,
+        }
+    }
+}
+
+/// The buckets of one resolution, one behind the other.
 struct Bucket<'c> {
     resolution: Resolution,
-    open: Option<(i64, i64, Rollup)>,
+    open: Option<Open>,
     select: rusqlite::CachedStatement<'c>,
-    replace: rusqlite::CachedStatement<'c>,
+    write: rusqlite::CachedStatement<'c>,
     bytes: Vec<u8>,
 }
 
@@ -225,43 +245,44 @@ impl<'c> Bucket<'c> {
             resolution,
             open: None,
             select: connection.prepare_cached(resolution.select())?,
-            replace: connection.prepare_cached(resolution.replace())?,
+            write: connection.prepare_cached(resolution.write())?,
             bytes: Vec::new(),
         })
     }
 
-    fn add(&mut self, channel: i64, at: i64, part: &Rollup) -> Result<(), ProjectionError> {
-        let bucket = self.resolution.bucket(at);
+    /// Adds a part, whose first row is `first`.
+    fn add(&mut self, first: &Row, part: &Rollup) -> Result<(), ProjectionError> {
+        let bucket = self.resolution.bucket(first.at);
         match &mut self.open {
-            Some((c, b, rollup)) if *c == channel && *b == bucket => rollup.merge(part),
+            Some(open) if open.channel == first.channel && open.bucket == bucket => open.rollup.merge(part),
             _ => {
                 self.flush()?;
-                self.open = Some((channel, bucket, part.clone()));
+                self.open = Some(Open::new(self.resolution, first, part.clone()));
             }
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), ProjectionError> {
-        match self.open.take() {
-            Some((channel, bucket, rollup)) => self.write(channel, bucket, rollup),
-            None => Ok(()),
-        }
+        self.open.take().map_or(Ok(()), |open| self.write(open))
     }
 
-    fn write(&mut self, channel: i64, bucket: i64, mut rollup: Rollup) -> Result<(), ProjectionError> {
-        let stored = self
-            .select
-            .query_row((channel, bucket), |row| Rollup::from_row(row, 0))
-            .optional()?;
-        if let Some(stored) = stored {
-            rollup.merge(&stored?);
+    fn write(&mut self, open: Open) -> Result<(), ProjectionError> {
+        let mut rollup = open.rollup;
+        if !open.is_new {
+            let stored = self
+                .select
+                .query_row((open.channel, open.bucket), |row| Rollup::from_row(row, 0))
+                .optional()?;
+            if let Some(stored) = stored {
+                rollup.merge(&stored?);
+            }
         }
         self.bytes.clear();
         rollup.sketch.encode(&mut self.bytes);
-        self.replace.execute((
-            channel,
-            bucket,
+        self.write.execute((
+            open.channel,
+            open.bucket,
             rollup.count as i64,
             rollup.min,
             rollup.max,
@@ -302,6 +323,7 @@ mod tests {
             at,
             value,
             position: 0,
+            before: i64::MIN,
         }
     }
 

@@ -23,11 +23,33 @@ pub(crate) struct Device {
     pub key: i64,
     /// Configured cadence in microseconds, 0 where nobody configured one.
     pub cadence_us: i64,
-    /// Value keys and channel keys.
-    pub channels: Vec<(Box<str>, i64)>,
+    pub channels: Vec<Channel>,
     pub state: DeviceState,
     /// Whether the state must be written at the end of the batch.
     pub dirty: bool,
+}
+
+/// A channel of a device that sends.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub value_key: Box<str>,
+    pub key: i64,
+    /// Its newest `measured_at` before the batch at hand, `i64::MIN` without any.
+    pub before: i64,
+    /// The same with the batch.
+    pub newest: i64,
+}
+
+impl Channel {
+    fn new(value_key: &str, key: i64, newest: Option<i64>) -> Self {
+        let newest = newest.unwrap_or(i64::MIN);
+        Self {
+            value_key: value_key.into(),
+            key,
+            before: newest,
+            newest,
+        }
+    }
 }
 
 /// The devices in memory. Everything else is asked of the database.
@@ -182,7 +204,9 @@ impl World {
     pub(crate) fn take_dirty(&mut self) -> impl Iterator<Item = &Device> {
         let mut dirty = std::mem::take(&mut self.dirty);
         for &at in &dirty {
-            self.devices[at].dirty = false;
+            let device = &mut self.devices[at];
+            device.dirty = false;
+            device.channels.iter_mut().for_each(|c| c.before = c.newest);
         }
         dirty.sort_by_key(|&at| self.devices[at].key);
         dirty.into_iter().map(|at| &self.devices[at])
@@ -305,7 +329,7 @@ impl World {
                     )
                     .optional()?;
                 if let (Some(key), Some(device)) = (key, self.cached(device_id)) {
-                    device.channels.push((value_key.into(), key));
+                    device.channels.push(Channel::new(value_key, key, None));
                 }
             }
             "ChannelChanged" => channel_changed(connection, fact)?,
@@ -328,9 +352,13 @@ fn load(connection: &Connection, id: &str) -> Result<Option<Device>, ProjectionE
         return Ok(None);
     };
     let channels = connection
-        .prepare_cached("SELECT value_key, key FROM channels WHERE device = ?1 ORDER BY key")?
+        .prepare_cached(
+            "SELECT c.value_key, c.key, l.at FROM channels c LEFT JOIN latest l ON l.channel = c.key
+             WHERE c.device = ?1 ORDER BY c.key",
+        )?
         .query_map([key], |row| {
-            Ok((row.get::<_, String>(0)?.into_boxed_str(), row.get(1)?))
+            let value_key: String = row.get(0)?;
+            Ok(Channel::new(&value_key, row.get(1)?, row.get(2)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(Some(Device {
