@@ -328,6 +328,9 @@ impl Worker {
 
     /// One batch, or a wait for entries.
     fn step(&mut self) -> Result<(), ProjectionError> {
+        if self.store.is_none() {
+            self.open_again()?;
+        }
         let store = self.store.as_mut().ok_or(ProjectionError::Stopped)?;
         let size = store.cursor().size;
         if self.shared.log.size() <= size {
@@ -395,6 +398,14 @@ impl Worker {
         }
     }
 
+    /// Opens what a failed swap or restart left behind.
+    fn open_again(&mut self) -> Result<(), ProjectionError> {
+        let (store, _) = Store::open(self.shared.readers.path(), &*self.roots)?;
+        self.shared.announce(store.cursor());
+        self.store = Some(store);
+        Ok(())
+    }
+
     /// Begins with an empty file, because what is there is damaged.
     fn restart(&mut self) -> Result<(), ProjectionError> {
         let shared = self.shared.clone();
@@ -442,11 +453,8 @@ impl Worker {
             self.store = None;
             rebuild::replace(second, &path)
         });
-        // Whatever happened, go on with the file that is there.
-        let (store, _) = Store::open(&path, &*self.roots)?;
-        self.shared.announce(store.cursor());
-        self.store = Some(store);
-        moved
+        // Whatever happened, go on with the file that is there; `step` tries again where that fails.
+        moved.and(self.open_again())
     }
 }
 

@@ -32,11 +32,26 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Folds the whole ledger again and puts the result in the place of `path`, which nobody may have open. While a
+/// service runs, ask its [`crate::Projector::rebuild`] instead.
+///
+/// # Errors
+/// [`ProjectionError`]; the old file is whole or the new one is.
+pub fn rebuild(
+    log: &dyn EventLog,
+    roots: &dyn Roots,
+    path: &Path,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<(), ProjectionError> {
+    let filled = fill(log, roots, &beside(path), progress)?;
+    replace(filled, path)
+}
+
 /// Folds the whole ledger into `path`, which is begun anew. `progress` is told after each batch and may break.
 ///
 /// # Errors
 /// [`ProjectionError`]; `Stopped` where `progress` broke it off. What was written is removed then.
-pub fn fill(
+pub(crate) fn fill(
     log: &dyn EventLog,
     roots: &dyn Roots,
     path: &Path,
@@ -79,7 +94,7 @@ fn fill_store(
 ///
 /// # Errors
 /// [`ProjectionError::File`]; the old file is whole or the new one is.
-pub fn replace(filled: Store, path: &Path) -> Result<(), ProjectionError> {
+pub(crate) fn replace(filled: Store, path: &Path) -> Result<(), ProjectionError> {
     let from = filled.path().to_owned();
     filled.settle()?;
     drop(filled);

@@ -106,6 +106,54 @@ fn a_rebuild_gives_identical_rows_while_questions_are_answered() {
 }
 
 #[test]
+fn no_question_fails_while_files_are_swapped_and_entries_come_in() {
+    let scribe = fridge();
+    for n in 0..300 {
+        scribe.reading("dev_0", minutes(n), &[("temperature", n as f64)]);
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("x.sqlite");
+    let (projector, model) = scribe.projected(&path);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..3)
+            .map(|_| {
+                let (model, done) = (model.clone(), &done);
+                scope.spawn(move || {
+                    let mut least = 300;
+                    while !done.load(Ordering::SeqCst) {
+                        let latest = model.channel("acc_a", "chn_0").expect("answers").latest;
+                        let count = latest.expect("has a value").count;
+                        assert!(count >= least, "rows went back from {least} to {count}");
+                        least = count;
+                    }
+                })
+            })
+            .collect();
+        for round in 0..5 {
+            for n in 0..20 {
+                scribe.reading("dev_0", minutes(300 + round * 20 + n), &[("temperature", 1.0)]);
+            }
+            projector
+                .rebuild(&mut |_| ControlFlow::Continue(()))
+                .expect("rebuilds");
+        }
+        done.store(true, Ordering::SeqCst);
+        askers
+            .into_iter()
+            .for_each(|asker| asker.join().expect("no question failed"));
+    });
+    assert!(projector.wait_here(scribe.log.size().last().expect("has entries")));
+    projector.stop();
+    let offline = dir.path().join("offline.sqlite");
+    projections::rebuild(&*scribe.log, &scribe.roots(), &offline, &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .expect("rebuilds");
+    assert_eq!(dump(&offline), dump(&path));
+}
+
+#[test]
 fn a_rebuild_that_is_broken_off_changes_nothing() {
     let scribe = fridge();
     let dir = tempfile::tempdir().expect("a directory");
