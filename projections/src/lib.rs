@@ -36,6 +36,6 @@ pub use error::{ProjectionError, QueryError};
 pub use overview::{GAPS_KEPT, REFUSALS_KEPT, gap_limit_us};
 pub use projector::{Projector, Status};
 pub use query::ReadModel;
-pub use rebuild::{Progress, rebuild};
+pub use rebuild::{Progress, fill, rebuild, replace};
 pub use rollups::{Resolution, Rollup};
 pub use store::{Cursor, Found, Roots, Store, StoredRoots};

@@ -51,7 +51,7 @@ pub fn rebuild(
 ///
 /// # Errors
 /// [`ProjectionError`]; `Stopped` where `progress` broke it off. What was written is removed then.
-pub(crate) fn fill(
+pub fn fill(
     log: &dyn EventLog,
     roots: &dyn Roots,
     path: &Path,
@@ -94,7 +94,7 @@ fn fill_store(
 ///
 /// # Errors
 /// [`ProjectionError::File`]; the old file is whole or the new one is.
-pub(crate) fn replace(filled: Store, path: &Path) -> Result<(), ProjectionError> {
+pub fn replace(filled: Store, path: &Path) -> Result<(), ProjectionError> {
     let from = filled.path().to_owned();
     filled.settle()?;
     drop(filled);
