@@ -770,7 +770,10 @@ async fn an_adopted_device_keeps_what_it_sent_before() {
     let entries = world.entries().await;
     let folded = Registry::fold(entries_of(&entries)).expect("folds");
     let registry = world.registry.read();
-    assert_eq!(folded.sequence("tray", &stream), registry.sequence("tray", &stream));
+    assert_eq!(
+        folded.sequence("tray", &stream),
+        registry.sequence("tray", &stream)
+    );
     let found = registry
         .device_by_dev_eui(&account, "0004A30B001B7AD1")
         .expect("known now");

@@ -60,7 +60,8 @@ pub enum DeviceHint {
     Local(String),
     /// A LoRaWAN DevEUI, 16 upper-case hexadecimal digits.
     DevEui(String),
-    /// A serial number or MAC, upper-case, without separators.
+    /// What the maker calls it: a serial number or MAC, upper-case and without separators, or a maker's name; compared
+    /// without regard to case.
     Serial(String),
 }
 

@@ -151,6 +151,11 @@ pub(super) fn local(id: &str) -> Option<DeviceHint> {
     fits.then(|| DeviceHint::Local(id.to_owned()))
 }
 
+/// The name that the device has from its maker, such as `shellyht-1BDD1B`.
+pub(super) fn makers_name(id: &str) -> Option<DeviceHint> {
+    local(id).map(|hint| DeviceHint::Serial(hint.as_str().to_owned()))
+}
+
 /// The MAC that a status carries.
 pub(super) fn serial(mac: Option<&Value>) -> Option<DeviceHint> {
     let mac: String = mac?

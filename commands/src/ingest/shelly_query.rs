@@ -74,9 +74,8 @@ pub(super) fn pairs(query: &str) -> Pairs {
 
 /// The device that a query names.
 pub(super) fn device(pairs: &[(String, String)]) -> Option<DeviceHint> {
-    ["device", "id"]
-        .iter()
-        .find_map(|name| shelly::local(last(pairs, name)?))
+    let ours = last(pairs, "device").and_then(shelly::local);
+    ours.or_else(|| shelly::makers_name(last(pairs, "id")?))
 }
 
 fn last<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {

@@ -85,7 +85,10 @@ fn nothing(why: &'static str, device: Option<DeviceHint>) -> Decoded {
 }
 
 fn source(object: &Object, status: Option<&Object>) -> Option<DeviceHint> {
-    let src = object.get("src").and_then(Value::as_str).and_then(shelly::local);
+    let src = object
+        .get("src")
+        .and_then(Value::as_str)
+        .and_then(shelly::makers_name);
     src.or_else(|| shelly::serial(status?.get("sys")?.get("mac")))
 }
 
