@@ -435,8 +435,8 @@ impl Worker {
         }
     }
 
-    /// Brings the second file level with the first and puts it in its place. A crash on the way leaves either
-    /// file whole: the rename is the only change.
+    /// Brings the second file level with the first and puts it in its place. A crash on the way leaves one of
+    /// them whole, or none, which is folded anew.
     fn swap(&mut self, mut second: Store) -> Result<(), ProjectionError> {
         let live = self.shared.size();
         while second.cursor().size < live {

@@ -36,7 +36,7 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
 /// service runs, ask its [`crate::Projector::rebuild`] instead.
 ///
 /// # Errors
-/// [`ProjectionError`]; the old file is whole or the new one is.
+/// [`ProjectionError`]; see [`replace`] for what a crash leaves.
 pub fn rebuild(
     log: &dyn EventLog,
     roots: &dyn Roots,
@@ -93,7 +93,7 @@ fn fill_store(
 /// Puts a filled file in the place of another, which nobody has open.
 ///
 /// # Errors
-/// [`ProjectionError::File`]; the old file is whole or the new one is.
+/// [`ProjectionError::File`]. A crash leaves the old file, the new one, or none, which is folded anew.
 pub fn replace(filled: Store, path: &Path) -> Result<(), ProjectionError> {
     let from = filled.path().to_owned();
     filled.settle()?;
@@ -105,9 +105,7 @@ pub fn replace(filled: Store, path: &Path) -> Result<(), ProjectionError> {
     File::open(&from)
         .and_then(|file| file.sync_all())
         .map_err(failed(&from))?;
-    for companion in crate::store::companions(path) {
-        remove_one(&companion)?;
-    }
+    remove(path)?;
     std::fs::rename(&from, path).map_err(failed(path))?;
     let directory = path
         .parent()
@@ -116,14 +114,4 @@ pub fn replace(filled: Store, path: &Path) -> Result<(), ProjectionError> {
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(failed(directory))
-}
-
-fn remove_one(path: &Path) -> Result<(), ProjectionError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ProjectionError::File {
-            path: path.display().to_string(),
-            error,
-        }),
-        _ => Ok(()),
-    }
 }

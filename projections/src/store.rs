@@ -295,7 +295,7 @@ fn write_cursor(connection: &Connection, cursor: &Cursor) -> Result<(), Projecti
 }
 
 /// The files that SQLite keeps beside a database.
-pub(crate) fn companions(path: &Path) -> [PathBuf; 2] {
+fn companions(path: &Path) -> [PathBuf; 2] {
     ["-wal", "-shm"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
@@ -303,11 +303,11 @@ pub(crate) fn companions(path: &Path) -> [PathBuf; 2] {
     })
 }
 
-/// Removes a database that nobody has open.
+/// Removes a database that nobody has open: itself first. A crash then leaves a log without a database, which
+/// SQLite throws away; a database without its log would look whole and not be.
 pub(crate) fn remove(path: &Path) -> Result<(), ProjectionError> {
     let [wal, shm] = companions(path);
-    // The log first: left behind alone, it could be taken for a new database's.
-    for file in [wal.as_path(), shm.as_path(), path] {
+    for file in [path, wal.as_path(), shm.as_path()] {
         match std::fs::remove_file(file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(ProjectionError::File {

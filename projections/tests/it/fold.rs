@@ -282,6 +282,27 @@ fn rows_of_another_ledger_are_dropped_and_those_of_this_one_kept() {
 }
 
 #[test]
+fn a_write_ahead_log_left_without_its_database_is_not_taken_for_anothers() {
+    let scribe = one_device();
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("x.sqlite");
+    let store = scribe.fold(&path, 1);
+    let log = dir.path().join("x.sqlite-wal");
+    let left = std::fs::read(&log).expect("there is a log while the writer is open");
+    assert!(left.len() > 4_096);
+    drop(store);
+    std::fs::remove_file(&path).expect("removes");
+    std::fs::write(&log, left).expect("writes");
+    let (store, found) = Store::open(&path, &scribe.roots()).expect("opens");
+    assert_eq!((found, store.cursor().size), (Found::Nothing, size(0)));
+    drop(store);
+    drop(scribe.fold(&path, 7));
+    let whole = dir.path().join("whole.sqlite");
+    drop(scribe.fold(&whole, 7));
+    assert_eq!(dump(&path), dump(&whole));
+}
+
+#[test]
 fn rows_of_another_version_and_files_that_do_not_read_are_dropped() {
     let scribe = one_device();
     let dir = tempfile::tempdir().expect("a directory");
