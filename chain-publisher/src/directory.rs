@@ -80,9 +80,15 @@ impl LogSource for Directory {
         self.read(CHECKPOINT, NOTE_BYTES_MAX).map(Some)
     }
 
-    fn key_hint(&self) -> Option<String> {
-        let bytes = self.read(VERIFIER_KEY, KEY_BYTES_MAX).ok()?;
-        String::from_utf8(bytes).ok()
+    fn key_hint(&self) -> Result<Option<String>, SourceError> {
+        let bytes = match self.read(VERIFIER_KEY, KEY_BYTES_MAX) {
+            Err(SourceError::Missing { .. }) => return Ok(None),
+            other => other?,
+        };
+        let text = String::from_utf8(bytes).ok();
+        let line = text.as_deref().and_then(|text| text.strip_suffix('\n'));
+        let line = line.ok_or_else(|| SourceError::malformed(VERIFIER_KEY, "not one line"))?;
+        Ok(Some(line.to_owned()))
     }
 
     fn head_dates(&self) -> Result<Vec<Date>, SourceError> {

@@ -317,9 +317,9 @@ impl Export<'_> {
     fn finish(&mut self, note: &[u8], mark: &Mark) -> Result<(), ExportError> {
         let readme = layout::readme(self.checkpoint.origin());
         self.files.write_if_new(README, readme.as_bytes())?;
-        if let Some(key) = self.source.key_hint() {
+        if let Some(key) = self.source.key_hint()? {
             self.files
-                .write_if_new(VERIFIER_KEY, format!("{}\n", key.trim_end()).as_bytes())?;
+                .write_if_new(VERIFIER_KEY, format!("{key}\n").as_bytes())?;
         }
         self.files.sync()?;
         self.files.write_if_new(CHECKPOINT, note)?;

@@ -59,8 +59,8 @@ impl LogSource for PortsSource<'_> {
         Some(self.size)
     }
 
-    fn key_hint(&self) -> Option<String> {
-        self.key.clone()
+    fn key_hint(&self) -> Result<Option<String>, SourceError> {
+        Ok(self.key.clone())
     }
 
     fn head_dates(&self) -> Result<Vec<Date>, SourceError> {

@@ -24,8 +24,11 @@ pub trait LogSource: Send + Sync {
     }
 
     /// The verifier key that it names as its own. A hint only.
-    fn key_hint(&self) -> Option<String> {
-        None
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn key_hint(&self) -> Result<Option<String>, SourceError> {
+        Ok(None)
     }
 
     /// The days that have a head, rising.

@@ -224,7 +224,7 @@ impl Run<'_> {
     ) -> Result<Report, VerifyError> {
         let origin = self.origin()?;
         self.report.origin = Some(origin.clone());
-        let trust = self.trust(&origin);
+        let trust = self.trust(&origin)?;
         let mut known = known_roots(&self.settings.evidence, &origin, &self.settings.trust)?;
         self.report.evidence = known.iter().map(|known| known.source.clone()).collect();
         let signed = self.signed_root(&origin, &trust, &mut known);
@@ -259,28 +259,26 @@ impl Run<'_> {
     }
 
     /// The keys from outside, or those that the log names as its own.
-    fn trust(&mut self, origin: &str) -> Trust {
+    fn trust(&mut self, origin: &str) -> Result<Trust, VerifyError> {
         let outside = &self.settings.trust;
-        let hint = self.source.key_hint();
-        let named = hint
-            .as_deref()
-            .map(|text| VerifierKey::parse(text.trim_end_matches('\n')));
+        let named = match self.source.key_hint() {
+            Ok(hint) => hint.map(|text| VerifierKey::parse(&text).map_err(|error| error.to_string())),
+            Err(error @ SourceError::Unavailable(_)) => return Err(error.into()),
+            Err(error) => Some(Err(error.to_string())),
+        };
+        let mut keys = Vec::new();
+        match named {
+            None => {}
+            Some(Err(error)) => self.key_finding(&error),
+            Some(Ok(key)) if outside.is_known() && outside.keys().all(|known| *known != key) => {
+                self.key_finding("it is another one than the key that was given");
+            }
+            Some(Ok(key)) => keys.push(key),
+        }
         if outside.is_known() {
             self.report.keys = outside.keys().map(ToString::to_string).collect();
             self.report.keys_from = KeysFrom::Outside;
-            match named {
-                Some(Ok(key)) if outside.keys().any(|known| *known == key) => {}
-                None => {}
-                Some(Ok(_)) => self.key_finding("is another one than the key that was given".to_owned()),
-                Some(Err(error)) => self.key_finding(error.to_string()),
-            }
-            return outside.clone();
-        }
-        let mut keys = Vec::new();
-        match named {
-            Some(Ok(key)) => keys.push(key),
-            Some(Err(error)) => self.key_finding(error.to_string()),
-            None => {}
+            return Ok(outside.clone());
         }
         for text in &self.first.log_keys {
             keys.extend(VerifierKey::parse(text).ok().filter(|key| !keys.contains(key)));
@@ -292,10 +290,10 @@ impl Run<'_> {
         } else {
             KeysFrom::Log
         };
-        Trust { keys, policy: None }
+        Ok(Trust { keys, policy: None })
     }
 
-    fn key_finding(&mut self, what: String) {
+    fn key_finding(&mut self, what: &str) {
         self.report.tampered(Flaw {
             position: None,
             what: format!("the key that the log names as its own: {what}"),

@@ -3,3 +3,4 @@
 mod api;
 mod fuzz;
 mod tidy;
+mod verify;

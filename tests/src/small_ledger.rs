@@ -1,0 +1,385 @@
+//! A ledger in memory, recorded by the real sequencer under a clock that the test turns: some devices, some days.
+//!
+//! Invariant: the same [`Plan`] gives the same bytes, checkpoint and heads; two plans that part at a day give ledgers
+//! that are the same up to it.
+//! Not here: HTTP, files (`daybook`), what is done with the ledger (`it`).
+
+use chain_publisher::ports_source::{HeadFiles, PortsSource};
+use commands::ingest::channels::AutoChannels;
+use commands::sequencer::{
+    DerivedStore, EventGroup, HeadStore, PendingReading, PendingValue, Ports, ReadingGroup, Sequencer,
+    Settings,
+};
+use domain::canonical::Canonical;
+use domain::entry::NewEvent;
+use domain::hash::sha256;
+use domain::ids::IdKind;
+use domain::memory::MemoryLog;
+use domain::note::SigningKey;
+use domain::ports::{CheckpointStore, Clock, Entropy, EventLog, Seen, SeenReadings, SwapError};
+use domain::reading::TimeFrom;
+use domain::registry::Registry;
+use domain::{Date, Timestamp, TreeSize};
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The ledger's origin.
+pub const ORIGIN: &str = "daybook.test/small";
+/// The first day.
+pub const FIRST_DAY: &str = "2026-05-17";
+
+/// What is recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Days that are closed; one more is begun.
+    pub days: u32,
+    /// Readings a day, one a minute.
+    pub readings: u32,
+    /// From this day on, values and salts are other ones.
+    pub parts_at: Option<u32>,
+    /// Which key signs.
+    pub seed: u8,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            days: 2,
+            readings: 2,
+            parts_at: None,
+            seed: 7,
+        }
+    }
+}
+
+/// A recorded ledger.
+pub struct SmallLedger {
+    /// The entries and their tree.
+    pub log: Arc<MemoryLog>,
+    /// The verifier key.
+    pub key: String,
+    /// The latest signed checkpoint, which covers everything.
+    pub checkpoint: Vec<u8>,
+    /// The heads of the closed days.
+    pub heads: Heads,
+    _dir: tempfile::TempDir,
+}
+
+/// The heads of the closed days.
+pub struct Heads(pub HeadStore);
+
+impl HeadFiles for Heads {
+    fn dates(&self) -> Vec<Date> {
+        self.0.dates()
+    }
+
+    fn get(&self, date: Date) -> Option<Vec<u8>> {
+        self.0.get(date)
+    }
+}
+
+struct TestClock {
+    wall_us: AtomicI64,
+    monotonic_us: AtomicI64,
+}
+
+impl TestClock {
+    fn pass(&self, us: i64) {
+        self.monotonic_us.fetch_add(us, Ordering::SeqCst);
+        self.wall_us.fetch_add(us, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.wall_us.load(Ordering::SeqCst)).expect("in range")
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.monotonic_us.load(Ordering::SeqCst) as u64)
+    }
+}
+
+/// Says the same on every run.
+struct Counting {
+    next: AtomicU64,
+    branch: AtomicU64,
+}
+
+impl Entropy for Counting {
+    fn fill(&self, out: &mut [u8]) {
+        let n = self.next.fetch_add(1, Ordering::SeqCst);
+        let branch = self.branch.load(Ordering::SeqCst);
+        for (i, chunk) in out.chunks_mut(32).enumerate() {
+            let block = sha256(format!("{branch}/{n}/{i}").as_bytes()).0;
+            chunk.copy_from_slice(&block[..chunk.len()]);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Kept {
+    checkpoint: Mutex<Option<Vec<u8>>>,
+}
+
+impl CheckpointStore for Kept {
+    fn latest(&self) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.checkpoint.lock().clone())
+    }
+
+    fn swap(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), SwapError> {
+        let mut there = self.checkpoint.lock();
+        if there.as_deref() != expected {
+            return Err(SwapError::Stale);
+        }
+        *there = Some(new.to_vec());
+        Ok(())
+    }
+}
+
+impl DerivedStore for Kept {
+    fn save(&self, _: &str, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn load(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn save_day_lines(&self, _: Date, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Nothing was read before.
+struct NothingSeen;
+
+impl SeenReadings for NothingSeen {
+    fn cursor(&self) -> TreeSize {
+        TreeSize::EMPTY
+    }
+
+    fn seen(&self, readings: &[(&str, Timestamp)]) -> Result<Option<Vec<Option<Seen>>>, String> {
+        Ok(Some(vec![None; readings.len()]))
+    }
+}
+
+/// One key for everybody.
+struct OneKey;
+
+impl domain::ports::KeyStore for OneKey {
+    fn get(&self, _: &str) -> Option<zeroize::Zeroizing<[u8; 32]>> {
+        Some(zeroize::Zeroizing::new([9; 32]))
+    }
+
+    fn key_of(&self, _: &str) -> Option<String> {
+        Some("key".to_owned())
+    }
+
+    fn create(&self, _: &str) -> Result<String, String> {
+        Ok("key".to_owned())
+    }
+
+    fn destroy(&self, _: &str) -> Result<(), String> {
+        Err("not here".to_owned())
+    }
+}
+
+/// The key that signs a ledger of that seed.
+pub fn signing_key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(ORIGIN, &[seed; 32]).expect("a valid name")
+}
+
+fn id(kind: IdKind) -> String {
+    kind.id(&[1; 16])
+}
+
+fn sealed() -> Value {
+    json!({"sealed": {"key": "a", "nonce": "b", "ciphertext": "c"}})
+}
+
+fn event(aggregate_type: &'static str, id_of: &str, event_type: &'static str, payload: Value) -> NewEvent {
+    let mut metadata = json!({"actor": "system:test", "reason": {"code": "test"}});
+    if aggregate_type != "ledger" {
+        metadata["account"] = json!(id(IdKind::Account));
+        metadata["owner"] = json!(id_of);
+    }
+    NewEvent {
+        aggregate_type: aggregate_type.into(),
+        aggregate_id: id_of.into(),
+        event_type: event_type.into(),
+        event_version: "1.0".into(),
+        payload: Canonical::of(&payload).expect("canonical"),
+        metadata: Canonical::of(&metadata).expect("canonical"),
+        salt: None,
+    }
+}
+
+fn group(events: Vec<NewEvent>) -> EventGroup {
+    EventGroup {
+        events: events.into_iter().map(|e| (e, None)).collect(),
+        ..EventGroup::default()
+    }
+}
+
+fn beginnings(key: &SigningKey) -> Vec<EventGroup> {
+    let (account, site, device) = (id(IdKind::Account), id(IdKind::Site), id(IdKind::Device));
+    let created = json!({"origin": ORIGIN, "format": 1, "log_keys": [key.verifier_key().to_string()]});
+    let site_of =
+        json!({"name": sealed(), "vertical": "haccp", "timezone": "Europe/Berlin", "address": null});
+    let device_of = json!({"site": site, "local_id": "fridge01", "name": sealed(), "model": "test", "dev_eui": null,
+        "serial": null, "cadence_s": 60, "notes": null});
+    let token_of = json!({"token": id(IdKind::Token), "kind": "device",
+        "hash": "$2b$10$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"});
+    vec![
+        group(vec![event("ledger", "main", "LedgerCreated", created)]),
+        group(vec![
+            event("account", &account, "AccountOpened", json!({"name": sealed()})),
+            event("site", &site, "SiteCreated", site_of),
+            event("device", &device, "DeviceRegistered", device_of),
+            event("tokens", &device, "TokenIssued", token_of),
+        ]),
+    ]
+}
+
+fn reading(measured_at: Timestamp, value: f64) -> ReadingGroup {
+    ReadingGroup {
+        account: id(IdKind::Account).into(),
+        token: id(IdKind::Token).into(),
+        metadata: b"{}".to_vec(),
+        idempotency: None,
+        readings: vec![PendingReading {
+            device: id(IdKind::Device).into(),
+            measured_at,
+            time_from: TimeFrom::Device,
+            claimed_at: None,
+            values: vec![PendingValue {
+                key: "temperature".into(),
+                kind: "temperature".into(),
+                label: None,
+                unit: "°C".into(),
+                value,
+                auxiliary: false,
+            }],
+            uplink: None,
+        }],
+        want_entries: false,
+    }
+}
+
+impl SmallLedger {
+    /// Records what the plan says.
+    ///
+    /// # Panics
+    /// Where the sequencer refuses anything.
+    pub fn record(plan: Plan) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(record(plan))
+    }
+
+    /// How many entries.
+    pub fn size(&self) -> TreeSize {
+        EventLog::size(&*self.log)
+    }
+
+    /// The ledger as a source.
+    pub fn source(&self) -> PortsSource<'_> {
+        PortsSource {
+            name: "a small ledger".to_owned(),
+            log: &*self.log,
+            tiles: &*self.log,
+            size: self.size(),
+            checkpoint: Some(self.checkpoint.clone()),
+            key: Some(self.key.clone()),
+            heads: &self.heads,
+        }
+    }
+
+    /// The head of its `n`-th day, from 0.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn head(&self, n: usize) -> Vec<u8> {
+        let date = self.heads.dates()[n];
+        self.heads.get(date).expect("a head that is listed is there")
+    }
+}
+
+async fn record(plan: Plan) -> SmallLedger {
+    let log = Arc::new(MemoryLog::new());
+    let kept = Arc::new(Kept::default());
+    let start = Date::parse(FIRST_DAY).expect("a day").start();
+    let clock = Arc::new(TestClock {
+        wall_us: AtomicI64::new(start.as_micros()),
+        monotonic_us: AtomicI64::new(0),
+    });
+    let entropy = Arc::new(Counting {
+        next: AtomicU64::new(0),
+        branch: AtomicU64::new(0),
+    });
+    let key = Arc::new(signing_key(plan.seed));
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let heads = HeadStore::new(dir.path());
+    let ports = Ports {
+        log: log.clone(),
+        tiles: log.clone(),
+        checkpoints: kept.clone(),
+        derived: kept.clone(),
+        seen: Arc::new(NothingSeen),
+        channels: Arc::new(AutoChannels {
+            origin: ORIGIN.into(),
+            keys: Arc::new(OneKey),
+        }),
+        signer: key.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    };
+    let settings = Settings {
+        origin: ORIGIN.into(),
+        build_date: Date::parse("2026-01-01").expect("a day"),
+        heads: heads.clone(),
+    };
+    let sequencer =
+        Sequencer::start(ports, settings, Arc::new(RwLock::new(Registry::default()))).expect("it starts");
+    for group in beginnings(&key) {
+        sequencer.record(group).await.expect("recorded");
+    }
+    for day in 0..=plan.days {
+        let branched = plan.parts_at.is_some_and(|at| day >= at);
+        if branched {
+            entropy.branch.store(1, Ordering::SeqCst);
+        }
+        let base = if branched { 5.0 } else { 4.0 };
+        for n in 0..plan.readings {
+            clock.pass(60_000_000);
+            let value = base + f64::from(n % 10) / 10.0;
+            sequencer
+                .record_readings(reading(clock.now(), value))
+                .await
+                .expect("recorded");
+        }
+        if day < plan.days {
+            let now = clock.now();
+            clock.pass(now.date().next().start().since(now));
+        }
+    }
+    sequencer.stop().await;
+    let checkpoint = kept
+        .checkpoint
+        .lock()
+        .clone()
+        .expect("the last position is signed");
+    SmallLedger {
+        log,
+        key: key.verifier_key().to_string(),
+        checkpoint,
+        heads: Heads(heads),
+        _dir: dir,
+    }
+}
