@@ -36,6 +36,24 @@ impl Management {
         self.run(plain(actor, reason, None, steps), Some(token)).await
     }
 
+    /// Makes a device known for which a gateway speaks: it has no token of its own until one is made by rotating.
+    ///
+    /// # Errors
+    /// As [`Management::create_device`].
+    pub async fn create_device_behind_gateway(
+        &self,
+        actor: &Actor,
+        reason: &Reason,
+        device: NewDevice,
+    ) -> Result<Outcome, ManageError> {
+        if let Some(outcome) = self.earlier(actor, "device").await? {
+            return Ok(outcome);
+        }
+        self.has_site(actor, &device.site)?;
+        let steps = vec![Step::Device(self.id(IdKind::Device), DeviceCommand::Register(device))];
+        self.run(plain(actor, reason, None, steps), None).await
+    }
+
     /// Changes a device.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ enum Message {
         answer: SyncSender<(Hash, u64)>,
     },
     Reset,
+    Tell(SyncSender<()>),
 }
 
 /// The thread that keeps the map ready.
@@ -75,6 +76,14 @@ impl DayPreparer {
         let (answer, answered) = sync_channel(1);
         self.send(Message::Close { date, last, answer });
         answered.recv().ok()
+    }
+
+    /// Waits until everything told is in the map.
+    pub fn settled(&self) {
+        let (answer, answered) = sync_channel(1);
+        self.send(Message::Tell(answer));
+        // A thread that is gone has nothing left to do; `send` said so.
+        let _ = answered.recv();
     }
 
     /// Forgets the map: the state is being loaded again.
@@ -123,6 +132,10 @@ fn prepare(messages: &Receiver<Message>, store: &dyn DerivedStore) {
                 map = StreamMap::new();
             }
             Message::Reset => map = StreamMap::new(),
+            // Whoever asked may have gone.
+            Message::Tell(answer) => {
+                let _ = answer.send(());
+            }
         }
     }
 }
