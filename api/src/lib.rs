@@ -20,6 +20,7 @@
 pub mod app;
 pub mod auth;
 pub mod begin;
+pub mod bench;
 pub mod chores;
 pub mod cli;
 pub mod clock;

@@ -245,7 +245,10 @@ mod tests {
 
     async fn post(address: SocketAddr, path: &'static str, body: &'static str) -> (u16, String) {
         tokio::task::spawn_blocking(move || {
-            let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+            let agent = ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .build()
+                .new_agent();
             let mut answer = agent
                 .post(format!("http://{address}{path}"))
                 .send(body)
@@ -260,7 +263,9 @@ mod tests {
     #[tokio::test]
     async fn what_it_answers_is_on_disk_and_what_it_cannot_read_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
-        let bare = Bare::start(dir.path(), Arc::new(SystemClock::new())).await.expect("starts");
+        let bare = Bare::start(dir.path(), Arc::new(SystemClock::new()))
+            .await
+            .expect("starts");
         let one = r#"{"device":"d","ts":"2026-05-17T08:22:00Z","measurements":[{"type":"temperature","value":4.2}]}"#;
         let (status, text) = post(bare.address, "/bare", one).await;
         assert_eq!((status, text.as_str()), (200, r#"{"accepted":1,"position":0}"#));

@@ -67,7 +67,11 @@ pub fn placement(position: u64, recorded_at: Timestamp) -> Placement {
     let mix = position.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut salt = [0u8; 16];
     salt[..8].copy_from_slice(&mix.to_le_bytes());
-    salt[8..].copy_from_slice(&(mix ^ (mix >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9).to_le_bytes());
+    salt[8..].copy_from_slice(
+        &(mix ^ (mix >> 29))
+            .wrapping_mul(0xBF58_476D_1CE4_E5B9)
+            .to_le_bytes(),
+    );
     Placement {
         position: Position(position),
         recorded_at,

@@ -44,7 +44,10 @@ fn machine_s() -> Option<(f64, f64)> {
         .filter_map(|field| field.parse().ok())
         .collect();
     let idle = fields.get(3)? + fields.get(4)?;
-    Some((idle / TICKS_PER_S, fields.get(7).copied().unwrap_or(0.0) / TICKS_PER_S))
+    Some((
+        idle / TICKS_PER_S,
+        fields.get(7).copied().unwrap_or(0.0) / TICKS_PER_S,
+    ))
 }
 
 /// A stretch of time that is being measured.
@@ -93,7 +96,9 @@ impl Watch {
 
 /// Bytes that the files below a directory take on the disk.
 pub fn disk_bytes(dir: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
     entries
         .filter_map(Result::ok)
         .map(|entry| match entry.metadata() {
@@ -112,7 +117,11 @@ pub fn machine() -> String {
         let line = info.lines().find(|line| line.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_owned())
     });
-    format!("{} × {}", cores, model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()))
+    format!(
+        "{} × {}",
+        cores,
+        model.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+    )
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub mod bench;
+pub mod demo;
 pub mod doctor;
 pub mod key;
 pub mod logging;
@@ -34,6 +36,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  daybook demo                               a living site with invented devices, to look around
   daybook serve                              on 127.0.0.1:8420, everything below ./daybook-data
   daybook sign-in owner@localhost            a link that signs a browser in
   daybook key show                           what an auditor needs to know, once
@@ -51,12 +54,14 @@ pub struct Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Serve(serve::Serve),
     SignIn(sign_in::SignIn),
     #[command(subcommand)]
     Key(key::Key),
     Rebuild(rebuild::Rebuild),
     Doctor(doctor::Doctor),
+    Bench(bench::Bench),
 }
 
 /// Where the data is; commands that do not serve need no more.
@@ -106,11 +111,13 @@ pub type Outcome = Result<u8, Failure>;
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
+        Command::Demo(command) => command.run(&cli.global),
         Command::Serve(command) => command.run(&cli.global),
         Command::SignIn(command) => command.run(&cli.global),
         Command::Key(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),
+        Command::Bench(command) => command.run(&cli.global),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

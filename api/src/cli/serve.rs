@@ -157,7 +157,7 @@ fn announce(app: &App) {
 
 /// Completes at SIGTERM or SIGINT. Listened for before anything is opened, so that a signal during a long
 /// recovery is not lost.
-fn signal() -> Result<impl Future<Output = ()>, Failure> {
+pub(super) fn signal() -> Result<impl Future<Output = ()>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
