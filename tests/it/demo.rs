@@ -22,7 +22,16 @@ fn the_demo_builds_a_living_site_and_stops_when_told() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("demo");
     let child = Command::new(binary())
-        .args(["demo", "--days", "1", "--speed", "5", "--listen", "127.0.0.1:0", "--data"])
+        .args([
+            "demo",
+            "--days",
+            "1",
+            "--speed",
+            "5",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+        ])
         .arg(&data)
         .env("XDG_STATE_HOME", dir.path().join("state"))
         .stdin(Stdio::null())
@@ -54,7 +63,10 @@ fn the_demo_builds_a_living_site_and_stops_when_told() {
     assert!(link.starts_with(&format!("{url}/sign-in?token=")), "{said}");
     assert!(said.contains("The past: "), "{said}");
 
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into();
     let owner = std::fs::read_to_string(data.join("owner-token")).expect("the owner's token");
     let get = |path: &str| -> serde_json::Value {
         let mut answer = agent
@@ -102,7 +114,16 @@ fn the_demo_builds_a_living_site_and_stops_when_told() {
 fn the_bench_measures_every_row_and_holds_it_against_its_target() {
     let dir = tempfile::tempdir().expect("a directory");
     let output = Command::new(binary())
-        .args(["bench", "--quick", "--seconds", "0.3", "--devices", "32", "--connections", "2"])
+        .args([
+            "bench",
+            "--quick",
+            "--seconds",
+            "0.3",
+            "--devices",
+            "32",
+            "--connections",
+            "2",
+        ])
         .args(["--entries", "2000", "--streams", "2000", "--json", "--dir"])
         .arg(dir.path())
         .output()
