@@ -162,7 +162,7 @@ impl StreamMap {
     fn settle_new(&mut self) {
         self.days.append(&mut self.unsorted);
         // Stable: of several updates to one new stream the last stands last, and is kept.
-        self.days.sort_by(|a, b| a.key.cmp(&b.key));
+        self.days.sort_by_key(|a| a.key);
         self.days.reverse();
         self.days.dedup_by(|later, earlier| later.key == earlier.key);
         self.days.reverse();

@@ -387,17 +387,17 @@ impl Ingest {
     ) -> Result<PendingValue, Rejection> {
         let key = value_key(measurement, &self.label_secret);
         let channel = registry.channel_by_key(device, &key);
-        if let (Some(channel), Some(unit)) = (channel, measurement.unit.as_deref()) {
-            if channel.state.unit != unit {
-                return Err(Rejection::invalid(
-                    "unit_mismatch",
-                    format!(
-                        "{key} of this device is recorded in {}, but the payload says {unit}; nothing is converted: \
+        if let (Some(channel), Some(unit)) = (channel, measurement.unit.as_deref())
+            && channel.state.unit != unit
+        {
+            return Err(Rejection::invalid(
+                "unit_mismatch",
+                format!(
+                    "{key} of this device is recorded in {}, but the payload says {unit}; nothing is converted: \
                          change the device's unit, or give the value another label",
-                        channel.state.unit
-                    ),
-                ));
-            }
+                    channel.state.unit
+                ),
+            ));
         }
         Ok(PendingValue {
             key,
@@ -666,5 +666,5 @@ fn sum_up(taken: &mut Taken, recorded: &Recorded, reports: &[Report], origins: &
 
 /// The first position of what was recorded, for answers that show one.
 pub fn first_position(taken: &Taken) -> Option<Position> {
-    (!taken.positions.is_empty()).then(|| Position(taken.positions.start))
+    (!taken.positions.is_empty()).then_some(Position(taken.positions.start))
 }

@@ -193,11 +193,11 @@ impl Deciding<'_> {
 
     /// Takes a group of readings.
     pub fn readings(&mut self, group: &ReadingGroup) -> Result<Result<Recorded, RecordError>, Broken> {
-        if !self
+        if self
             .registry
             .read()
             .admit(&group.token, self.batch.recorded_at)
-            .is_ok()
+            .is_err()
         {
             return Ok(Err(RecordError::TokenInvalid));
         }
@@ -548,10 +548,10 @@ impl Deciding<'_> {
 
     /// Takes the events of one command.
     pub fn group(&mut self, group: &EventGroup) -> Result<Result<Recorded, RecordError>, Broken> {
-        if let Some(token) = &group.token {
-            if !self.registry.read().admit(token, self.batch.recorded_at).is_ok() {
-                return Ok(Err(RecordError::TokenInvalid));
-            }
+        if let Some(token) = &group.token
+            && self.registry.read().admit(token, self.batch.recorded_at).is_err()
+        {
+            return Ok(Err(RecordError::TokenInvalid));
         }
         if let Some(answer) = self.replay(group.idempotency) {
             return Ok(answer);

@@ -137,9 +137,8 @@ impl Checkpointer {
         loop {
             let (size, root) = {
                 let mut wanted = self.wanted.lock();
-                while !wanted.2 && self.latest.lock().as_ref().is_some_and(|l| l.size >= wanted.0)
-                    || wanted.0.is_empty() && !wanted.2
-                {
+                let signed = |size: TreeSize| self.latest.lock().as_ref().is_some_and(|l| l.size >= size);
+                while !wanted.2 && (wanted.0.is_empty() || signed(wanted.0)) {
                     self.changed.wait(&mut wanted);
                 }
                 if wanted.2 {

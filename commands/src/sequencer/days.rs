@@ -92,10 +92,10 @@ impl DayPreparer {
     }
 
     fn send(&self, message: Message) {
-        if let Some(queue) = &self.queue {
-            if queue.send(message).is_err() {
-                tracing::error!("day map thread is gone");
-            }
+        if let Some(queue) = &self.queue
+            && queue.send(message).is_err()
+        {
+            tracing::error!("day map thread is gone");
         }
     }
 }
@@ -103,10 +103,10 @@ impl DayPreparer {
 impl Drop for DayPreparer {
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                tracing::error!("day map thread panicked");
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("day map thread panicked");
         }
     }
 }

@@ -203,10 +203,10 @@ impl Sequencer {
             observed_at: None,
         };
         owner.finish_heads()?;
-        if let Some(state) = &owner.state {
-            if !state.size().is_empty() {
-                checkpointer.committed(state.size(), state.frontier.root());
-            }
+        if let Some(state) = &owner.state
+            && !state.size().is_empty()
+        {
+            checkpointer.committed(state.size(), state.frontier.root());
         }
         let signing = checkpointer.clone();
         let threads = vec![
@@ -830,32 +830,31 @@ impl Owner {
             "wall": now.to_string(),
         });
         self.begin(now);
-        if let Ok(event) = system_event("ClockObserved", &payload) {
-            if let Err(error) = self.record_own(event) {
-                tracing::warn!(%error, "the clock was not recorded");
-            }
+        if let Ok(event) = system_event("ClockObserved", &payload)
+            && let Err(error) = self.record_own(event)
+        {
+            tracing::warn!(%error, "the clock was not recorded");
         }
     }
 
     fn save_snapshot(&self, clean: bool) {
-        if let Some(state) = &self.state {
-            if let Err(error) = self.ports.derived.save(SNAPSHOT, &snapshot::write(state, clean)) {
-                tracing::warn!(
-                    error,
-                    "the sequencer's snapshot was not kept; the next start takes longer"
-                );
-            }
+        if let Some(state) = &self.state
+            && let Err(error) = self.ports.derived.save(SNAPSHOT, &snapshot::write(state, clean))
+        {
+            tracing::warn!(
+                error,
+                "the sequencer's snapshot was not kept; the next start takes longer"
+            );
         }
     }
 
     /// The last commit was made: sign it, keep the state.
     fn finish(&mut self) {
-        if let Some(state) = &self.state {
-            if !state.size().is_empty() {
-                if let Err(error) = self.checkpointer.sign(state.size(), state.frontier.root()) {
-                    tracing::error!(%error, "the last position was not signed");
-                }
-            }
+        if let Some(state) = &self.state
+            && !state.size().is_empty()
+            && let Err(error) = self.checkpointer.sign(state.size(), state.frontier.root())
+        {
+            tracing::error!(%error, "the last position was not signed");
         }
         self.save_snapshot(true);
         self.set_writing(Writing::Stopping);

@@ -304,10 +304,10 @@ impl State {
 
     /// What an entry means to duplicates, refusals and clocks.
     fn observe(&mut self, entry: &Entry<'_>, slot: Option<u32>) {
-        if entry.event_type == READING_RECORDED {
-            if let (Some(slot), Ok(reading)) = (slot, Reading::read(entry.payload)) {
-                self.slots.observe(slot, &reading, entry.position);
-            }
+        if entry.event_type == READING_RECORDED
+            && let (Some(slot), Ok(reading)) = (slot, Reading::read(entry.payload))
+        {
+            self.slots.observe(slot, &reading, entry.position);
         }
         let known = b"\"idempotency\"";
         let marked = entry.metadata.windows(known.len()).any(|w| w == known)
@@ -318,11 +318,11 @@ impl State {
         if marked {
             self.observe_metadata(entry);
         }
-        if entry.event_type == "RequestsRefused" {
-            if let Ok(refused) = serde_json::from_slice::<RefusedPayload>(entry.payload) {
-                for (code, count) in refused.refused {
-                    self.day.counts.refuse(&code, count);
-                }
+        if entry.event_type == "RequestsRefused"
+            && let Ok(refused) = serde_json::from_slice::<RefusedPayload>(entry.payload)
+        {
+            for (code, count) in refused.refused {
+                self.day.counts.refuse(&code, count);
             }
         }
     }
