@@ -63,7 +63,7 @@
         const answer = await fetch(region.dataset.live || location.href, { headers: { "X-Live": "1" } });
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const next = page.getElementById(region.id);
-        if (!answer.ok || !next) throw new Error("no such region");
+        if (!answer.ok || answer.redirected || !next) throw new Error("no such region");
         if (!busy(region) && next.innerHTML !== region.innerHTML) {
           const focused = document.activeElement;
           const href = region.contains(focused) ? focused.getAttribute("href") : null;

@@ -195,7 +195,7 @@ fn spans(view: &ChannelPage) -> Markup {
         @if !view.spans.is_empty() {
             section aria-labelledby="spans-h" {
                 h2 #spans-h { "Lowest, mean, highest" @if !words::unit(&view.channel.unit).is_empty() { span.dim { " in " (words::unit(&view.channel.unit)) } } }
-                div.scroll tabindex="0" role="region" aria-labelledby="spans-h" {
+                div.scroll tabindex="0" role="group" aria-labelledby="spans-h" {
                     table {
                         thead {
                             tr {
@@ -230,7 +230,7 @@ fn readings(view: &ChannelPage, frame: &Frame) -> Markup {
             @if view.readings.is_empty() { p.dim { "None yet." } }
             @else {
                 p.dim { "Every digit as it stands in the ledger. The position leads to the entry and its proof." }
-                div.scroll tabindex="0" role="region" aria-labelledby="readings-h" {
+                div.scroll tabindex="0" role="group" aria-labelledby="readings-h" {
                     table {
                         thead {
                             tr {

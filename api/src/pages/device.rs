@@ -170,7 +170,7 @@ fn gaps(view: &DevicePage, frame: &Frame) -> Markup {
             h2 #gaps-h { "Gaps" }
             @if view.gaps.is_empty() { p.dim { "No reading is missing in the last days." } }
             @else {
-                div.scroll tabindex="0" role="region" aria-labelledby="gaps-h" {
+                div.scroll tabindex="0" role="group" aria-labelledby="gaps-h" {
                     table {
                         thead { tr { th scope="col" { "From" } th scope="col" { "To" } th.r scope="col" { "Length" } } }
                         tbody {
@@ -289,6 +289,8 @@ fn forms(view: &DevicePage, frame: &Frame) -> Markup {
                 (parts::field(&Field { name: "name", label: "Name", value: &view.row.name, required: true, ..Field::default() }))
                 (parts::field(&Field { name: "local_id", label: "Local id", value: &view.local_id, required: true,
                     hint: "What the device calls itself when it sends.", ..Field::default() }))
+                (parts::field(&Field { name: "dev_eui", label: "DevEUI", value: view.dev_eui.as_deref().unwrap_or(""),
+                    hint: "LoRaWAN only.", ..Field::default() }))
                 (parts::field(&Field { name: "cadence_min", label: "Reports every, minutes", kind: "number", value: &cadence,
                     hint: "Silence of twice this is shown as offline.", ..Field::default() }))
                 (parts::field(&Field { name: "notes", label: "Notes", value: view.notes.as_deref().unwrap_or(""), ..Field::default() }))

@@ -124,7 +124,7 @@ fn heads(view: &LedgerPage) -> Markup {
                 p.quiet { "No day has been closed yet. The first head comes after midnight, UTC." }
             } @else {
                 div.months { @for (month, days) in months(view) { (calendar(month, &days, view)) } }
-                div.scroll tabindex="0" role="region" aria-label="Newest heads" {
+                div.scroll tabindex="0" role="group" aria-label="Newest heads" {
                     table {
                         thead {
                             tr {

@@ -13,7 +13,9 @@
 //!
 //! Invariants: every page works without JavaScript; nothing is fetched from elsewhere; state is never colour
 //! alone; the word "ok" stands on no page.
-//! Not here: routes, queries, decisions.
+//! | `gather`, `routes` | what is shown to whom, and at which address |
+//!
+//! Not here: queries, decisions.
 
 pub mod add_device;
 pub mod assets;
@@ -30,6 +32,7 @@ pub mod onboarding;
 pub mod overview;
 pub mod parts;
 pub mod people;
+pub mod routes;
 #[cfg(test)]
 mod sample;
 pub mod series;

@@ -437,7 +437,7 @@ pub fn status_page(status: &OnboardingStatus) -> Markup {
                 link rel="stylesheet" href=(super::assets::CSS.path());
                 base target="_parent";
             }
-            body.status-body { (live_box(status)) }
+            body.status-body { main { h1.sr { "First reading" } (live_box(status)) } }
         }
     }
 }

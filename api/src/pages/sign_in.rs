@@ -107,6 +107,8 @@ pub enum Trouble {
     Forbidden,
     /// 409 and 412: somebody else changed it first.
     Changed,
+    /// 400, 413, 422: what was sent cannot be taken.
+    NotTaken,
     /// 503: reading or writing has to wait.
     Unavailable,
     /// 500.
@@ -127,6 +129,10 @@ pub fn trouble(trouble: Trouble, detail: Option<&str>, request: Option<&str>) ->
         Trouble::Changed => (
             "Somebody changed it first",
             "While you were writing, this was changed. Nothing of yours was saved; go back, look, and do it again.",
+        ),
+        Trouble::NotTaken => (
+            "This cannot be taken",
+            "Something in what you sent is not right. Nothing was saved; go back and correct it.",
         ),
         Trouble::Unavailable => (
             "Not at this moment",

@@ -55,6 +55,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         sign_in::ROUTES,
         health::ROUTES,
         openapi::ROUTES,
+        crate::pages::routes::ROUTES,
     ]
     .into_iter()
     .flatten()

@@ -47,7 +47,19 @@ fn change(asker: &Asker<'_>, item: &TimelineItem) -> Change {
         actor: actor(asker, item.actor.as_deref().unwrap_or("")),
         title: title(&item.event_type, &payload),
         changes: fields(asker, &payload),
-        reason: payload["reason_text"].as_str().or(code).map(str::to_owned),
+        reason: payload["reason_text"]
+            .as_str()
+            .or(code.map(reason_words))
+            .map(str::to_owned),
+    }
+}
+
+/// A reason's code in words, where it is one of ours.
+fn reason_words(code: &str) -> &str {
+    match code {
+        "first_reading" => "its first reading came",
+        "setup" => "set up at the first start",
+        other => other,
     }
 }
 
