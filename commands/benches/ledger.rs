@@ -58,7 +58,9 @@ fn batch(frontier: &mut Frontier, count: u64) -> Batch {
             position: Position(position),
             recorded_at: Timestamp::from_micros(START_US + position as i64).expect("in range"),
             sequence: position / 1000 + 1,
-            salt: leaf_hash(&position.to_le_bytes()).0[..16].try_into().expect("16 bytes"),
+            salt: leaf_hash(&position.to_le_bytes()).0[..16]
+                .try_into()
+                .expect("16 bytes"),
         };
         let value = 2000 + position * 7919 % 1000;
         let payload = format!(
@@ -69,9 +71,15 @@ fn batch(frontier: &mut Frontier, count: u64) -> Batch {
         );
         block
             .push_with(Position(position), |out| {
-                encode_parts(out, &placement, &head, b"{\"received_at\":\"2026-05-29T00:00:01.000000Z\"}", |out| {
-                    out.extend_from_slice(payload.as_bytes());
-                })
+                encode_parts(
+                    out,
+                    &placement,
+                    &head,
+                    b"{\"received_at\":\"2026-05-29T00:00:01.000000Z\"}",
+                    |out| {
+                        out.extend_from_slice(payload.as_bytes());
+                    },
+                )
             })
             .expect("within the limits");
     }
@@ -100,14 +108,19 @@ fn append(ledger: &Ledger, batch: &Batch, expected: u64) {
 
 fn appends(dir: &Path) {
     println!("append, hashing not counted; best of {ROUNDS} rounds of {ROW:?}");
-    println!("  a commit   ledger entries/s   bare file entries/s   ledger/bare   ledger p50/p99 µs   bare p50/p99 µs");
+    println!(
+        "  a commit   ledger entries/s   bare file entries/s   ledger/bare   ledger p50/p99 µs   bare p50/p99 µs"
+    );
     for count in [1, 10, 100, 1000] {
         let mut best: [Option<Row>; 2] = [None, None];
         for round in 0..ROUNDS {
             let name = format!("append-{count}-{round}");
-            for (which, row) in [with_ledger(&dir.join(&name), count), with_file(&dir.join(name + ".bare"), count)]
-                .into_iter()
-                .enumerate()
+            for (which, row) in [
+                with_ledger(&dir.join(&name), count),
+                with_file(&dir.join(name + ".bare"), count),
+            ]
+            .into_iter()
+            .enumerate()
             {
                 let better = best[which].as_ref().is_none_or(|best| row.rate > best.rate);
                 if better {
@@ -165,7 +178,11 @@ fn with_ledger(dir: &Path, count: u64) -> Row {
 }
 
 fn with_file(path: &Path, count: u64) -> Row {
-    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("opens");
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .expect("opens");
     let mut frontier = Frontier::new();
     let (mut times, mut total) = (Vec::new(), Duration::ZERO);
     while total < ROW {
@@ -227,19 +244,33 @@ fn reads(dir: &Path, entries: u64) {
         Ledger::open(&dir, options()).expect("opens")
     });
     println!("  {:<52} {:>10}", "  entries hashed again", recovery.rechecked);
-    timed("syncing what is derived and sealing", || ledger.upkeep_now().expect("works"));
+    timed("syncing what is derived and sealing", || {
+        ledger.upkeep_now().expect("works")
+    });
     sequential("reading all in order, sealed", &ledger);
-    spread("one entry, sealed, spread over everything", entries, 20_000, |position| {
-        ledger.read_at_now(&[position]).expect("reads");
-    });
+    spread(
+        "one entry, sealed, spread over everything",
+        entries,
+        20_000,
+        |position| {
+            ledger.read_at_now(&[position]).expect("reads");
+        },
+    );
     let last = Position(entries - 1);
-    spread("one entry, sealed, its bundle in memory", 256, 20_000, |position| {
-        ledger.read_at_now(&[position.min(last)]).expect("reads");
-    });
+    spread(
+        "one entry, sealed, its bundle in memory",
+        256,
+        20_000,
+        |position| {
+            ledger.read_at_now(&[position.min(last)]).expect("reads");
+        },
+    );
     let mut tile = Vec::new();
     spread("one tile of 256 hashes", entries / 256, 20_000, |position| {
         tile.clear();
-        ledger.read_nodes(0, position.0 * 256, 256, &mut tile).expect("reads");
+        ledger
+            .read_nodes(0, position.0 * 256, 256, &mut tile)
+            .expect("reads");
     });
     drop(ledger);
     let (ledger, recovery) = timed("opening after a graceful stop", || {
@@ -249,7 +280,11 @@ fn reads(dir: &Path, entries: u64) {
     drop(ledger);
     let report = timed("check of everything on disk", || check(&dir).expect("reads"));
     assert_eq!(report.damage, []);
-    println!("  {:<52} {:>10.1}", "bytes on disk an entry", on_disk(&dir) as f64 / entries as f64);
+    println!(
+        "  {:<52} {:>10.1}",
+        "bytes on disk an entry",
+        on_disk(&dir) as f64 / entries as f64
+    );
 }
 
 fn sequential(what: &str, ledger: &Ledger) {
@@ -270,7 +305,9 @@ fn on_disk(dir: &Path) -> u64 {
         let path = entry.expect("reads").path();
         bytes += match path.is_dir() {
             true => on_disk(&path),
-            false => File::open(&path).and_then(|file| file.metadata()).map_or(0, |m| m.len()),
+            false => File::open(&path)
+                .and_then(|file| file.metadata())
+                .map_or(0, |m| m.len()),
         };
     }
     bytes

@@ -15,7 +15,7 @@ use super::guard::{NAME as CHECKPOINT, Standing};
 use super::hashes::{HashFiles, complete};
 use super::manifest::{self, Loaded, Manifest, SegmentRecord, SegmentState};
 use super::mark;
-use super::open::quarantine_folder;
+use super::quarantine;
 use super::sealed::SealedFile;
 use super::segment::{self, SEGMENT_HEAD_BYTES, SLOT_BYTES, Slot, frames_path, index_path};
 use super::slots;
@@ -509,7 +509,7 @@ impl<'a> Check<'a> {
     }
 
     fn quarantine(&mut self) -> io::Result<()> {
-        let folder = quarantine_folder(self.dir);
+        let folder = quarantine::folder(self.dir);
         for name in self.disk.list(&folder)? {
             if let Some((position, hash)) = TailCut::parse_file_name(&name)
                 && sha256(&read_file(&**self.disk, &folder.join(&name))?) != hash

@@ -8,25 +8,30 @@
 //!
 //! `disk` the file operations · `blob` small files replaced whole · `frame` commits · `segment` segments in frames
 //! · `hashes` the tree · `sealed`, `cache` sealed segments · `manifest` what counts · `mark` what was synced ·
-//! `view` reading · `writer` appending · `recover`, `open` starting · `seal`, `upkeep` beside the appends ·
-//! `guard` the latest checkpoint · `slots` snapshots · `check` everything on disk against itself.
+//! `view` reading · `writer` appending · `open`, `signed`, `start`, `recover`, `quarantine` starting · `seal`,
+//! `upkeep` beside the appends · `guard` the latest checkpoint · `slots` snapshots · `check` everything on disk
+//! against itself.
 //! Not here: what entries mean, hashing on append, signing (`sequencer`, `domain`).
 
 mod blob;
 mod cache;
 mod check;
 pub mod disk;
+mod error;
 mod frame;
 mod guard;
 mod hashes;
 mod manifest;
 mod mark;
 mod open;
+mod quarantine;
 mod recover;
 mod seal;
 mod sealed;
 mod segment;
+mod signed;
 mod slots;
+mod start;
 mod upkeep;
 mod view;
 mod writer;
@@ -37,7 +42,8 @@ pub(crate) mod faults;
 mod tests;
 
 pub use check::{CheckReport, Damage, Tail, check};
-pub use open::OpenError;
+pub use error::OpenError;
+pub use quarantine::TailCut;
 pub use seal::SealError;
 pub use upkeep::{Upkeep, UpkeepError};
 
@@ -129,37 +135,6 @@ pub struct Recovery {
     pub derived_rebuilt: bool,
     /// The latest signed checkpoint's note.
     pub checkpoint: Option<Vec<u8>>,
-}
-
-/// Bytes that were cut because a commit was torn; they are kept in `quarantine/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TailCut {
-    /// The size of the ledger behind which they stood.
-    pub position: Position,
-    /// How many.
-    pub bytes: u64,
-    /// Their hash.
-    pub sha256: Hash,
-}
-
-impl TailCut {
-    /// The name of the file that keeps them.
-    fn file_name(&self) -> String {
-        format!("{}-{}.tail", self.position, self.sha256.to_hex())
-    }
-
-    /// Position and hash that a file's name says.
-    fn parse_file_name(name: &str) -> Option<(u64, Hash)> {
-        let (position, hex) = name.strip_suffix(".tail")?.split_once('-')?;
-        if hex.len() != 64 || !hex.is_ascii() {
-            return None;
-        }
-        let mut hash = Hash::default();
-        for (byte, digits) in hash.0.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        }
-        Some((position.parse().ok()?, hash))
-    }
 }
 
 /// A ledger in a folder. Shared by many readers and one appender.
@@ -256,7 +231,7 @@ impl Ledger {
     /// What was cut at the present size and is in no entry yet: at start, or by `recover`.
     pub fn unrecorded_cuts(&self) -> Vec<TailCut> {
         let size = self.size_now().get();
-        open::unrecorded(&*self.inner.disk, &self.inner.dir, size).unwrap_or_default()
+        quarantine::unrecorded(&*self.inner.disk, &self.inner.dir, size).unwrap_or_default()
     }
 }
 

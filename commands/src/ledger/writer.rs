@@ -14,9 +14,10 @@ use super::disk::is_full;
 use super::frame::{FrameError, encode};
 use super::hashes::{LEVELS, complete};
 use super::manifest::{Manifest, SegmentRecord, SegmentState};
-use super::open::quarantine;
-use super::recover::{DerivedTo, Source, restore};
+use super::quarantine;
+use super::recover::restore;
 use super::segment::{PlainSegment, SEGMENT_HEAD_BYTES, SLOT_BYTES, Slot};
+use super::start::{DerivedTo, Source};
 use super::view::{Part, View};
 use super::{Inner, Ledger, OpenError};
 use domain::Hash;
@@ -364,7 +365,7 @@ impl Inner {
         if let Some(Part::Plain(segment)) = restored.parts.last() {
             let len = segment.file.len().map_err(refused)?;
             // What was not acknowledged is kept aside if it can be; its outcome was unknown before and stays so.
-            let _ = quarantine(&*self.disk, &self.dir, &*segment.file, size, writer.end..len);
+            let _ = quarantine::keep(&*self.disk, &self.dir, &*segment.file, size, writer.end..len);
             writer.segment = segment.clone();
         }
         *self.view.write() = Arc::new(View {
