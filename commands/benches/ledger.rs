@@ -130,14 +130,16 @@ fn appends(dir: &Path) {
         }
         if let [Some(ledger), Some(bare)] = best {
             println!(
-                "  {count:>8}   {:>16.0}   {:>19.0}   {:>11.2}   {:>8.0} / {:<6.0}   {:>6.0} / {:<6.0}",
+                "  {count:>8}   {:>16.0}   {:>19.0}   {:>11.2}   {:>8.0} / {:<6.0}   {:>6.0} / {:<6.0}   {:>8.0} / {:<8.0}",
                 ledger.rate,
                 bare.rate,
                 ledger.rate / bare.rate,
                 ledger.p50,
                 ledger.p99,
                 bare.p50,
-                bare.p99
+                bare.p99,
+                ledger.processor_ns,
+                bare.processor_ns
             );
         }
     }
@@ -147,6 +149,41 @@ struct Row {
     rate: f64,
     p50: f64,
     p99: f64,
+    processor_ns: f64,
+}
+
+/// Processor time of this thread so far, where the system tells; others' work does not count in it.
+fn processor() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let ns = text.split(' ').next().and_then(|ns| ns.parse().ok());
+    Duration::from_nanos(ns.unwrap_or(0))
+}
+
+/// What is measured of one commit after the other.
+#[derive(Default)]
+struct Times {
+    times: Vec<Duration>,
+    total: Duration,
+    processor: Duration,
+}
+
+impl Times {
+    fn measure(&mut self, run: impl FnOnce()) {
+        let (start, used) = (Instant::now(), processor());
+        run();
+        let elapsed = start.elapsed();
+        self.processor += processor().saturating_sub(used);
+        self.times.push(elapsed);
+        self.total += elapsed;
+    }
+
+    fn row(self, count: u64) -> Row {
+        let entries = count as f64 * self.times.len() as f64;
+        Row {
+            processor_ns: self.processor.as_nanos() as f64 / entries,
+            ..row(count, self.times)
+        }
+    }
 }
 
 fn row(count: u64, mut times: Vec<Duration>) -> Row {
@@ -157,24 +194,22 @@ fn row(count: u64, mut times: Vec<Duration>) -> Row {
         rate: count as f64 * times.len() as f64 / total.as_secs_f64(),
         p50: at(0.5),
         p99: at(0.99),
+        processor_ns: 0.0,
     }
 }
 
 fn with_ledger(dir: &Path, count: u64) -> Row {
     let (ledger, _) = Ledger::open(dir, Options::default()).expect("opens");
     let mut frontier = Frontier::new();
-    let (mut times, mut total) = (Vec::new(), Duration::ZERO);
-    while total < ROW {
+    let mut times = Times::default();
+    while times.total < ROW {
         let expected = frontier.size().get();
         let batch = batch(&mut frontier, count);
-        let start = Instant::now();
-        append(&ledger, &batch, expected);
-        times.push(start.elapsed());
-        total += start.elapsed();
+        times.measure(|| append(&ledger, &batch, expected));
     }
     drop(ledger);
     std::fs::remove_dir_all(dir).expect("removes");
-    row(count, times)
+    times.row(count)
 }
 
 fn with_file(path: &Path, count: u64) -> Row {
@@ -184,18 +219,17 @@ fn with_file(path: &Path, count: u64) -> Row {
         .open(path)
         .expect("opens");
     let mut frontier = Frontier::new();
-    let (mut times, mut total) = (Vec::new(), Duration::ZERO);
-    while total < ROW {
+    let mut times = Times::default();
+    while times.total < ROW {
         let batch = batch(&mut frontier, count);
-        let start = Instant::now();
-        file.write_all(batch.block.bytes()).expect("writes");
-        file.sync_data().expect("syncs");
-        times.push(start.elapsed());
-        total += start.elapsed();
+        times.measure(|| {
+            file.write_all(batch.block.bytes()).expect("writes");
+            file.sync_data().expect("syncs");
+        });
     }
     drop(file);
     std::fs::remove_file(path).expect("removes");
-    row(count, times)
+    times.row(count)
 }
 
 fn timed<T>(what: &str, run: impl FnOnce() -> T) -> T {
