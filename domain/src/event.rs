@@ -9,6 +9,7 @@ pub mod class;
 pub mod metadata;
 pub mod payload;
 pub mod text;
+mod visit;
 
 pub use class::{CLASS_TABLE, CLASSES, Class, class_of};
 pub use metadata::{Causation, Metadata, Reason};
@@ -22,7 +23,7 @@ pub use text::Text;
 
 use crate::canonical::{Canonical, CanonicalError};
 use serde_json::Value;
-use text::VisitTexts;
+use visit::VisitTexts;
 
 /// The version of every payload's shape today.
 pub const EVENT_VERSION: &str = "1.0";

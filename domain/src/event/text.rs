@@ -3,7 +3,7 @@
 //! Invariant: a plain text cannot be serialised and is not shown by `Debug`; what is read back is sealed.
 //! Not here: sealing itself (`sealed`), which key (`commands`).
 
-use crate::sealed::{Sealed, SealedField};
+use crate::sealed::Sealed;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A text of a payload.
@@ -48,16 +48,5 @@ impl Serialize for Text {
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Sealed::deserialize(deserializer).map(Self::Sealed)
-    }
-}
-
-/// Payloads that may hold texts.
-pub(super) trait VisitTexts {
-    /// Shows every new text with its JSON pointer.
-    fn visit(&mut self, _each: &mut dyn FnMut(&'static str, &mut Text)) {}
-
-    /// Drops text changes that change nothing; gives whether anything is left.
-    fn drop_unchanged(&mut self, _same: &mut dyn FnMut(&SealedField, &str) -> bool) -> bool {
-        true
     }
 }
