@@ -145,10 +145,14 @@ impl User {
 /// # Errors
 /// 401 where something was sent and is not valid.
 pub async fn caller(app: &App, request: &Request) -> Result<Caller, ApiError> {
-    if let Some(token) = token(request) {
+    // What is no token of ours may be a proxy's, in front of a browser that has a session.
+    let session = cookie(request, SESSION_COOKIE);
+    if let Some(token) = token(request)
+        && (session.is_none() || tokens::parse(&token).is_some())
+    {
         return app.user_of_token(request.peer.ip, &token).await.map(Caller::User);
     }
-    let Some(cookie) = cookie(request, SESSION_COOKIE) else {
+    let Some(cookie) = session else {
         return Ok(Caller::Nobody);
     };
     let session = app
@@ -308,9 +312,14 @@ impl App {
     }
 }
 
-/// The token of a request: bearer, or the password of basic auth.
+/// The token of a request: bearer, or the password of basic auth. What is neither reads as an empty token, which
+/// nobody has: it was sent, and is not good.
 pub fn token(request: &Request) -> Option<Cow<'_, str>> {
-    let value = request.header(header::AUTHORIZATION)?;
+    let value = request.headers.get(header::AUTHORIZATION)?;
+    Some(token_of(value.to_str().unwrap_or("")).unwrap_or_default())
+}
+
+fn token_of(value: &str) -> Option<Cow<'_, str>> {
     let (scheme, rest) = value.split_once(' ')?;
     let rest = rest.trim();
     if rest.len() > TOKEN_BYTES_MAX * 2 {
@@ -331,7 +340,7 @@ pub fn token(request: &Request) -> Option<Cow<'_, str>> {
 pub fn ingest_token(request: &Request) -> Option<Cow<'_, str>> {
     token(request)
         .or_else(|| request.query("token"))
-        .filter(|token| !token.is_empty() && token.len() <= TOKEN_BYTES_MAX)
+        .filter(|token| token.len() <= TOKEN_BYTES_MAX)
 }
 
 /// A cookie's value.

@@ -100,7 +100,7 @@ pub struct Settings {
 }
 
 /// The least version of TLS that ingest routes accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum TlsMin {
     /// TLS 1.2.
     #[serde(rename = "1.2")]
@@ -108,6 +108,29 @@ pub enum TlsMin {
     /// TLS 1.3.
     #[serde(rename = "1.3")]
     Tls13,
+}
+
+impl<'de> Deserialize<'de> for TlsMin {
+    /// From text, or from the number that the environment makes of it.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Spelled {
+            Text(String),
+            Number(f64),
+        }
+        let text = match Spelled::deserialize(deserializer)? {
+            Spelled::Text(text) => text,
+            Spelled::Number(number) => number.to_string(),
+        };
+        match text.as_str() {
+            "1.2" => Ok(Self::Tls12),
+            "1.3" => Ok(Self::Tls13),
+            other => Err(serde::de::Error::custom(format!(
+                "{other} is neither 1.2 nor 1.3"
+            ))),
+        }
+    }
 }
 
 /// How log lines are written.

@@ -6,6 +6,7 @@
 //! Not here: what a question does (`app`), how an answer is shown (`cli`).
 
 use crate::app::{App, stop_begins};
+use domain::event::Reason;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io;
@@ -34,6 +35,13 @@ pub enum Ask {
     /// A link that signs a person in.
     SignIn {
         /// Their address.
+        email: String,
+    },
+    /// A further account with its owner.
+    OpenAccount {
+        /// Its name.
+        name: String,
+        /// Its owner's address.
         email: String,
     },
     /// How the service is.
@@ -203,6 +211,18 @@ impl App {
                 Ok(json!({
                     "link": link,
                     "minutes": self.settings().sign_in_minutes,
+                }))
+            }
+            Ask::OpenAccount { name, email } => {
+                let made = self
+                    .management()
+                    .open_account(&Reason::code("operator"), &name, &email, None)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                Ok(json!({
+                    "account": made.account,
+                    "owner": made.owner,
+                    "token": made.token.text(),
                 }))
             }
             Ask::Status => Ok(self.describe()),

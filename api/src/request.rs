@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use warp::http::{HeaderMap, Method, Uri, header};
 
+/// Bytes of a body too large that are read and thrown away, so that its sender sees why it was refused.
+const DRAIN_BYTES_MAX: usize = 8 << 20;
+
 /// What is known of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
@@ -130,12 +133,14 @@ impl Request {
         let announced = self
             .header(header::CONTENT_LENGTH)
             .and_then(|text| text.parse::<usize>().ok());
-        if announced.is_some_and(|len| len > limit_bytes) {
-            return Err(ApiError::too_large(limit_bytes));
-        }
         let Some(body) = self.body.take() else {
             return Ok(Bytes::new());
         };
+        if announced.is_some_and(|len| len > limit_bytes) {
+            // Who is cut off while sending never sees the answer; a little is let through for politeness.
+            let _ = tokio::time::timeout(self.body_timeout, drain(body)).await;
+            return Err(ApiError::too_large(limit_bytes));
+        }
         match tokio::time::timeout(self.body_timeout, collect(body, limit_bytes)).await {
             Ok(collected) => collected,
             Err(_) => Err(ApiError::new(
@@ -167,6 +172,17 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
             crate::redact::word(&format!("the body is not what belongs here: {error}")),
         )
     })
+}
+
+/// Reads what is thrown away, up to [`DRAIN_BYTES_MAX`].
+async fn drain(mut body: BodyStream) {
+    let mut left = DRAIN_BYTES_MAX;
+    while let Some(Ok(chunk)) = body.next().await {
+        left = left.saturating_sub(chunk.len());
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 async fn collect(mut body: BodyStream, limit_bytes: usize) -> Result<Bytes, ApiError> {

@@ -41,7 +41,7 @@ struct Shared {
     header_timeout: Duration,
 }
 
-/// Accepts connections until `stop` completes, then lets requests under way end, for `stop_grace_s` at most.
+/// As [`serve_over`], with what the settings say about TLS.
 ///
 /// # Errors
 /// Where TLS cannot be set up.
@@ -50,8 +50,20 @@ pub async fn serve(
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tls::TlsError> {
+    let acceptor = tls::acceptor(app.settings())?;
+    serve_over(app, listener, acceptor, stop).await;
+    Ok(())
+}
+
+/// Accepts connections until `stop` completes, then lets requests under way end, for `stop_grace_s` at most.
+/// `acceptor` is what [`tls::acceptor`] made of the settings, so that a start fails before anything is opened.
+pub async fn serve_over(
+    app: router::Edge,
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    stop: impl Future<Output = ()>,
+) {
     let settings = app.settings();
-    let acceptor = tls::acceptor(settings)?;
     let permits = Arc::new(Semaphore::new(settings.connections_max));
     let grace = Duration::from_secs(settings.stop_grace_s);
     let shared = Arc::new(Shared {
@@ -96,7 +108,6 @@ pub async fn serve(
         tracing::warn!("requests under way took longer than the grace and were cut off");
     }
     connections.shutdown().await;
-    Ok(())
 }
 
 fn builder(settings: &Settings) -> auto::Builder<TokioExecutor> {

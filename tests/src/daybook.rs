@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a start or stop may take on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -44,7 +44,19 @@ impl Options {
     }
 
     /// Starts it in a fresh directory.
+    ///
+    /// # Panics
+    /// With what it said, where it does not come up.
     pub fn start(self) -> Daybook {
+        self.try_start()
+            .unwrap_or_else(|said| panic!("daybook did not start:\n{said}"))
+    }
+
+    /// As [`Options::start`], for those who expect that it may refuse.
+    ///
+    /// # Errors
+    /// What it said on stderr before it ended.
+    pub fn try_start(self) -> Result<Daybook, String> {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
@@ -58,8 +70,8 @@ impl Options {
             stderr: Arc::default(),
             agent,
         };
-        daybook.restart();
-        daybook
+        daybook.try_restart()?;
+        Ok(daybook)
     }
 }
 
@@ -211,6 +223,28 @@ impl Daybook {
         )
     }
 
+    /// The tree size.
+    pub fn size(&self) -> u64 {
+        let ready = self.call("GET", "/readyz").send().json();
+        ready["size"].as_u64().expect("a size")
+    }
+
+    /// Waits until a checkpoint of at least this size is signed; it is, within a second of the commit.
+    ///
+    /// # Panics
+    /// Where it is not.
+    pub fn until_signed(&self, size: u64) {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            let ready = self.call("GET", "/readyz").send().json();
+            if ready["signed_size"].as_u64().is_some_and(|signed| signed >= size) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        panic!("size {size} was not signed");
+    }
+
     /// A request to be sent.
     pub fn call<'a>(&'a self, method: &'a str, path: &str) -> Call<'a> {
         Call {
@@ -295,6 +329,7 @@ impl Drop for Daybook {
 }
 
 /// A request to be sent.
+#[derive(Clone)]
 pub struct Call<'a> {
     daybook: &'a Daybook,
     method: &'a str,
@@ -329,6 +364,14 @@ impl Call<'_> {
     pub fn bytes(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
         self
+    }
+
+    /// Sends it, and may send it once more.
+    ///
+    /// # Panics
+    /// Where there is no answer at all.
+    pub fn again(&self) -> Reply {
+        self.clone().send()
     }
 
     /// Sends it.

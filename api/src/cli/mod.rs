@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub mod account;
 pub mod bench;
 pub mod demo;
 pub mod doctor;
@@ -57,6 +58,8 @@ enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
     SignIn(sign_in::SignIn),
+    #[command(subcommand)]
+    Account(account::Account),
     #[command(subcommand)]
     Key(key::Key),
     Rebuild(rebuild::Rebuild),
@@ -114,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Demo(command) => command.run(&cli.global),
         Command::Serve(command) => command.run(&cli.global),
         Command::SignIn(command) => command.run(&cli.global),
+        Command::Account(command) => command.run(&cli.global),
         Command::Key(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),

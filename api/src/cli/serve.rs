@@ -10,7 +10,7 @@ use crate::clock::SystemClock;
 use crate::config::{LogFormat, Settings};
 use crate::control::Control;
 use crate::entropy::SeededEntropy;
-use crate::serve::serve;
+use crate::serve::serve_over;
 use clap::Args;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -103,6 +103,7 @@ async fn run(settings: Settings) -> Outcome {
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SeededEntropy::from_os().map_err(Failure::failed)?),
     };
+    let acceptor = crate::tls::acceptor(&settings).map_err(Failure::failed)?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .map_err(|error| Failure::failed(format!("{} cannot be listened on: {error}", settings.listen)))?;
@@ -119,14 +120,13 @@ async fn run(settings: Settings) -> Outcome {
         }
     };
     announce(&app);
-    let served = serve(Arc::clone(&app), listener, stop).await;
+    serve_over(Arc::clone(&app), listener, acceptor, stop).await;
     app.stop().await;
     if let Some(control) = control
         && let Err(error) = control.await
     {
         tracing::warn!(%error, "the control socket ended badly");
     }
-    served.map_err(Failure::failed)?;
     talk("daybook has stopped: everything is committed and the last position is signed");
     Ok(0)
 }

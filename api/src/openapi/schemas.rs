@@ -196,7 +196,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "id" "string" "acc_…", "name" "string?" "", "suspended" "boolean" "", "origin" "string" "The ledger's name.",
         "created_at" "time" "", "changed_at" "time" "", "position" "integer" "", "you" "#You" "",
     ),
-    schema!("You": "id" "string" "usr_…", "role" "string" "", "ledger_auditor" "boolean" "Sees every account's entries."),
+    schema!("You": "csrf" "string?" "What a browser's scripts send in X-CSRF-Token.", "id" "string" "usr_…", "role" "string" "", "ledger_auditor" "boolean" "Sees every account's entries."),
     schema!("AccountPatch": "name" "string" "", "reason" "~any" ""),
     schema!("Timeline": "data" "[#Change]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
     schema!("Change":

@@ -4,6 +4,7 @@
 
 use super::change;
 use crate::app::App;
+use crate::auth::By;
 use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
@@ -76,7 +77,12 @@ fn now(ctx: &Ctx) -> Answer {
         .account(&user.account)
         .ok_or_else(|| ApiError::not_found("account_not_found", "there is no such account"))?;
     let mut value = shape(&ctx.app, account);
+    let csrf = match &user.by {
+        By::Session { csrf } => Some(csrf.as_str()),
+        By::Token(_) => None,
+    };
     value["you"] = json!({
+        "csrf": csrf,
         "id": user.user,
         "role": user.role,
         "ledger_auditor": ctx.app.is_ledger_auditor(user),

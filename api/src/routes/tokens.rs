@@ -60,11 +60,15 @@ pub const ROUTES: &[Route] = &[
 async fn list(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
     let now = ctx.app.clock().now();
-    let registry = ctx.app.registry().read();
-    let tokens = registry
-        .tokens(&user.user)
-        .filter(|token| is_good(token, now))
-        .map(|token| shape(&ctx.app, &token))
+    let tokens: Vec<Value> = {
+        let registry = ctx.app.registry().read();
+        let good = registry.tokens(&user.user).filter(|token| is_good(token, now));
+        good.map(|token| shape(&token)).collect()
+    };
+    // Asked after the registry was let go: the sequencer waits for its lock.
+    let tokens = tokens
+        .into_iter()
+        .map(|token| with_last_use(&ctx.app, token))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(reply::ok(&Page::whole(tokens)))
 }
@@ -116,13 +120,19 @@ fn is_good(token: &Token<'_>, now: Timestamp) -> bool {
 }
 
 /// A token as the API shows it.
-fn shape(app: &App, token: &Token<'_>) -> Result<Value, ApiError> {
-    Ok(json!({
+fn shape(token: &Token<'_>) -> Value {
+    json!({
         "id": token.id,
         "user_id": token.owner,
         "issued_at": token.issued.at,
         "expires_at": token.expires_at,
-        "last_used_at": app.state().last_used(token.id).map_err(ApiError::internal)?,
         "position": token.issued.position,
-    }))
+    })
+}
+
+fn with_last_use(app: &App, mut token: Value) -> Result<Value, ApiError> {
+    let id = token["id"].as_str().unwrap_or_default();
+    let last = app.state().last_used(id).map_err(ApiError::internal)?;
+    token["last_used_at"] = json!(last);
+    Ok(token)
 }
