@@ -11,6 +11,7 @@
 //! | `auth`, `limits`, `redact` | who asks, how often, and what the log may know of it |
 //! | `openapi` | the API's document, from the table of routes |
 //! | `state` | sessions and sign-in links |
+//! | `data_source` | the ledger of a data directory, for verify and export |
 //! | `control` | the socket the command line speaks to a running service over |
 //! | `config`, `clock`, `entropy`, `metrics` | the outside world, handed in |
 //! | `cli` | the commands of the binary, one file each |
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod data_source;
 pub mod demo;
 pub mod entropy;
 pub mod errors;

@@ -167,7 +167,11 @@ fn origin(settings: &Settings, secrets: &ServiceKeys) -> Result<String, StoresEr
     Ok(origin)
 }
 
-fn read_origin(dir: &Path) -> Result<Option<String>, StoresError> {
+/// The ledger's name as the data directory says it.
+///
+/// # Errors
+/// [`StoresError::Io`].
+pub fn read_origin(dir: &Path) -> Result<Option<String>, StoresError> {
     let path = dir.join(ORIGIN);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text.trim().to_owned())),
@@ -199,15 +203,18 @@ fn signing_key(name: &str, seed: &Secret) -> Result<SigningKey, StoresError> {
     })
 }
 
-/// The folder of anchors: as set, or below the user's state directory (XDG base directories).
+/// The folder of anchors where none is set: below the user's state directory (XDG base directories).
+pub fn default_anchor() -> Option<PathBuf> {
+    let state = match std::env::var_os("XDG_STATE_HOME") {
+        Some(state) if !state.is_empty() => Some(PathBuf::from(state)),
+        _ => std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")),
+    };
+    state.map(|state| state.join("daybook").join("anchors"))
+}
+
+/// The folder of anchors: as set, or the default one.
 fn anchor(settings: &Settings) -> Option<PathBuf> {
-    let found = settings.anchor.clone().or_else(|| {
-        let state = match std::env::var_os("XDG_STATE_HOME") {
-            Some(state) if !state.is_empty() => Some(PathBuf::from(state)),
-            _ => std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")),
-        };
-        state.map(|state| state.join("daybook").join("anchors"))
-    });
+    let found = settings.anchor.clone().or_else(default_anchor);
     if found.is_none() {
         tracing::warn!(
             "there is no place for the anchor: a restored copy of the data would not be noticed; set --anchor"

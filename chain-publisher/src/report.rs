@@ -115,8 +115,8 @@ fn word<S: serde::Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok,
 }
 
 impl Report {
-    /// Without findings, of nothing yet.
-    pub(crate) fn new(source: String, allow_partial: bool) -> Self {
+    /// Without findings, of nothing yet; also where a source cannot even be opened.
+    pub fn new(source: String, allow_partial: bool) -> Self {
         let mut report = Self {
             verdict: Verdict::Verified {
                 size: TreeSize::EMPTY,

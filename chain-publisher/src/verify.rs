@@ -83,6 +83,8 @@ pub fn verify(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyError> {
     let mut report = Report::new(source.describe(), settings.allow_partial);
+    // Heads come first: a log that grows meanwhile then covers them.
+    let heads = read_heads(source)?;
     let signed = match own_checkpoint(source, &mut report)? {
         Some(signed) => Some(signed),
         None if source.size().is_none() => return Ok(report),
@@ -104,10 +106,25 @@ pub fn verify(
             first: chunks.first_entry(),
             report,
         };
-        let mut report = run.verify(size, &mut chunks, from_tiles, progress)?;
+        let mut report = run.verify(size, heads, &mut chunks, from_tiles, progress)?;
         report.not_checked.extend(withheld);
         Ok(report)
     })
+}
+
+/// Heads as they were given, by rising day.
+type HeadBytes = Vec<(Date, Result<Vec<u8>, SourceError>)>;
+
+fn read_heads(source: &dyn LogSource) -> Result<HeadBytes, SourceError> {
+    let mut heads = Vec::new();
+    for date in source.head_dates()? {
+        let head = source.head(date);
+        if let Err(error @ SourceError::Unavailable(_)) = head {
+            return Err(error);
+        }
+        heads.push((date, head));
+    }
+    Ok(heads)
 }
 
 /// The source's own checkpoint; what is none is a finding.
@@ -218,6 +235,7 @@ impl Run<'_> {
     fn verify(
         mut self,
         size: TreeSize,
+        heads: HeadBytes,
         chunks: &mut Chunks,
         from_tiles: bool,
         progress: &mut dyn FnMut(Progress),
@@ -228,7 +246,7 @@ impl Run<'_> {
         let mut known = known_roots(&self.settings.evidence, &origin, &self.settings.trust)?;
         self.report.evidence = known.iter().map(|known| known.source.clone()).collect();
         let signed = self.signed_root(&origin, &trust, &mut known);
-        let heads = self.heads(&origin, &trust, &mut known)?;
+        let heads = self.heads(heads, &origin, &trust, &mut known);
         let expected = self.settings.origin.clone().or(Some(origin));
         let mut verifier = LogVerifier::new(self.settings.strictness, expected.as_deref(), known);
         verifier.keep_nodes();
@@ -342,16 +360,16 @@ impl Run<'_> {
     /// Every head of the source by itself; each gives a root that the log must have.
     fn heads(
         &mut self,
+        given: HeadBytes,
         origin: &str,
         trust: &Trust,
         known: &mut Vec<KnownRoot>,
-    ) -> Result<Vec<CheckedHead>, VerifyError> {
+    ) -> Vec<CheckedHead> {
         let mut heads = Vec::new();
         let mut check = HeadCheck::new(origin, trust.is_known().then_some(trust));
-        for date in self.source.head_dates()? {
-            let found = match self.source.head(date) {
+        for (date, bytes) in given {
+            let found = match bytes {
                 Ok(bytes) => check.take(date, &bytes),
-                Err(error @ SourceError::Unavailable(_)) => return Err(error.into()),
                 Err(error) => Err((None, error.to_string())),
             };
             match found {
@@ -377,7 +395,7 @@ impl Run<'_> {
             }
         }
         self.report.heads = heads.len() as u64;
-        Ok(heads)
+        heads
     }
 
     /// Hashes and reads every entry, and compares every tile. Whether they were all there.

@@ -14,11 +14,14 @@ pub mod account;
 pub mod bench;
 pub mod demo;
 pub mod doctor;
+pub mod export;
 pub mod key;
 pub mod logging;
+pub mod progress;
 pub mod rebuild;
 pub mod serve;
 pub mod sign_in;
+pub mod verify;
 
 /// It failed.
 pub const FAILED: u8 = 1;
@@ -41,6 +44,7 @@ Examples:
   daybook serve                              on 127.0.0.1:8420, everything below ./daybook-data
   daybook sign-in owner@localhost            a link that signs a browser in
   daybook key show                           what an auditor needs to know, once
+  daybook verify --key VKEY                  whether everything still holds
 
 Exit codes: 0 done, 1 it failed, 2 usage or unreadable input.";
 
@@ -62,6 +66,8 @@ enum Command {
     Account(account::Account),
     #[command(subcommand)]
     Key(key::Key),
+    Verify(Box<verify::Verify>),
+    Export(export::Export),
     Rebuild(rebuild::Rebuild),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
@@ -119,6 +125,8 @@ pub fn run() -> ExitCode {
         Command::SignIn(command) => command.run(&cli.global),
         Command::Account(command) => command.run(&cli.global),
         Command::Key(command) => command.run(&cli.global),
+        Command::Verify(command) => command.run(&cli.global),
+        Command::Export(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),

@@ -81,6 +81,22 @@ pub fn anchor_path(folder: &Path, origin: &str) -> PathBuf {
     folder.join(format!("{}.checkpoint", sha256(origin.as_bytes()).to_hex()))
 }
 
+/// The checkpoint that a folder of anchors keeps of an origin, for those who compare a ledger with it.
+///
+/// # Errors
+/// Where it cannot be read, or is not what was written (`InvalidData`).
+pub fn anchored(folder: &Path, origin: &str) -> io::Result<Option<Vec<u8>>> {
+    let path = anchor_path(folder, origin);
+    match Standing::load(&super::disk::RealDisk, &path)? {
+        Standing::Signed(signed) => Ok(Some(signed.note)),
+        Standing::Nothing => Ok(None),
+        Standing::Damaged => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{} is not what was written", path.display()),
+        )),
+    }
+}
+
 enum Latest {
     Known(Option<Signed>),
     /// A write failed: what is on disk decides.

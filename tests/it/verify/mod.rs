@@ -1,8 +1,9 @@
 //! Whole logs kept elsewhere: exported, damaged in every way, verified.
 //!
-//! `flips` every byte and every length · `verdicts` forged, swapped, older, forked · `exports` what is written and
+//! `cli` as typed · `flips` every byte and every length · `verdicts` forged, swapped, older, forked · `exports` what is written and
 //! when · `oracle` other implementations · `served` over HTTP.
 
+mod cli;
 mod exports;
 mod flips;
 mod oracle;

@@ -1,0 +1,94 @@
+//! The ledger of a data directory as a source of `chain-publisher`: read beside a running service, without a lock.
+//!
+//! Invariants: nothing is written; what is read ends at the size that was found when it was opened; heads that were
+//! made later are left out. Keys are not touched: the key that the ledger names in its first entry is the hint.
+//! Not here: verifying (`chain_publisher::verify`), the files themselves (`commands::ledger::check`).
+
+use crate::stores::LEDGER;
+use chain_publisher::ports_source::{HeadFiles, PortsSource};
+use commands::ledger::{Ledger, OpenError, Options};
+use commands::sequencer::HeadStore;
+use domain::checkpoint::SignedCheckpoint;
+use domain::entry::Entry;
+use domain::note::VerifierKey;
+use domain::{Date, Position};
+use serde::Deserialize;
+use std::path::Path;
+
+/// The folder of heads in the data directory.
+const HEADS: &str = "heads";
+
+/// A data directory's ledger, opened for reading.
+pub struct DataSource {
+    name: String,
+    ledger: Ledger,
+    checkpoint: Option<Vec<u8>>,
+    heads: Heads,
+    key: Option<String>,
+}
+
+/// The heads that were there when the ledger was opened.
+struct Heads {
+    store: HeadStore,
+    dates: Vec<Date>,
+}
+
+impl HeadFiles for Heads {
+    fn dates(&self) -> Vec<Date> {
+        self.dates.clone()
+    }
+
+    fn get(&self, date: Date) -> Option<Vec<u8>> {
+        self.store.get(date)
+    }
+}
+
+impl DataSource {
+    /// Opens the ledger in a data directory.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        // The heads come first: the ledger that is opened then covers them.
+        let store = HeadStore::new(&dir.join(HEADS));
+        let dates = store.dates();
+        let (ledger, recovery) = Ledger::open_read_only(&dir.join(LEDGER), Options::default())?;
+        let key = named_key(&ledger, recovery.checkpoint.as_deref());
+        Ok(Self {
+            name: format!("the ledger in {}", dir.display()),
+            ledger,
+            checkpoint: recovery.checkpoint,
+            heads: Heads { store, dates },
+            key,
+        })
+    }
+
+    /// The ledger as it was found.
+    pub fn source(&self) -> PortsSource<'_> {
+        PortsSource {
+            name: self.name.clone(),
+            log: &self.ledger,
+            tiles: &self.ledger,
+            size: self.ledger.size_now(),
+            checkpoint: self.checkpoint.clone(),
+            key: self.key.clone(),
+            heads: &self.heads,
+        }
+    }
+}
+
+/// The key that the first entry names and that signed the latest checkpoint.
+fn named_key(ledger: &Ledger, checkpoint: Option<&[u8]>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Created {
+        log_keys: Vec<String>,
+    }
+    let signed = SignedCheckpoint::parse(checkpoint?).ok()?;
+    let block = ledger.read_now(Position::FIRST, 1, 1).ok()?;
+    let (_, bytes) = block.get(0)?;
+    let created: Created = serde_json::from_slice(Entry::read(bytes).ok()?.payload).ok()?;
+    created.log_keys.into_iter().find(|text| {
+        let key = VerifierKey::parse(text);
+        key.is_ok_and(|key| signed.verify(signed.checkpoint().origin(), [&key]).is_ok())
+    })
+}
