@@ -96,7 +96,7 @@ impl Entries {
             status: Vec::new(),
         };
         encode_parts(&mut self.bytes, &placement, &head, metadata.as_bytes(), |out| {
-            reading.write(out)
+            reading.write(out).expect("finite values");
         })
         .expect("within limits");
         self.ends.push(self.bytes.len());
