@@ -1,6 +1,8 @@
 //! End-to-end tests, one binary: a real process, real HTTP, real files.
 
 mod api;
+mod browser;
+mod crash;
 mod demo;
 mod fuzz;
 mod tidy;

@@ -48,6 +48,7 @@ impl Options {
     /// # Panics
     /// With what it said, where it does not come up.
     pub fn start(self) -> Daybook {
+<<<<<<< HEAD
         self.try_start()
             .unwrap_or_else(|said| panic!("daybook did not start:\n{said}"))
     }
@@ -57,21 +58,34 @@ impl Options {
     /// # Errors
     /// What it said on stderr before it ended.
     pub fn try_start(self) -> Result<Daybook, String> {
+=======
+        let mut daybook = self.ready();
+        daybook.restart();
+        daybook
+    }
+
+    /// Its directory, and nothing running: [`Daybook::restart`] starts it.
+    pub fn ready(self) -> Daybook {
+>>>>>>> 7bd842d (tests: kill -9 under load, and a browser that walks the console)
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
             .build()
             .new_agent();
-        let mut daybook = Daybook {
+        Daybook {
             dir: tempfile::tempdir().expect("a scratch directory"),
             settings: self.settings,
             child: None,
             url: String::new(),
             stderr: Arc::default(),
             agent,
+<<<<<<< HEAD
         };
         daybook.try_restart()?;
         Ok(daybook)
+=======
+        }
+>>>>>>> 7bd842d (tests: kill -9 under load, and a browser that walks the console)
     }
 }
 
@@ -101,19 +115,11 @@ impl Daybook {
     /// What it said on stderr before it ended.
     pub fn try_restart(&mut self) -> Result<(), String> {
         assert!(self.child.is_none(), "it still runs");
-        let mut command = Command::new(binary());
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(self.data())
-            .arg("--anchor")
-            .arg(self.dir.path().join("anchor"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        for (name, value) in &self.settings {
-            command.env(name, value);
-        }
-        let mut child = command.spawn().expect("the binary runs");
+        let mut child = self
+            .command()
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
         let lines = self.listen_to(child.stderr.take().expect("stderr is piped"));
         let mut said = String::new();
         loop {
@@ -133,6 +139,23 @@ impl Daybook {
                 }
             }
         }
+    }
+
+    /// What starts it in this directory; it says nothing unless stderr is listened to.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(self.data())
+            .arg("--anchor")
+            .arg(self.dir.path().join("anchor"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        for (name, value) in &self.settings {
+            command.env(name, value);
+        }
+        command
     }
 
     /// Keeps what is said, and passes it on until nobody listens.
@@ -198,13 +221,17 @@ impl Daybook {
 
     /// SIGTERM, and how it ended.
     pub fn stop(&mut self) -> ExitStatus {
-        let mut child = self.child.take().expect("it runs");
+        self.terminate();
+        self.child.take().expect("it runs").wait().expect("it ends")
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn terminate(&self) {
         let sent = Command::new("kill")
-            .args(["-TERM", &child.id().to_string()])
+            .args(["-TERM", &self.pid().to_string()])
             .status()
             .expect("kill runs");
         assert!(sent.success());
-        child.wait().expect("it ends")
     }
 
     /// Runs another command of the binary on this data directory: exit code, stdout, stderr.

@@ -4,11 +4,18 @@
 //! |---|---|
 //! | `daybook` | a real service in a directory of its own |
 //! | `small_ledger` | a ledger in memory, recorded by the real sequencer |
+//! | `chromium` | a real browser |
+//! | `dice` | chance from a seed |
+//! | `load`, `follower` | a device that remembers what it was told; a ledger followed from outside |
 //! | `fuzz`, `payloads` | fuzz targets' bodies; payload cases |
 //!
 //! Not here: tests (`it/`).
 
+pub mod chromium;
 pub mod daybook;
+pub mod dice;
+pub mod follower;
 pub mod fuzz;
+pub mod load;
 pub mod payloads;
 pub mod small_ledger;

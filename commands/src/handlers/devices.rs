@@ -50,7 +50,10 @@ impl Management {
             return Ok(outcome);
         }
         self.has_site(actor, &device.site)?;
-        let steps = vec![Step::Device(self.id(IdKind::Device), DeviceCommand::Register(device))];
+        let steps = vec![Step::Device(
+            self.id(IdKind::Device),
+            DeviceCommand::Register(device),
+        )];
         self.run(plain(actor, reason, None, steps), None).await
     }
 

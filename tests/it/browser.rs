@@ -1,0 +1,248 @@
+//! A person walks through the console in a real browser: signs in by the printed link, adds a device, watches its
+//! first reading refused and then land, looks at its channel, and sees the ledger without signing in.
+//!
+//! At desktop and at phone width: nothing on the console, nothing asked of anybody else, nothing wider than the window.
+//! `DAYBOOK_SCREENSHOTS` names a folder for pictures of each step; `DAYBOOK_LOOK_AT` the address of a service that is
+//! already running (such as the demo), of which pictures are then taken too.
+//! Not here: what each page says in each state (`api::pages` has tests of its own).
+
+use serde_json::json;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tests::chromium::{self, Chromium};
+use tests::daybook::Daybook;
+
+/// Width, height, and what it is called.
+const WINDOWS: &[(u32, u32, &str)] = &[(1280, 800, "desktop"), (390, 844, "phone")];
+/// The owner that a first start makes.
+const OWNER: &str = "owner@localhost";
+/// What the console's box says of the first reading.
+const BOX: &str = "#first-reading";
+
+/// The browser, unless there is none and none can be installed: said loudly, and a failure in CI.
+fn browser(own: &str) -> Option<Chromium> {
+    match chromium::program() {
+        Ok(program) => Some(Chromium::start(&program, own)),
+        Err(why) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => panic!("{why}"),
+        Err(why) => {
+            eprintln!("SKIPPED: {why}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_person_signs_in_adds_a_device_and_sees_its_first_reading_land() {
+    let daybook = Daybook::with().set("log", "warn").start();
+    let Some(mut browser) = browser(daybook.url()) else {
+        return;
+    };
+    for (width, height, window) in WINDOWS {
+        browser.resize(*width, *height);
+        let mut walk = Walk {
+            daybook: &daybook,
+            browser: &mut browser,
+            window,
+        };
+        walk.sign_in();
+        let name = format!("Walk-in fridge {window}");
+        walk.add_device(&name);
+        walk.first_reading();
+        walk.channel(&name);
+        walk.overview(&name);
+        walk.ledger();
+    }
+}
+
+#[test]
+fn pictures_of_a_running_service_are_taken_where_they_are_asked_for() {
+    let (Ok(link), Some(_)) = (
+        std::env::var("DAYBOOK_LOOK_AT"),
+        std::env::var_os("DAYBOOK_SCREENSHOTS"),
+    ) else {
+        return;
+    };
+    let own = link.split("/sign-in").next().unwrap_or(&link).to_owned();
+    let Some(mut browser) = browser(&own) else { return };
+    browser.open(&link);
+    if link.contains("/sign-in") {
+        browser.follow("button.primary");
+    }
+    for (width, height, window) in WINDOWS {
+        browser.resize(*width, *height);
+        browser.open(&format!("{own}/app"));
+        browser.picture(&format!("demo-overview-{window}"));
+        browser.follow("a[href^='/app/devices/dev_']");
+        browser.picture(&format!("demo-device-{window}"));
+        browser.follow("a[href^='/app/channels/']");
+        browser.picture(&format!("demo-channel-{window}"));
+        browser.open(&format!("{own}/ledger"));
+        browser.picture(&format!("demo-ledger-{window}"));
+    }
+}
+
+/// A person at a window.
+struct Walk<'a> {
+    daybook: &'a Daybook,
+    browser: &'a mut Chromium,
+    window: &'a str,
+}
+
+impl Walk<'_> {
+    /// A page as it should be, whatever it shows.
+    fn look(&mut self, page: &str) {
+        self.browser.picture(&format!("{page}-{}", self.window));
+        let complaints = self.browser.complaints();
+        assert!(complaints.is_empty(), "{page} ({}): {complaints:#?}", self.window);
+        assert!(
+            !self.browser.overflows(),
+            "{page} is wider than the {}",
+            self.window
+        );
+    }
+
+    fn sign_in(&mut self) {
+        self.browser.open(&format!("{}/app", self.daybook.url()));
+        assert!(self.browser.url().contains("/sign-in"), "{}", self.browser.url());
+        self.look("sign-in");
+        let (code, out, err) = self.daybook.cli(&["sign-in", OWNER]);
+        assert_eq!(code, 0, "{err}");
+        let link = out.split_whitespace().find(|word| word.starts_with("http"));
+        self.browser
+            .open(link.unwrap_or_else(|| panic!("no link in {out:?}")));
+        self.look("sign-in-link");
+        self.browser.follow("button.primary");
+        assert_eq!(self.browser.url(), format!("{}/app", self.daybook.url()));
+        self.look("overview-before");
+    }
+
+    fn add_device(&mut self, name: &str) {
+        self.browser.follow("a[href^='/app/devices/new']");
+        self.browser.fill("[name=name]", name);
+        self.browser.click("input[name=model][value=http] + span");
+        let first_site = self
+            .browser
+            .evaluate("!!document.querySelector('[name=site_name]')")
+            == true;
+        if first_site {
+            self.browser.fill("[name=site_name]", "Kitchen");
+            let zone = self
+                .browser
+                .evaluate("document.querySelector('[name=timezone]').value");
+            assert_eq!(zone, "Europe/Prague", "the browser's own time zone is filled in");
+        }
+        self.look("add-device");
+        self.browser.follow("form[action='/app/devices'] button.primary");
+        self.browser
+            .wait("the box", &format!("!!document.querySelector('{BOX} .waiting')"));
+        self.look("onboarding-waiting");
+    }
+
+    /// As the page says: with the token that it shows; refused first, taken then, and the page sees both.
+    fn first_reading(&mut self) {
+        let token = self.browser.text("#token");
+        assert!(token.starts_with("ds_live_"), "{token}");
+        let too_hot = json!({"measurements": [{"type": "temperature", "value": 99_999}]});
+        let refused = self.ingest(&token, &too_hot);
+        assert_eq!(refused.0, 422, "{}", refused.1);
+        self.browser.wait(
+            "the refusal to be shown",
+            &format!("!!document.querySelector('{BOX} .refused')"),
+        );
+        let shown = self.browser.text(BOX);
+        assert!(
+            shown.contains("out_of_range") || shown.contains("99999"),
+            "{shown}"
+        );
+        self.look("onboarding-refused");
+        let taken = self.ingest(
+            &token,
+            &json!({"measurements": [{"type": "temperature", "value": 4.2}]}),
+        );
+        assert_eq!(taken.0, 200, "{}", taken.1);
+        self.browser.wait(
+            "the box to turn green",
+            &format!("!!document.querySelector('{BOX} .landed')"),
+        );
+        let shown = self.browser.text(BOX);
+        assert!(shown.contains("4.2"), "{shown}");
+        self.look("onboarding-landed");
+        self.history(&token);
+    }
+
+    /// Two hours of readings, so that there is something to draw.
+    fn history(&self, token: &str) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let now_us = i64::try_from(now.as_micros()).expect("a clock of this age");
+        let reports: Vec<_> = (1..60i64)
+            .map(|n| {
+                let at = domain::Timestamp::from_micros(now_us - n * 120_000_000).expect("a time");
+                let value = 4.0 + ((n * 37) % 11) as f64 / 10.0;
+                json!({"ts": at.to_string(), "measurements": [{"type": "temperature", "value": value}]})
+            })
+            .collect();
+        let taken = self.ingest(token, &json!(reports));
+        assert_eq!(taken.0, 200, "{}", taken.1);
+    }
+
+    fn ingest(&self, token: &str, body: &serde_json::Value) -> (u16, String) {
+        let reply = self
+            .daybook
+            .call("POST", "/v1/ingest")
+            .token(token)
+            .json(body)
+            .send();
+        (reply.status, reply.text())
+    }
+
+    fn channel(&mut self, name: &str) {
+        self.browser.follow(&format!("{BOX} a[href^='/app/devices/']"));
+        let shown = self.browser.text("body");
+        assert!(shown.contains(name), "{shown}");
+        self.look("device");
+        self.browser.follow("main a[href^='/app/channels/']");
+        self.browser.wait(
+            "a chart with a line",
+            "[...document.querySelectorAll('figure svg path')].some(p => p.getBoundingClientRect().width > 50)",
+        );
+        let seen = self.browser.evaluate(
+            "[...document.querySelectorAll('figure svg')].filter(s => s.getBoundingClientRect().width > 200).length",
+        );
+        assert_eq!(seen, 1, "one drawing for this width");
+        let shown = self.browser.text("main");
+        assert!(
+            !shown
+                .to_lowercase()
+                .split(|c: char| !c.is_alphabetic())
+                .any(|word| word == "ok"),
+            "{shown}"
+        );
+        self.look("channel");
+    }
+
+    fn overview(&mut self, name: &str) {
+        self.browser.open(&format!("{}/app", self.daybook.url()));
+        let shown = self.browser.text("main");
+        assert!(shown.contains(name) && shown.contains("Kitchen"), "{shown}");
+        self.look("overview");
+    }
+
+    /// Public, and true: its root is that of a tree which the checkpoint's tree extends or equals.
+    fn ledger(&mut self) {
+        self.browser.forget();
+        self.browser.open(&format!("{}/ledger", self.daybook.url()));
+        let shown = self.browser.text("main");
+        let (_, key, _) = self.daybook.cli(&["key", "show"]);
+        let key = key
+            .split_whitespace()
+            .find(|word| word.contains('+') && !word.contains("/receipt+"))
+            .expect("a verifier key");
+        let together: String = shown.split_whitespace().collect();
+        assert!(
+            together.contains(key),
+            "the page shows another key than `key show`:\n{shown}"
+        );
+        self.look("ledger");
+        self.browser.open(&format!("{}/app", self.daybook.url()));
+        assert!(self.browser.url().contains("/sign-in"), "signed out");
+    }
+}
