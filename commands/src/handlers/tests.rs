@@ -7,7 +7,7 @@ mod sealing;
 
 use super::testing::{ORIGIN, World, reason};
 use super::{Actor, ManageError, UserPatch};
-use crate::record::{Recorder, StreamIndex};
+use crate::record::StreamIndex;
 use crate::sequencer::Idempotency;
 use crate::tokens::AuthError;
 use domain::Position;

@@ -2,9 +2,7 @@
 
 use super::super::testing::{World, reason};
 use super::{entries_of, refused};
-use crate::record::{Recorder, StreamIndex};
 use domain::Timestamp;
-use domain::aggregate::Aggregate;
 use domain::event::Event;
 use domain::event::payload::{ParkedMeasurement, UplinkParked};
 use domain::registry::Registry;

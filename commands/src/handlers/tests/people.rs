@@ -3,7 +3,6 @@
 use super::super::testing::{World, reason};
 use super::super::{Actor, NewUser, UserPatch};
 use super::{RETIRED, refused};
-use crate::record::StreamIndex;
 use crate::tokens::{AuthError, parse};
 use domain::aggregate::account::AccountCommand;
 use domain::aggregate::site::SitePatch;

@@ -3,9 +3,8 @@
 use super::super::testing::{World, reason};
 use super::super::{Actor, ManageError, Management};
 use super::refused;
-use crate::record::{Recorder, StreamIndex};
+use crate::record::Recorder;
 use crate::sequencer::{EventGroup, GroupAnswer, RecordError};
-use domain::aggregate::Aggregate;
 use domain::aggregate::site::SitePatch;
 use domain::ports::BoxFuture;
 use domain::rejection::Fault;

@@ -1,8 +1,6 @@
 //! What is sealed never shows, and opens with its key only.
 
 use super::super::testing::World;
-use crate::record::StreamIndex;
-use domain::aggregate::Aggregate;
 use domain::aggregate::device::DevicePatch;
 use domain::event::Reason;
 use domain::ports::KeyStore;
