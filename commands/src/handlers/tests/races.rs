@@ -123,3 +123,27 @@ async fn a_ledger_that_takes_nothing_is_said_so_and_nothing_changes() {
         0
     );
 }
+
+#[tokio::test]
+async fn handlers_run_on_any_thread_and_many_at_once() {
+    let world = World::new().await;
+    let site = world.site().await;
+    let tasks: Vec<_> = (0..16)
+        .map(|n| {
+            let (management, owner) = (world.management.clone(), world.owner.clone());
+            // Half of them want the same name.
+            let device = world.new_device(&site, &format!("d{}", n / 2));
+            tokio::spawn(async move { management.create_device(&owner, &reason(), device).await })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        match task.await.expect("no panic") {
+            Ok(_) => made += 1,
+            Err(error) => assert_eq!(refused::<()>(Err(error)), ("local_id_taken", Fault::Conflict)),
+        }
+    }
+    assert_eq!(made, 8);
+    let registry = world.registry.read();
+    assert_eq!(registry.devices(&world.owner.account, None).count(), 8);
+}
