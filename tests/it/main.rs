@@ -5,5 +5,6 @@ mod browser;
 mod crash;
 mod demo;
 mod fuzz;
+mod payloads;
 mod tidy;
 mod verify;

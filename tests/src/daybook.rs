@@ -48,7 +48,6 @@ impl Options {
     /// # Panics
     /// With what it said, where it does not come up.
     pub fn start(self) -> Daybook {
-<<<<<<< HEAD
         self.try_start()
             .unwrap_or_else(|said| panic!("daybook did not start:\n{said}"))
     }
@@ -58,15 +57,13 @@ impl Options {
     /// # Errors
     /// What it said on stderr before it ended.
     pub fn try_start(self) -> Result<Daybook, String> {
-=======
         let mut daybook = self.ready();
-        daybook.restart();
-        daybook
+        daybook.try_restart()?;
+        Ok(daybook)
     }
 
     /// Its directory, and nothing running: [`Daybook::restart`] starts it.
     pub fn ready(self) -> Daybook {
->>>>>>> 7bd842d (tests: kill -9 under load, and a browser that walks the console)
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
@@ -79,13 +76,7 @@ impl Options {
             url: String::new(),
             stderr: Arc::default(),
             agent,
-<<<<<<< HEAD
-        };
-        daybook.try_restart()?;
-        Ok(daybook)
-=======
         }
->>>>>>> 7bd842d (tests: kill -9 under load, and a browser that walks the console)
     }
 }
 
