@@ -4,6 +4,11 @@
 //! inputs generated from it. Invariant: no panic, whatever the bytes; what is accepted encodes back to the same.
 //! Not here: what the decoders mean (fixtures).
 
+#![allow(
+    clippy::collapsible_if,
+    reason = "what is accepted comes first, what must hold of it second"
+)]
+
 use domain::canonical;
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;

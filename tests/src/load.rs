@@ -160,6 +160,10 @@ impl Device {
 
     /// The next request: one report or a batch, with and without key, with and without times, now and then with a
     /// channel that nobody has seen.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it never ends, so it is no iterator"
+    )]
     pub fn next(&mut self) -> Sent {
         let timed = self.dice.chance(70);
         let batch = self.dice.chance(40);
