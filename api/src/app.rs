@@ -468,6 +468,9 @@ impl App {
                 "catching_up": projections.catching_up,
                 "trouble": projections.trouble,
             },
+            "anchor": self.stores.anchor,
+            "now": self.clock.now(),
+            "last_recorded_at": status.last_recorded_at,
             "tls": self.settings.tls(),
             "tls_min_ingest": self.settings.tls_min_ingest,
         })

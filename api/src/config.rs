@@ -179,6 +179,36 @@ impl Default for Settings {
     }
 }
 
+/// A setting as the help shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Its name in the file; in the environment it stands in capitals behind `DAYBOOK_`.
+    pub name: &'static str,
+    /// What it is, its unit, its default and why.
+    pub about: String,
+}
+
+/// Every setting with its words, read from the comments above: there is one place to keep them right.
+pub fn described() -> Vec<Described> {
+    let source = include_str!("config.rs");
+    let fields = source
+        .split_once("pub struct Settings {")
+        .and_then(|(_, rest)| rest.split_once("\n}"))
+        .map_or("", |(fields, _)| fields);
+    let mut about = String::new();
+    let mut all = Vec::new();
+    for line in fields.lines().map(str::trim) {
+        if let Some(words) = line.strip_prefix("///") {
+            about.push_str(words.trim());
+            about.push(' ');
+        } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':')) {
+            let about = std::mem::take(&mut about).trim().replace('`', "");
+            all.push(Described { name, about });
+        }
+    }
+    all
+}
+
 /// The settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -278,6 +308,19 @@ mod tests {
         let error = Settings::load(Some(typo.path()), &json!({})).expect_err("refused");
         assert!(error.to_string().contains("rate_per_minut"), "{error}");
         assert!(Settings::load(Some(Path::new("/nonexistent.toml")), &json!({})).is_err());
+    }
+
+    #[test]
+    fn every_setting_is_described_with_its_default() {
+        let settings = serde_json::to_value(Settings::default()).expect("JSON");
+        let names: Vec<&str> = described().iter().map(|setting| setting.name).collect();
+        let fields = settings.as_object().expect("an object");
+        assert_eq!(names.len(), fields.len());
+        for setting in described() {
+            assert!(fields.contains_key(setting.name), "{}", setting.name);
+            let told = setting.about.contains("Default") || setting.name.starts_with("tls_key");
+            assert!(told, "{}: {}", setting.name, setting.about);
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Arrival {
     pub peer: Peer,
     /// The request's target.
     pub uri: Uri,
+    /// The request's headers, taken out so that nobody has to copy them.
+    pub headers: Arc<HeaderMap>,
 }
 
 /// The body as it comes.
@@ -58,7 +60,7 @@ pub struct Request {
     /// Its target.
     pub uri: Uri,
     /// Its headers.
-    pub headers: HeaderMap,
+    pub headers: Arc<HeaderMap>,
     /// Where it came from.
     pub peer: Peer,
     /// `req_…`, ours.
@@ -72,7 +74,6 @@ impl Request {
     pub fn new(
         method: Method,
         arrival: Arrival,
-        headers: HeaderMap,
         id: Arc<str>,
         body: BodyStream,
         body_timeout: Duration,
@@ -80,7 +81,7 @@ impl Request {
         Self {
             method,
             uri: arrival.uri,
-            headers,
+            headers: arrival.headers,
             peer: arrival.peer,
             id,
             body: Some(body),
@@ -246,6 +247,7 @@ mod tests {
                 transport: Transport::Plain,
             },
             uri: format!("/x?{query}").parse().expect("uri"),
+            headers: Arc::default(),
         };
         let body = Box::pin(stream::iter(
             chunks.into_iter().map(|c| Ok(Bytes::from_static(c))),
@@ -253,7 +255,6 @@ mod tests {
         Request::new(
             Method::POST,
             arrival,
-            HeaderMap::new(),
             "req_x".into(),
             body,
             Duration::from_secs(5),
@@ -267,7 +268,7 @@ mod tests {
         let beyond = request("", vec![b"ab", b"cd", b"ef"]).bytes(5).await;
         assert_eq!(beyond.expect_err("too large").status, 413);
         let mut announced = request("", vec![b"ab"]);
-        announced.headers.insert(header::CONTENT_LENGTH, 7.into());
+        announced.headers = Arc::new(HeaderMap::from_iter([(header::CONTENT_LENGTH, 7.into())]));
         assert_eq!(announced.bytes(6).await.expect_err("too large").status, 413);
     }
 

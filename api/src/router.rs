@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use warp::Filter;
-use warp::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use warp::http::{HeaderName, HeaderValue, Method};
 
 /// What the accept loop hands to every connection.
 pub type Edge = Arc<App>;
@@ -252,15 +252,14 @@ fn matches(pattern: &[Segment], path: &str) -> Option<Vec<String>> {
 pub fn filter(app: Edge) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
     let app = warp::any().map(move || Arc::clone(&app));
     warp::method()
-        .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Arrival>())
         .and(warp::body::stream())
         .and(app)
-        .then(|method, headers, arrival, body, app: Edge| {
+        .then(|method, arrival, body, app: Edge| {
             let id = app.request_id();
             let body = body_stream(body);
             let timeout = Duration::from_secs(app.settings().body_timeout_s);
-            handle(app, Request::new(method, arrival, headers, id, body, timeout))
+            handle(app, Request::new(method, arrival, id, body, timeout))
         })
 }
 
@@ -270,7 +269,7 @@ async fn handle(app: Edge, mut request: Request) -> Response {
     request.peer.ip = auth::peer(&app, &request);
     let id = Arc::clone(&request.id);
     // What an error answer and the log need after the handler has taken the request.
-    let (accept, log) = (accept_of(&request), Line::of(&request));
+    let (headers, log) = (Arc::clone(&request.headers), Line::of(&request));
     let answer = if let Some(door) = routes::ingest::door(&request) {
         routes::ingest::take(&app, request, door).await
     } else {
@@ -280,7 +279,7 @@ async fn handle(app: Edge, mut request: Request) -> Response {
         Ok(response) => response,
         Err(error) => {
             log.error(&id, &error);
-            error.to_response(&accept, &id)
+            error.to_response(&headers, &id)
         }
     };
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -329,15 +328,6 @@ fn other_methods(mut verbs: Vec<Verb>) -> ApiError {
     );
     error.allow = Some(allow.join(", "));
     error
-}
-
-/// The one header an error answer depends on, without the others.
-fn accept_of(request: &Request) -> HeaderMap {
-    let mut accept = HeaderMap::new();
-    if let Some(value) = request.headers.get(warp::http::header::ACCEPT) {
-        accept.insert(warp::http::header::ACCEPT, value.clone());
-    }
-    accept
 }
 
 /// A request as the log may know it.

@@ -175,6 +175,7 @@ where
         let arrival = Arrival {
             peer,
             uri: request.uri().clone(),
+            headers: Arc::new(std::mem::take(request.headers_mut())),
         };
         request.extensions_mut().insert(arrival);
         hyper::service::Service::call(&filter, request)

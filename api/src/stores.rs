@@ -40,6 +40,8 @@ pub struct Stores {
     pub receipt_key: Arc<SigningKey>,
     /// Indexes addresses and labels.
     pub server_secret: Secret,
+    /// Where the latest checkpoint is kept outside the directory.
+    pub anchor: Option<PathBuf>,
 }
 
 /// The data directory cannot be used.
@@ -112,9 +114,15 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
     let origin = origin(settings, &secrets)?;
     let log_key = signing_key(&origin, &secrets.log_key)?;
     let receipt_key = signing_key(&receipt_name(&origin), &secrets.receipt_key)?;
+    let anchor = settings.anchor.clone().or_else(default_anchor);
+    if anchor.is_none() {
+        tracing::warn!(
+            "there is no place for the anchor: a restored copy of the data would not be noticed; set --anchor"
+        );
+    }
     let options = Options {
         origin: Some(origin.clone()),
-        anchor: anchor(settings),
+        anchor: anchor.clone(),
         ..Options::default()
     };
     let (log, recovery) = Ledger::open(&dir.join(LEDGER), options)?;
@@ -125,6 +133,7 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
         log_key: Arc::new(log_key),
         receipt_key: Arc::new(receipt_key),
         server_secret: secrets.server_secret,
+        anchor,
     };
     Ok((stores, recovery))
 }
@@ -210,17 +219,6 @@ pub fn default_anchor() -> Option<PathBuf> {
         _ => std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")),
     };
     state.map(|state| state.join("daybook").join("anchors"))
-}
-
-/// The folder of anchors: as set, or the default one.
-fn anchor(settings: &Settings) -> Option<PathBuf> {
-    let found = settings.anchor.clone().or_else(default_anchor);
-    if found.is_none() {
-        tracing::warn!(
-            "there is no place for the anchor: a restored copy of the data would not be noticed; set --anchor"
-        );
-    }
-    found
 }
 
 fn private_dir(dir: &Path) -> Result<(), StoresError> {

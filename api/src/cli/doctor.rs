@@ -7,14 +7,20 @@ use super::{DataDir, FAILED, Failure, Global, Outcome, data, data_json};
 use crate::begin::OWNER_TOKEN;
 use crate::control::{Ask, ask, nobody_there};
 use crate::entropy::SeededEntropy;
-use crate::stores::{KEYS, LEDGER, read_keys};
+use crate::stores::{self, KEYS, LEDGER, read_keys};
 use clap::Args;
+use commands::ledger::{Ledger, Options};
+use domain::Timestamp;
 use domain::ports::Entropy;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Less free space than this is told: four segments of the ledger.
+const FREE_BYTES_MIN: u64 = 1 << 30;
 
 /// Look for what is wrong
 #[derive(Debug, Args)]
@@ -58,8 +64,15 @@ impl Doctor {
         if dir.exists() {
             findings.push(keys(dir)?);
             findings.push(owner_token(dir));
-            findings.push(ledger(dir));
-            findings.extend(service(dir));
+            findings.push(disk(dir));
+            let status = ask(dir, &Ask::Status, |_, _| {});
+            let running = matches!(status, Ok(Ok(_)));
+            findings.push(ledger(dir, running));
+            findings.push(anchor(
+                dir,
+                status.as_ref().ok().and_then(|answer| answer.as_ref().ok()),
+            ));
+            findings.extend(service(status));
         }
         let worst = findings.iter().map(|f| f.verdict).max().unwrap_or(Verdict::Good);
         if global.json {
@@ -133,10 +146,53 @@ fn owner_token(dir: &Path) -> Finding {
     }
 }
 
-fn ledger(dir: &Path) -> Finding {
+fn disk(dir: &Path) -> Finding {
+    let free = match rustix::fs::statvfs(dir) {
+        Ok(fs) => fs.f_bavail.saturating_mul(fs.f_frsize),
+        Err(error) => return finding(Verdict::Note, "disk", error.to_string()),
+    };
+    let megabytes = free >> 20;
+    if free < FREE_BYTES_MIN {
+        let words = format!("{megabytes} MiB free: make room, a full disk takes no readings");
+        return finding(Verdict::Wrong, "disk", words);
+    }
+    finding(Verdict::Good, "disk", format!("{megabytes} MiB free"))
+}
+
+fn anchor(dir: &Path, status: Option<&Value>) -> Finding {
+    let told = status.map(|status| status["anchor"].as_str().map(PathBuf::from));
+    let Some(anchor) = told.unwrap_or_else(|| stores::default_anchor()) else {
+        return finding(
+            Verdict::Wrong,
+            "anchor",
+            "nowhere: a restored older copy would not be noticed; set --anchor",
+        );
+    };
+    let inside = match (anchor.canonicalize(), dir.canonicalize()) {
+        (Ok(anchor), Ok(dir)) => anchor.starts_with(dir),
+        _ => anchor.starts_with(dir),
+    };
+    if inside {
+        return finding(
+            Verdict::Wrong,
+            "anchor",
+            "inside the data directory, and so restored with it: set --anchor to another place",
+        );
+    }
+    finding(
+        Verdict::Good,
+        "anchor",
+        format!("{}; keep it out of the backup of the data", anchor.display()),
+    )
+}
+
+fn ledger(dir: &Path, running: bool) -> Finding {
     let path = dir.join(LEDGER);
     if !path.exists() {
         return finding(Verdict::Note, "ledger", "none yet; the first start makes it");
+    }
+    if !running && let Err(error) = Ledger::open_read_only(&path, Options::default()) {
+        return finding(Verdict::Wrong, "ledger", error.to_string());
     }
     let quarantine = std::fs::read_dir(path.join("quarantine")).map_or(0, Iterator::count);
     if quarantine > 0 {
@@ -156,8 +212,8 @@ fn ledger(dir: &Path) -> Finding {
     )
 }
 
-fn service(dir: &Path) -> Vec<Finding> {
-    match ask(dir, &Ask::Status, |_, _| {}) {
+fn service(status: io::Result<Result<Value, String>>) -> Vec<Finding> {
+    match status {
         Ok(Ok(status)) => running(&status),
         Ok(Err(reason)) => vec![finding(Verdict::Wrong, "service", reason)],
         Err(error) if nobody_there(&error) => {
@@ -188,6 +244,7 @@ fn running(status: &Value) -> Vec<Finding> {
         ),
         _ => finding(Verdict::Wrong, "writing", writing),
     });
+    findings.push(clock(status));
     if !status["ledger_trouble"].is_null() {
         findings.push(finding(Verdict::Wrong, "upkeep", text(&status["ledger_trouble"])));
     }
@@ -216,6 +273,25 @@ fn running(status: &Value) -> Vec<Finding> {
     });
     findings.push(tls(status));
     findings
+}
+
+/// The clock against the newest entry's: a clock that is behind holds every entry at the same time.
+fn clock(status: &Value) -> Finding {
+    let time = |name: &str| {
+        status[name]
+            .as_str()
+            .and_then(|text| Timestamp::parse_rfc3339(text).ok())
+    };
+    let (Some(now), Some(last)) = (time("now"), time("last_recorded_at")) else {
+        return finding(Verdict::Note, "clock", "nothing was recorded yet");
+    };
+    let behind_s = last.since(now) / 1_000_000;
+    if behind_s > 1 {
+        let words =
+            format!("{behind_s} s behind the newest entry: set it; until then entries are held at that time");
+        return finding(Verdict::Wrong, "clock", words);
+    }
+    finding(Verdict::Good, "clock", now.to_string())
 }
 
 fn tls(status: &Value) -> Finding {

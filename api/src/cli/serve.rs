@@ -7,7 +7,7 @@
 use super::{Failure, Global, Outcome, talk};
 use crate::app::{App, Outside};
 use crate::clock::SystemClock;
-use crate::config::{LogFormat, Settings};
+use crate::config::{LogFormat, Settings, described};
 use crate::control::Control;
 use crate::entropy::SeededEntropy;
 use crate::serve::serve_over;
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 /// Run the service
 #[derive(Debug, Args, Serialize)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = long_help())]
 pub struct Serve {
     /// Everything is kept below this directory [default: daybook-data]
     #[arg(long, value_name = "DIR")]
@@ -68,17 +68,41 @@ pub struct Serve {
     log_format: Option<LogFormat>,
 }
 
+/// Characters of a line of the help, beside its indent.
+const HELP_WIDTH: usize = 90;
+
 const EXAMPLES: &str = "\
 Examples:
   daybook serve
   daybook serve --data /var/lib/daybook --origin daybook.example.eu/main --listen 0.0.0.0:443 \\
       --tls-cert chain.pem --tls-key key.pem --public-url https://daybook.example.eu
 
-Every setting may also stand in the file of --config, or in the environment as DAYBOOK_<NAME>.
+Every setting may also stand in the file of --config, or in the environment as DAYBOOK_<NAME>; --help lists them.
 The owner's API token is written to DIR/owner-token (mode 0600) at the first start.
 
 Exit codes: 0 stopped by a signal, everything committed; 1 it could not start or had to stop;
 2 the settings cannot be used.";
+
+/// The examples, and every setting with its default and why.
+fn long_help() -> String {
+    let mut text = format!("{EXAMPLES}\n\nSettings:\n");
+    for setting in described() {
+        text.push_str(&format!("  {}\n", setting.name));
+        let mut line = String::new();
+        for word in setting.about.split(' ') {
+            if line.len() + word.len() > HELP_WIDTH {
+                text.push_str(&format!("      {line}\n"));
+                line.clear();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        text.push_str(&format!("      {line}\n"));
+    }
+    text
+}
 
 impl Serve {
     /// Runs until a signal.

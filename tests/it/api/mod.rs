@@ -4,6 +4,7 @@ mod access;
 mod document;
 mod ingest;
 mod ledger;
+mod limits;
 mod resources;
 mod restart;
 mod stream;
