@@ -10,6 +10,7 @@
 use crate::app::App;
 use crate::auth::{self, Caller};
 use crate::errors::ApiError;
+use crate::pages;
 use crate::redact;
 use crate::reply::Response;
 use crate::request::{Arrival, Request, Transport, body_stream};
@@ -279,7 +280,8 @@ async fn handle(app: Edge, mut request: Request) -> Response {
         Ok(response) => response,
         Err(error) => {
             log.error(&id, &error);
-            error.to_response(&headers, &id)
+            pages::routes::error_page(log.uri.path(), &headers, &error, &id)
+                .unwrap_or_else(|| error.to_response(&headers, &id))
         }
     };
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -168,6 +168,10 @@ pub fn why(row: &DeviceRow, zone: &Zone, now: Timestamp) -> Markup {
                 @if let Some(channel) = row.channels.iter().find(|c| matches!(c.state(), State::Outside(_))) {
                     " Its last " (words::kind(&channel.kind)) " was outside its limits: " (latest(channel)) "."
                 }
+                @if let Some(note) = &row.refused {
+                    " The last thing it sent was refused " (parts::ago(note.at, zone, now)) ". "
+                    (words::refused(&note.code).meaning)
+                }
             },
             State::Outside(side) => {
                 @if let Some(channel) = row.telling() {

@@ -169,7 +169,11 @@ fn civil_times(step: Step, first: civil::DateTime, last: civil::DateTime) -> Vec
         if date > last.date() || out.len() >= TICKS_MAX {
             break;
         }
-        out.push(date.at(0, 0, 0, 0));
+        // The 31st of a month would stand too near the first of the next.
+        let crowded = matches!(step, Step::Days(n) if i64::from(date.days_in_month() - date.day()) + 1 < n);
+        if !crowded {
+            out.push(date.at(0, 0, 0, 0));
+        }
         next = match step {
             // Odd days of each month: 29, 31, 1, 3, … without a jump of one day in between.
             Step::Days(n) => date.checked_add(jiff::Span::new().days(n)).map(|d| {
@@ -319,6 +323,10 @@ mod tests {
         assert_eq!(
             labels("2025-11-17T00:00:00Z", "2026-05-17T00:00:00Z", "UTC", 8),
             ["Dec", "2026", "Feb", "Mar", "Apr", "May"]
+        );
+        assert_eq!(
+            labels("2026-05-28T00:00:00Z", "2026-06-04T00:00:00Z", "UTC", 4),
+            ["29 May", "1 Jun", "3 Jun"]
         );
         assert_eq!(
             labels("2026-02-26T00:00:00Z", "2026-03-05T00:00:00Z", "UTC", 4),

@@ -192,7 +192,7 @@ pub struct DeviceRow {
     pub site_name: String,
     /// Model code.
     pub model: String,
-    /// Whether it reported within two cadences.
+    /// Whether it was heard within two cadences, be it refused.
     pub online: bool,
     /// How often it should report, seconds.
     pub cadence_s: Option<u32>,
@@ -236,6 +236,7 @@ impl DeviceRow {
         self.channels
             .iter()
             .find(|c| matches!(c.state(), State::Outside(_)))
+            .or_else(|| self.channels.iter().find(|c| !c.auxiliary && c.kind != "leak"))
             .or_else(|| self.channels.first())
     }
 }

@@ -22,6 +22,21 @@ pub struct RecentValue {
 }
 
 impl ReadModel {
+    /// The earliest entry that a channel's measurements stand in; what was configured before it was in force for
+    /// none of them. Looks at every measurement of the channel.
+    ///
+    /// # Errors
+    /// `ChannelNotFound`, `Unavailable`.
+    pub fn first_recorded(&self, account: &str, channel: &str) -> Result<Option<Position>, QueryError> {
+        self.ask(|connection| {
+            let found = find_channel(connection, account, channel)?;
+            let first: Option<i64> = connection
+                .prepare_cached("SELECT min(position) FROM measurements WHERE channel = ?1")?
+                .query_row([found.key], |row| row.get(0))?;
+            Ok(first.map(|position| Position(position as u64)))
+        })
+    }
+
     /// The newest measurements before `to`, newest first, at most `limit`.
     ///
     /// # Errors

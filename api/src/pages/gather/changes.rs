@@ -4,14 +4,14 @@
 //! over time come from the same events that the timeline shows.
 //! Not here: what may be changed (`domain::aggregate`).
 
-use domain::Timestamp;
+use domain::{Position, Timestamp};
 use projections::QueryError;
 use projections::query::{TimelineFilter, TimelineItem};
 use serde_json::Value;
 
 use super::super::view::{Change, LimitSpan, Limits};
 use super::super::words;
-use super::Asker;
+use super::{Asker, known};
 
 /// Changes of one channel that are looked at for its limits.
 const LIMIT_CHANGES_MAX: usize = 1_000;
@@ -198,18 +198,52 @@ pub fn limits_over_time(asker: &Asker<'_>, channel: &str, now: Limits) -> Result
     };
     let items = asker.rows.timeline(asker.account, &filter, LIMIT_CHANGES_MAX)?;
     let own = items.iter().rev().filter(|item| item.aggregate_id == channel);
-    let changes = own.filter_map(|item| {
-        let payload: Value = serde_json::from_str(item.payload.as_deref()?).ok()?;
-        Some((item.recorded_at, payload))
-    });
-    Ok(spans(changes, now))
+    let changes: Vec<Told> = own
+        .filter_map(|item| {
+            Some(Told {
+                position: item.position,
+                at: item.recorded_at,
+                payload: serde_json::from_str(item.payload.as_deref()?).ok()?,
+            })
+        })
+        .collect();
+    // Most channels were configured once: then there is nothing to tell apart.
+    let first = match changes.len() {
+        0 | 1 => None,
+        _ => known(asker.rows.first_recorded(asker.account, channel))?.flatten(),
+    };
+    Ok(spans(&changes, first, now))
+}
+
+/// A channel's event.
+struct Told {
+    position: Position,
+    at: Timestamp,
+    payload: Value,
 }
 
 /// Folds a channel's events, oldest first. What is in force now is believed over the fold's end.
-fn spans(changes: impl Iterator<Item = (Timestamp, Value)>, now: Limits) -> Vec<LimitSpan> {
+///
+/// A reading's limits are those in force when it was recorded (its `config`), so what was configured before the
+/// first recorded reading reaches back to readings that were measured long before.
+fn spans(changes: &[Told], first: Option<Position>, now: Limits) -> Vec<LimitSpan> {
     let mut out: Vec<LimitSpan> = Vec::new();
     let mut limits = Limits::default();
-    for (at, payload) in changes {
+    for Told {
+        position,
+        at,
+        payload,
+    } in changes
+    {
+        let early = first.is_some_and(|first| *position < first);
+        let at = if out.is_empty() || early {
+            Timestamp::default()
+        } else {
+            *at
+        };
+        if early {
+            out.clear();
+        }
         let before = limits;
         for (name, end) in [("ok_min", &mut limits.min), ("ok_max", &mut limits.max)] {
             // A creation holds the value itself, a change holds old and new.
@@ -259,13 +293,7 @@ mod tests {
 
     #[test]
     fn limits_are_those_that_were_in_force() {
-        let events = vec![
-            (t(1), json!({"kind": "temperature", "ok_min": -2, "ok_max": 8.5})),
-            (t(2), json!({"changes": {"label": {"old": null, "new": "x"}}})),
-            (t(3), json!({"changes": {"ok_max": {"old": 8.5, "new": 5}}})),
-            (t(4), json!({"changes": {"ok_min": {"old": -2, "new": null}}})),
-        ];
-        let spans = spans(events.into_iter(), limits(None, Some(5.0)));
+        let spans = spans(&events(), None, limits(None, Some(5.0)));
         let told: Vec<_> = spans
             .iter()
             .map(|s| (s.from, s.to, s.limits.min, s.limits.max))
@@ -273,7 +301,7 @@ mod tests {
         assert_eq!(
             told,
             [
-                (t(1), Some(t(3)), Some(-2.0), Some(8.5)),
+                (t(0), Some(t(3)), Some(-2.0), Some(8.5)),
                 (t(3), Some(t(4)), Some(-2.0), Some(5.0)),
                 (t(4), None, None, Some(5.0)),
             ]
@@ -281,8 +309,41 @@ mod tests {
     }
 
     #[test]
+    fn limits_set_before_the_first_recorded_reading_reach_back_to_all_of_them() {
+        let spans = spans(&events(), Some(Position(3)), limits(None, Some(5.0)));
+        let told: Vec<_> = spans
+            .iter()
+            .map(|s| (s.from, s.to, s.limits.min, s.limits.max))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (t(0), Some(t(4)), Some(-2.0), Some(5.0)),
+                (t(4), None, None, Some(5.0))
+            ]
+        );
+    }
+
+    fn events() -> Vec<Told> {
+        [
+            (t(1), json!({"kind": "temperature", "ok_min": -2, "ok_max": 8.5})),
+            (t(2), json!({"changes": {"label": {"old": null, "new": "x"}}})),
+            (t(3), json!({"changes": {"ok_max": {"old": 8.5, "new": 5}}})),
+            (t(4), json!({"changes": {"ok_min": {"old": -2, "new": null}}})),
+        ]
+        .into_iter()
+        .enumerate()
+        .map(|(i, (at, payload))| Told {
+            position: Position(i as u64),
+            at,
+            payload,
+        })
+        .collect()
+    }
+
+    #[test]
     fn without_changes_the_limits_of_now_hold() {
-        let spans = spans(std::iter::empty(), limits(Some(1.0), None));
+        let spans = spans(&[], None, limits(Some(1.0), None));
         assert_eq!(spans.len(), 1);
         assert_eq!(spans[0].limits.min, Some(1.0));
     }

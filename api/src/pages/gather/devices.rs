@@ -15,8 +15,8 @@ use projections::query::{ChannelLatest, DeviceOverview};
 
 use super::super::overview::worst_first;
 use super::super::view::{
-    ChannelNow, DevicePage, DeviceRow, FirstReading, Gap, Limits, Link, OnboardingStatus, Overview, SiteCard,
-    SitePage, Spark, TokenRow,
+    ChannelNow, DevicePage, DeviceRow, FirstReading, Gap, Limits, Link, OnboardingStatus, Overview,
+    RefusalNote, SiteCard, SitePage, Spark, TokenRow,
 };
 use super::super::words::Zone;
 use super::{Asker, changes, history, known, refusals};
@@ -29,6 +29,8 @@ const SPARK_STEPS: usize = 48;
 const GAPS_MAX: usize = 20;
 /// Changes listed on a page.
 const CHANGES_MAX: usize = 50;
+/// A refusal so recent shows that the device is not silent, microseconds.
+const HEARD_US: i64 = 3_600_000_000;
 /// A cadence of this length is told in whole minutes, seconds.
 const MINUTE_S: u32 = 60;
 
@@ -269,6 +271,11 @@ fn row(
     let site = state.site_at(asker.now).to_owned();
     let last_seen = life.and_then(|life| life.last_seen);
     let latest = |id: &str| life.and_then(|life| life.channels.iter().find(|c| c.channel_id == id));
+    let refused = refused_since(asker, device, life, last_seen)?;
+    // A device whose messages are refused is heard all the same.
+    let heard = |note: &RefusalNote| asker.now.since(note.at) <= HEARD_US;
+    let online =
+        life.and_then(|life| life.online(asker.now)).unwrap_or(false) || refused.as_ref().is_some_and(heard);
     Ok(DeviceRow {
         name: asker
             .known
@@ -280,7 +287,6 @@ fn row(
             .map_or_else(String::new, |s| s.name.clone()),
         site,
         model: state.model.clone(),
-        online: life.and_then(|life| life.online(asker.now)).unwrap_or(false),
         cadence_s: state.cadence_s.or_else(|| learned(life)),
         last_seen,
         channels: found
@@ -288,7 +294,8 @@ fn row(
             .iter()
             .map(|c| channel_now(asker, c, latest(&c.id)))
             .collect(),
-        refused: refused_since(asker, device, life, last_seen)?,
+        online,
+        refused,
         spark: None,
         id: device.id.to_string(),
     })
@@ -310,7 +317,7 @@ fn refused_since(
     device: &Device,
     life: Option<&DeviceOverview>,
     last_seen: Option<Timestamp>,
-) -> Result<Option<super::super::view::RefusalNote>, QueryError> {
+) -> Result<Option<RefusalNote>, QueryError> {
     let recorded = life
         .and_then(|life| life.refused_at)
         .is_some_and(|at| last_seen.is_none_or(|seen| at > seen));

@@ -23,7 +23,7 @@ use parking_lot::RwLockReadGuard;
 use projections::QueryError;
 use projections::query::TimelineItem;
 use serde_json::Value;
-use warp::http::{StatusCode, header};
+use warp::http::{HeaderMap, StatusCode, header};
 
 use super::assets;
 use super::gather::{self, Asker, Known};
@@ -271,6 +271,20 @@ fn html(status: StatusCode, page: Markup) -> Response {
     })
 }
 
+/// The page of an error where a person looks: a browser asks for HTML, and the address is not the API's.
+/// A person whose session is over is sent to sign in from a link into the API too.
+pub fn error_page(path: &str, accept: &HeaderMap, error: &ApiError, request: &str) -> Option<Response> {
+    let accept = accept
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
+    let is_api = ["/v1/", "/api/", "/log/", "/heads/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix));
+    let looks = accept.contains("text/html") && (!is_api || error.status == StatusCode::UNAUTHORIZED);
+    looks.then(|| trouble(error, request))
+}
+
 /// An error as a page.
 fn trouble(error: &ApiError, request: &str) -> Response {
     if error.status == StatusCode::UNAUTHORIZED {
@@ -338,5 +352,37 @@ impl Known for App {
 
     fn last_used(&self, token: &str) -> Option<Timestamp> {
         self.state().last_used(token).ok().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(path: &str, accept: &'static str, error: &ApiError) -> Option<u16> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, warp::http::HeaderValue::from_static(accept));
+        error_page(path, &headers, error, "req_x").map(|response| response.status().as_u16())
+    }
+
+    #[test]
+    fn people_get_pages_and_programs_get_json() {
+        let (missing, nobody) = (ApiError::no_route(), ApiError::auth_required());
+        let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+        assert_eq!(shown("/nowhere", browser, &missing), Some(404));
+        assert_eq!(shown("/nowhere", "*/*", &missing), None);
+        assert_eq!(shown("/v1/nowhere", browser, &missing), None);
+        assert_eq!(shown("/v1/channels/x/measurements", browser, &nobody), Some(303));
+        assert_eq!(
+            shown("/v1/channels/x/measurements", "application/json", &nobody),
+            None
+        );
+    }
+
+    #[test]
+    fn only_our_own_words_say_what_a_form_did() {
+        assert!(done(Some("saved")).is_some());
+        assert!(done(Some("<b>anything</b>")).is_none());
+        assert!(done(None).is_none());
     }
 }
