@@ -66,6 +66,7 @@ impl Options {
     pub fn ready(self) -> Daybook {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            .max_redirects(0)
             .timeout_global(Some(PATIENCE))
             .build()
             .new_agent();
