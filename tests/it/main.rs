@@ -2,6 +2,7 @@
 
 mod api;
 mod browser;
+mod console;
 mod crash;
 mod demo;
 mod fuzz;
