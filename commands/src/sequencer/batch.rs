@@ -9,7 +9,7 @@
 use super::dedup::{SeenItem, short};
 use super::owner::{Pending, Submission};
 use super::slots::Recent;
-use super::state::{State, uplink_key};
+use super::state::{State, account_of, uplink_key};
 use super::types::{
     EventGroup, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup, ReadingOutcome,
     RecordError, Recorded,
@@ -265,7 +265,7 @@ impl Deciding<'_> {
                 _ => return Ok(Err(RecordError::TokenInvalid)),
             }
         };
-        if let Some(position) = self.seen_uplink(reading) {
+        if let Some(position) = self.seen_uplink(&group.account, reading) {
             let deduplicated = reading.values.len() as u32;
             return Ok(Ok(ReadingOutcome {
                 position: Some(position),
@@ -310,14 +310,14 @@ impl Deciding<'_> {
         Ok(Ok(outcome))
     }
 
-    fn seen_uplink(&self, reading: &PendingReading) -> Option<Position> {
+    fn seen_uplink(&self, account: &str, reading: &PendingReading) -> Option<Position> {
         // One frame may hold several times; they are recorded one behind the other in one group.
-        let first = self.seen_frame(reading.uplink.as_ref()?)?;
+        let first = self.seen_frame(account, reading.uplink.as_ref()?)?;
         (first.get() < self.group_from).then_some(first)
     }
 
-    fn seen_frame(&self, uplink: &UplinkId) -> Option<Position> {
-        let key = uplink_key(&uplink.dev_eui, &uplink.session, uplink.f_cnt);
+    fn seen_frame(&self, account: &str, uplink: &UplinkId) -> Option<Position> {
+        let key = uplink_key(account, &uplink.dev_eui, &uplink.session, uplink.f_cnt);
         self.state
             .uplinks
             .get(&key, self.batch.recorded_at)
@@ -469,9 +469,10 @@ impl Deciding<'_> {
                 values: 0,
                 recorded_at: self.batch.recorded_at,
             };
-            self.state
-                .uplinks
-                .record(uplink_key(&uplink.dev_eui, &uplink.session, uplink.f_cnt), item);
+            self.state.uplinks.record(
+                uplink_key(&group.account, &uplink.dev_eui, &uplink.session, uplink.f_cnt),
+                item,
+            );
         }
         Ok(position)
     }
@@ -556,7 +557,9 @@ impl Deciding<'_> {
         if let Some(answer) = self.replay(group.idempotency) {
             return Ok(answer);
         }
-        if let Some(first) = group.uplink.as_ref().and_then(|uplink| self.seen_frame(uplink)) {
+        if let (Some(uplink), Some((event, _))) = (&group.uplink, group.events.first())
+            && let Some(first) = self.seen_frame(&account_of(event.metadata.as_bytes()), uplink)
+        {
             return Ok(Ok(Recorded {
                 positions: first.get()..first.get() + 1,
                 replayed: true,

@@ -316,7 +316,8 @@ impl State {
                 .windows(8)
                 .any(|w| w == b"\"uplink\"" || w == b"\"clock\":");
         if marked {
-            self.observe_metadata(entry);
+            let account = slot.map(|slot| self.slots.get(slot).account.clone());
+            self.observe_metadata(entry, account.as_deref());
         }
         if entry.event_type == "RequestsRefused"
             && let Ok(refused) = serde_json::from_slice::<RefusedPayload>(entry.payload)
@@ -327,7 +328,8 @@ impl State {
         }
     }
 
-    fn observe_metadata(&mut self, entry: &Entry<'_>) {
+    /// `account` is that of the reading's device: readings do not carry it.
+    fn observe_metadata(&mut self, entry: &Entry<'_>, account: Option<&str>) {
         let Ok(metadata) = serde_json::from_slice::<Marks>(entry.metadata) else {
             return;
         };
@@ -351,7 +353,8 @@ impl State {
             self.idempotency.record(short(&key), item);
         }
         if let Some(uplink) = metadata.source.and_then(|s| s.uplink) {
-            let key = uplink_key(&uplink.dev_eui, &uplink.session, uplink.f_cnt);
+            let account = account.or(metadata.account.as_deref()).unwrap_or_default();
+            let key = uplink_key(account, &uplink.dev_eui, &uplink.session, uplink.f_cnt);
             self.uplinks.record(
                 key,
                 SeenItem {
@@ -363,9 +366,20 @@ impl State {
     }
 }
 
-/// What tells one radio frame from another.
-pub(super) fn uplink_key(dev_eui: &str, session: &str, f_cnt: u32) -> [u8; 16] {
-    short(&sha256(format!("{dev_eui}\n{session}\n{f_cnt}").as_bytes()))
+/// What tells one radio frame from another. Each account has its own frames: whoever knows another's DevEUI and
+/// guesses its next counter could otherwise make its readings look like duplicates.
+pub(super) fn uplink_key(account: &str, dev_eui: &str, session: &str, f_cnt: u32) -> [u8; 16] {
+    short(&sha256(
+        format!("{account}\n{dev_eui}\n{session}\n{f_cnt}").as_bytes(),
+    ))
+}
+
+/// The account that an entry's metadata names.
+pub(super) fn account_of(metadata: &[u8]) -> String {
+    serde_json::from_slice::<Marks>(metadata)
+        .ok()
+        .and_then(|marks| marks.account)
+        .unwrap_or_default()
 }
 
 /// Account and owner of a stream's first entry; `-` where there is none.
@@ -390,6 +404,7 @@ struct RefusedPayload {
 
 #[derive(serde::Deserialize)]
 struct Marks {
+    account: Option<String>,
     idempotency: Option<String>,
     request_hash: Option<String>,
     source: Option<Source>,

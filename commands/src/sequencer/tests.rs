@@ -697,6 +697,75 @@ async fn a_radio_frame_sent_twice_is_one_reading() {
 }
 
 #[tokio::test]
+async fn another_account_cannot_make_a_radio_frame_look_like_a_duplicate() {
+    let mut world = World::new().await;
+    let frame = |f_cnt| UplinkId {
+        dev_eui: "70B3D57ED0000001".into(),
+        session: "s".into(),
+        f_cnt,
+    };
+    let opened = NewEvent {
+        metadata: Canonical::of(
+            &json!({"account": id("acc", 2), "actor": "system:test", "owner": id("acc", 2)}),
+        )
+        .expect("canonical"),
+        ..event(
+            "account",
+            &id("acc", 2),
+            "AccountOpened",
+            json!({"name": sealed()}),
+        )
+    };
+    world
+        .sequencer
+        .record(group(vec![opened]))
+        .await
+        .expect("recorded");
+    // Somebody who knows the DevEUI sends the next counters to an account of their own, where they are parked.
+    for f_cnt in [7, 8] {
+        let metadata = json!({
+            "account": id("acc", 2), "actor": "system:test", "owner": id("acc", 2),
+            "source": {"kind": "lorawan",
+                "uplink": {"dev_eui": "70B3D57ED0000001", "session": "s", "f_cnt": f_cnt}},
+        });
+        let parked = NewEvent {
+            metadata: Canonical::of(&metadata).expect("canonical"),
+            ..event(
+                "tray",
+                &format!("{}{f_cnt}", id("token", 9)),
+                "UplinkParked",
+                json!({"dev_eui": "70B3D57ED0000001", "f_cnt": f_cnt, "frame": "AA==",
+                       "received_at": "2026-05-17T10:00:00.000000Z", "session": "s"}),
+            )
+        };
+        let parked = EventGroup {
+            uplink: Some(frame(f_cnt)),
+            ..group(vec![parked])
+        };
+        let recorded = world.sequencer.record(parked).await.expect("recorded");
+        assert!(!recorded.replayed);
+    }
+    let own = world
+        .send_with(&[("temperature", 4.2, 30_000)], None, Some(frame(7)))
+        .await
+        .expect("taken");
+    assert_eq!((own.accepted, own.deduplicated), (1, 0));
+    // The same after a start, when what was seen is read from the ledger again; and our own is still known.
+    world.store.blobs.lock().clear();
+    world.restart().await;
+    let own = world
+        .send_with(&[("temperature", 4.2, 30_060)], None, Some(frame(8)))
+        .await
+        .expect("taken");
+    assert_eq!((own.accepted, own.deduplicated), (1, 0));
+    let again = world
+        .send_with(&[("temperature", 4.2, 30_120)], None, Some(frame(7)))
+        .await
+        .expect("taken");
+    assert_eq!((again.accepted, again.deduplicated), (0, 1));
+}
+
+#[tokio::test]
 async fn a_revoked_token_is_refused_by_the_next_request() {
     let world = World::new().await;
     world.send(&[("temperature", 4.2, 30_000)]).await.expect("taken");
