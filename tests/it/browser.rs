@@ -202,7 +202,7 @@ impl Walk<'_> {
         self.browser.follow("main a[href^='/app/channels/']");
         self.browser.wait(
             "a chart with a line",
-            "[...document.querySelectorAll('figure svg path')].some(p => p.getBoundingClientRect().width > 50)",
+            "[...document.querySelectorAll('figure svg path')].some(p => p.getBoundingClientRect().width > 10)",
         );
         let seen = self.browser.evaluate(
             "[...document.querySelectorAll('figure svg')].filter(s => s.getBoundingClientRect().width > 200).length",
