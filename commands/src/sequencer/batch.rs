@@ -126,7 +126,11 @@ pub(super) struct Broken(pub String);
 
 impl Deciding<'_> {
     /// Asks the raw projection once about everything in these groups that is not newer than its channel's newest.
+    ///
+    /// What the projection knows by now is forgotten here and nowhere later: a value that this commit found among the
+    /// recent ones must still be there when its duplicate is decided, whatever is recorded in between.
     pub fn look_up(&mut self, groups: &[Submission]) -> Result<(), String> {
+        self.cursor = self.seen.cursor();
         let registry = self.registry.read();
         let mut asked: Vec<(Arc<str>, Timestamp)> = Vec::new();
         for reading in groups.iter().flat_map(Submission::readings) {
@@ -135,21 +139,17 @@ impl Deciding<'_> {
             };
             let at_us = reading.measured_at.as_micros();
             for value in &reading.values {
-                let channel = self
-                    .state
-                    .slots
-                    .get(slot)
-                    .channels
-                    .iter()
-                    .find(|c| *c.key == *value.key);
-                if let Some(channel) = channel.filter(|c| at_us <= c.newest_us && c.recently(at_us).is_none())
-                {
+                let channels = &mut self.state.slots.get_mut(slot).channels;
+                let Some(channel) = channels.iter_mut().find(|c| *c.key == *value.key) else {
+                    continue;
+                };
+                channel.prune(self.cursor);
+                if at_us <= channel.newest_us && channel.recently(at_us).is_none() {
                     asked.push((channel.id.clone(), reading.measured_at));
                 }
             }
         }
         drop(registry);
-        self.cursor = self.seen.cursor();
         self.looked_up = Some(HashMap::new());
         if asked.is_empty() {
             return Ok(());
@@ -447,11 +447,10 @@ impl Deciding<'_> {
             payload.write(out).is_ok()
         })?;
         let batch = self.batch.number;
-        let (cursor, at_us) = (self.cursor, reading.measured_at.as_micros());
+        let at_us = reading.measured_at.as_micros();
         let slot = self.state.slots.get_mut(slot);
         for &(index, channel) in fresh {
             let channel = &mut slot.channels[channel];
-            channel.prune(cursor);
             channel.record(
                 Recent {
                     measured_at_us: at_us,

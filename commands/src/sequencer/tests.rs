@@ -670,6 +670,19 @@ async fn an_idempotency_key_is_answered_once_and_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn a_duplicate_is_found_behind_a_newer_reading_of_the_same_commit() {
+    let world = World::new().await;
+    world.send(&[("temperature", 4.2, 30_000)]).await.expect("taken");
+    // The raw projection knows it now, so it need not be kept among the recent values.
+    world.raw.cursor.store(world.log.size().get(), Ordering::SeqCst);
+    let both = world
+        .send(&[("temperature", 4.4, 30_060), ("temperature", 4.2, 30_000)])
+        .await
+        .expect("taken");
+    assert_eq!((both.accepted, both.deduplicated), (1, 1));
+}
+
+#[tokio::test]
 async fn a_radio_frame_sent_twice_is_one_reading() {
     let world = World::new().await;
     let uplink = |f_cnt| {
