@@ -5,6 +5,7 @@ mod browser;
 mod console;
 mod crash;
 mod demo;
+mod faults;
 mod fuzz;
 mod payloads;
 mod tidy;
