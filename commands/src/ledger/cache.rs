@@ -16,6 +16,10 @@ use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Segments whose files are kept open; each has up to six, and a process may have about a thousand.
+const PARTS_MAX: usize = 32;
+/// Bundles kept, however small they are.
+const BUNDLES_MAX: usize = 65_536;
 /// Unpackers kept for the next bundle; each holds about 150 KiB.
 const UNPACKERS_MAX: usize = 4;
 
@@ -35,17 +39,19 @@ struct OpenedPart {
     files: Vec<SealedFile>,
 }
 
-/// What was used last, up to so many bytes.
+/// What was used last, up to so many items and bytes.
 struct Kept<K: Hash + Eq, V> {
     items: LruCache<K, (Arc<V>, usize)>,
+    items_max: usize,
     bytes: usize,
     bytes_max: usize,
 }
 
 impl<K: Hash + Eq, V> Kept<K, V> {
-    fn new(bytes_max: usize) -> Self {
+    fn new(items_max: usize, bytes_max: usize) -> Self {
         Self {
             items: LruCache::unbounded(),
+            items_max,
             bytes: 0,
             bytes_max,
         }
@@ -60,7 +66,7 @@ impl<K: Hash + Eq, V> Kept<K, V> {
         if let Some((_, (_, old))) = self.items.push(key, (value, weight)) {
             self.bytes -= old;
         }
-        while self.bytes > self.bytes_max && self.items.len() > 1 {
+        while self.items.len() > self.items_max || (self.bytes > self.bytes_max && self.items.len() > 1) {
             if let Some((_, (_, weight))) = self.items.pop_lru() {
                 self.bytes -= weight;
             }
@@ -86,8 +92,8 @@ impl SealedCache {
         Self {
             disk,
             dir,
-            parts: Mutex::new(Kept::new(bytes_max)),
-            bundles: Mutex::new(Kept::new(bytes_max)),
+            parts: Mutex::new(Kept::new(PARTS_MAX, bytes_max)),
+            bundles: Mutex::new(Kept::new(BUNDLES_MAX, bytes_max)),
             unpackers: Mutex::new(Vec::new()),
         }
     }
@@ -197,4 +203,25 @@ fn find(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_never_exceeds_its_items_and_bytes() {
+        let mut kept = Kept::new(3, 100);
+        for key in 0..10 {
+            kept.put(key, Arc::new(key), 10);
+        }
+        assert_eq!((kept.items.len(), kept.bytes), (3, 30));
+        kept.put(9, Arc::new(9), 80);
+        assert_eq!((kept.items.len(), kept.bytes), (3, 100));
+        kept.put(10, Arc::new(10), 30);
+        assert_eq!(kept.get(&10).as_deref(), Some(&10));
+        assert_eq!((kept.get(&7), kept.bytes), (None, 30));
+        kept.put(11, Arc::new(11), 1000);
+        assert_eq!((kept.items.len(), kept.bytes), (1, 1000));
+    }
 }

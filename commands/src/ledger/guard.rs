@@ -178,7 +178,6 @@ impl CheckpointGuard {
         replace(&*self.disk, &self.path, &signed.note)?;
         match &self.anchors {
             Some(folder) => {
-                self.disk.create_dir(folder)?;
                 let path = anchor_path(folder, signed.says.origin());
                 replace(&*self.disk, &path, &signed.note)
             }

@@ -156,6 +156,7 @@ struct Inner {
     view: RwLock<Arc<View>>,
     hashes: HashFiles,
     cache: SealedCache,
+    reads_only: bool,
     /// None where the ledger was opened for reading only.
     writer: Mutex<Option<Writer>>,
     manifest: Mutex<Manifest>,
@@ -303,7 +304,7 @@ impl CheckpointStore for Ledger {
     }
 
     fn swap(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), SwapError> {
-        if self.inner.writer.lock().is_none() {
+        if self.inner.reads_only {
             return Err(SwapError::Failed(
                 "the ledger was opened for reading only".to_owned(),
             ));

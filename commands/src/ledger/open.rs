@@ -40,12 +40,12 @@ impl Ledger {
     /// [`OpenError`]; nothing was cut then.
     pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovery), OpenError> {
         let disk = options.disk.clone();
-        for folder in folders(dir) {
+        for folder in folders(dir).into_iter().chain(options.anchor.clone()) {
             disk.create_dir(&folder).map_err(io_error("making a folder"))?;
         }
         let lock = lock(&*disk, dir)?;
         let checkpoints = Checkpoints::load(&*disk, dir, &options)?;
-        let manifest = load_or_make(&*disk, dir, &checkpoints)?;
+        let manifest = load_or_make(&*disk, dir, options.anchor.as_deref(), &checkpoints)?;
         quarantine::remove_strangers(&*disk, dir, &manifest)?;
         let opened = Opened::new(dir, &options, manifest, &checkpoints, DerivedTo::Files)?;
         let cut = opened.cut_tail(&*disk, dir)?;
@@ -128,7 +128,12 @@ fn damaged_manifest() -> OpenError {
 }
 
 /// The manifest, or that of a new ledger.
-fn load_or_make(disk: &dyn Disk, dir: &Path, checkpoints: &Checkpoints) -> Result<Manifest, OpenError> {
+fn load_or_make(
+    disk: &dyn Disk,
+    dir: &Path,
+    anchors: Option<&Path>,
+    checkpoints: &Checkpoints,
+) -> Result<Manifest, OpenError> {
     let store = |manifest: &Manifest| {
         let stored = manifest.store(disk, dir);
         stored.map_err(|error| OpenError::Io {
@@ -155,6 +160,10 @@ fn load_or_make(disk: &dyn Disk, dir: &Path, checkpoints: &Checkpoints) -> Resul
             PlainSegment::create(disk, dir, 0, 0, &Hash::empty_root())
                 .map_err(io_error("making a segment"))?;
             disk.sync_dir(dir).map_err(io_error("making the ledger"))?;
+            // The names of the two folders themselves; whoever may not read what is above them made them before.
+            for folder in [Some(dir), anchors].into_iter().flatten() {
+                let _ = folder.parent().map_or(Ok(()), |above| disk.sync_dir(above));
+            }
             let manifest = Manifest::new();
             store(&manifest)?;
             Ok(manifest)
@@ -312,7 +321,6 @@ impl Opened {
         lock: Option<LockGuard>,
     ) -> Result<Ledger, OpenError> {
         let size = self.restored.frontier.size();
-        let reads_only = writer.is_none();
         let inner = Arc::new(Inner {
             dir: dir.to_owned(),
             disk: self.disk,
@@ -326,6 +334,7 @@ impl Opened {
             })),
             hashes: self.hashes,
             cache: self.cache,
+            reads_only: writer.is_none(),
             writer: Mutex::new(writer),
             manifest: Mutex::new(self.manifest),
             failed: Mutex::new(None),
@@ -337,7 +346,7 @@ impl Opened {
             _lock: lock,
         });
         let upkeep = match options.upkeep {
-            Upkeep::InBackground if !reads_only => {
+            Upkeep::InBackground if !inner.reads_only => {
                 let thread = UpkeepThread::start(inner.clone());
                 Some(thread.map_err(io_error("starting the upkeep"))?)
             }

@@ -57,7 +57,7 @@ impl Ledger {
     }
 
     fn save_blob(&self, path: &Path, bytes: &[u8]) -> Result<(), String> {
-        if self.inner.writer.lock().is_none() {
+        if self.inner.reads_only {
             return Err("the ledger was opened for reading only".to_owned());
         }
         blob::replace(&*self.inner.disk, path, bytes)

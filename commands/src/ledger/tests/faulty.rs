@@ -272,6 +272,96 @@ fn what_a_start_takes_up_survives_the_power_going_afterwards() {
     }
 }
 
+/// A start with much to do: a torn tail, a manifest without its copy, strangers, a mark from long ago, an anchor that
+/// stayed behind.
+fn much_to_mend() -> (FaultDisk, Pen) {
+    let disk = FaultDisk::new();
+    let (ledger, _) = open_small(&disk).unwrap();
+    let mut pen = Pen::new();
+    pen.commit(&ledger, 5).unwrap();
+    pen.sign(&ledger).unwrap();
+    ledger.upkeep_now().unwrap();
+    let old: Vec<_> = disk
+        .files()
+        .into_iter()
+        .filter(|(path, _)| path.starts_with(ANCHORS) || path.ends_with("synced"))
+        .collect();
+    for count in [20, 4, 9, 20, 7] {
+        pen.commit(&ledger, count).unwrap();
+    }
+    ledger.upkeep_now().unwrap();
+    for count in [20, 4] {
+        pen.commit(&ledger, count).unwrap();
+    }
+    pen.sign(&ledger).unwrap();
+    let mut torn = pen.clone();
+    torn.commit(&ledger, 3).unwrap();
+    drop(ledger);
+    for (path, bytes) in old {
+        disk.tamper(&path, |now| *now = bytes);
+    }
+    let segments = Path::new(DIR).join("segments");
+    let open_segment = disk
+        .files()
+        .into_keys()
+        .rfind(|path| path.extension().is_some_and(|e| e == "seg"));
+    disk.tamper(&open_segment.unwrap(), |bytes| {
+        let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+        bytes[end] ^= 0x55;
+    });
+    disk.lose(&Path::new(DIR).join("manifest.copy"));
+    for name in ["00000042.reading.sealed", "00000043.seg", "00000043.idx"] {
+        let file = disk
+            .open(&segments.join(name), crate::ledger::disk::Access::CreateNew)
+            .unwrap();
+        file.write_at(b"stranger", 0).unwrap();
+        file.sync_all().unwrap();
+    }
+    disk.sync_dir(&segments).unwrap();
+    disk.restart(Loss::EverythingUnsynced);
+    (disk, pen)
+}
+
+#[test]
+fn a_start_that_fails_or_dies_at_any_operation_is_made_up_by_the_next() {
+    let (mended, pen) = much_to_mend();
+    let first = mended.operations();
+    let (ledger, recovery) = open_small(&mended).unwrap();
+    assert!(recovery.tail_cut.is_some());
+    whole(&mended, &ledger, &pen);
+    let operations = first..mended.operations();
+    assert!(operations.end - operations.start > 20, "{operations:?}");
+    for n in operations {
+        for (fault, loss) in [
+            (Fault::Fails, Loss::Nothing),
+            (Fault::FailsButPersists, Loss::Nothing),
+            (Fault::Full, Loss::EverythingUnsynced),
+            (Fault::Dies, Loss::Nothing),
+            (Fault::Dies, Loss::EverythingUnsynced),
+            (Fault::Dies, Loss::Some(n)),
+        ] {
+            let (disk, mut pen) = much_to_mend();
+            disk.plan(n, fault);
+            match open_small(&disk) {
+                Ok(_) => assert!(!disk.is_dead()),
+                Err(error) => assert!(matches!(error, OpenError::Io { .. }), "{error}"),
+            }
+            disk.restart(loss);
+            let (ledger, recovery) = open_small(&disk).unwrap();
+            let what = format!("{fault:?} {loss:?} at {}", disk.operation(n));
+            let cut = recovery.tail_cut.expect("told until an entry says so");
+            let kept = Path::new(DIR).join("quarantine").join(cut.file_name());
+            let bytes = disk.files()[&kept].clone();
+            assert_eq!(domain::hash::sha256(&bytes), cut.sha256, "{what}");
+            whole(&disk, &ledger, &pen);
+            pen.commit(&ledger, 2).unwrap();
+            pen.sign(&ledger).unwrap();
+            ledger.upkeep_now().unwrap();
+            whole(&disk, &ledger, &pen);
+        }
+    }
+}
+
 #[test]
 fn a_full_disk_refuses_appends_reads_on_and_goes_on_when_there_is_space() {
     let disk = FaultDisk::new();
