@@ -38,19 +38,17 @@ const LIFE: &[Step] = &[
     Step::Commit(1),
 ];
 
-const LOSSES: [Loss; 6] = [
+const LOSSES: [Loss; 4] = [
     Loss::Nothing,
     Loss::EverythingUnsynced,
     Loss::Some(1),
     Loss::Some(2),
-    Loss::Some(3),
-    Loss::Some(4),
 ];
 
 /// How often something is tried that failed once.
 const TRIES: usize = 4;
 /// Steps behind the fault that are followed by a check of the whole log; before it every life is the same.
-const LOOKS: usize = 4;
+const LOOKS: usize = 3;
 
 struct Life {
     disk: FaultDisk,

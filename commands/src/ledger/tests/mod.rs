@@ -16,7 +16,7 @@ use super::{Ledger, OpenError, Options, Recovery, Upkeep};
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
 use domain::entry::{NewEvent, Placement, encode};
 use domain::hash::leaf_hash;
-use domain::merkle::{Frontier, MemoryNodes, NodeReader, TileNodes};
+use domain::merkle::{Frontier, MemoryNodes, TileNodes};
 use domain::note::SigningKey;
 use domain::ports::{Append, AppendError, CheckpointStore, EntryBlock, SwapError, TileStore};
 use domain::{Date, Hash, Position, Timestamp, TreeSize, canonical::Canonical};
@@ -172,7 +172,7 @@ pub fn whole(disk: &FaultDisk, ledger: &Ledger, pen: &Pen) {
 /// Every entry, every hash and the root, as the readers get them.
 pub fn same_entries(ledger: &Ledger, pen: &Pen) {
     assert_eq!(ledger.size_now(), pen.size());
-    for piece in [1, 7, 1000] {
+    for piece in [7, 1000] {
         let mut next = 0;
         while next < pen.entries.len() {
             let block = ledger.read_now(Position(next as u64), piece, 1 << 20).unwrap();
@@ -198,5 +198,4 @@ pub fn same_entries(ledger: &Ledger, pen: &Pen) {
         );
     }
     assert_eq!(ledger.root_at(pen.size()), Ok(pen.frontier.root()));
-    let _ = &nodes as &dyn NodeReader;
 }
