@@ -7,6 +7,7 @@
 use crate::errors::ApiError;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -18,6 +19,11 @@ use warp::http::{HeaderMap, Method, Uri, header};
 
 /// Bytes of a body too large that are read and thrown away, so that its sender sees why it was refused.
 const DRAIN_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of a body that a handler left unread and that are read all the same.
+const LEFT_BYTES_MAX: usize = 64 << 10;
+/// How long that may take.
+const LEFT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is known of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +71,24 @@ pub struct Request {
     pub peer: Peer,
     /// `req_…`, ours.
     pub id: Arc<str>,
-    body: Option<BodyStream>,
+    body: Unread,
     body_timeout: Duration,
+}
+
+/// A body that nobody has read yet; also held by the router, which reads what a handler left.
+#[derive(Clone)]
+pub struct Unread(Arc<Mutex<Option<BodyStream>>>);
+
+impl Unread {
+    /// Reads the little that a handler left, so that a connection whose request was refused stays usable; more is
+    /// left unread, and the connection closed.
+    pub async fn finish(&self) {
+        let left = self.0.lock().take();
+        if let Some(body) = left {
+            // A sender that is slower than this loses its connection and nothing else.
+            let _ = tokio::time::timeout(LEFT_TIMEOUT, drain(body, LEFT_BYTES_MAX)).await;
+        }
+    }
 }
 
 impl Request {
@@ -84,9 +106,14 @@ impl Request {
             headers: arrival.headers,
             peer: arrival.peer,
             id,
-            body: Some(body),
+            body: Unread(Arc::new(Mutex::new(Some(body)))),
             body_timeout,
         }
+    }
+
+    /// The body as long as nobody has read it.
+    pub fn unread(&self) -> Unread {
+        self.body.clone()
     }
 
     /// The path, as sent.
@@ -134,12 +161,13 @@ impl Request {
         let announced = self
             .header(header::CONTENT_LENGTH)
             .and_then(|text| text.parse::<usize>().ok());
-        let Some(body) = self.body.take() else {
+        let unread = self.body.0.lock().take();
+        let Some(body) = unread else {
             return Ok(Bytes::new());
         };
         if announced.is_some_and(|len| len > limit_bytes) {
             // Who is cut off while sending never sees the answer; a little is let through for politeness.
-            let _ = tokio::time::timeout(self.body_timeout, drain(body)).await;
+            let _ = tokio::time::timeout(self.body_timeout, drain(body, DRAIN_BYTES_MAX)).await;
             return Err(ApiError::too_large(limit_bytes));
         }
         match tokio::time::timeout(self.body_timeout, collect(body, limit_bytes)).await {
@@ -175,9 +203,8 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })
 }
 
-/// Reads what is thrown away, up to [`DRAIN_BYTES_MAX`].
-async fn drain(mut body: BodyStream) {
-    let mut left = DRAIN_BYTES_MAX;
+/// Reads what is thrown away, up to `left` bytes.
+async fn drain(mut body: BodyStream, mut left: usize) {
     while let Some(Ok(chunk)) = body.next().await {
         left = left.saturating_sub(chunk.len());
         if left == 0 {
@@ -276,7 +303,7 @@ mod tests {
     async fn a_body_that_never_ends_is_given_up() {
         let mut slow = request("", vec![]);
         slow.body_timeout = Duration::from_millis(1);
-        slow.body = Some(Box::pin(stream::pending()));
+        *slow.body.0.lock() = Some(Box::pin(stream::pending()));
         assert_eq!(slow.bytes(6).await.expect_err("timeout").status, 408);
     }
 

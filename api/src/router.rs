@@ -271,11 +271,13 @@ async fn handle(app: Edge, mut request: Request) -> Response {
     let id = Arc::clone(&request.id);
     // What an error answer and the log need after the handler has taken the request.
     let (headers, log) = (Arc::clone(&request.headers), Line::of(&request));
+    let unread = request.unread();
     let answer = if let Some(door) = routes::ingest::door(&request) {
         routes::ingest::take(&app, request, door).await
     } else {
         dispatch(&app, request).await
     };
+    unread.finish().await;
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
