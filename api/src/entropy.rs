@@ -1,6 +1,6 @@
 //! The only randomness of the house: a ChaCha20 generator, seeded by the operating system.
 //!
-//! Invariants: the seed comes from `getrandom` and nothing else; it is renewed after [`RESEED_BYTES`], so that
+//! Invariants: the seed comes from `getrandom` and nothing else; it is renewed after `RESEED_BYTES`, so that
 //! memory read later says nothing about what was drawn much earlier.
 //! Not here: what the bytes are used for.
 

@@ -161,7 +161,7 @@ fn disk(dir: &Path) -> Finding {
 
 fn anchor(dir: &Path, status: Option<&Value>) -> Finding {
     let told = status.map(|status| status["anchor"].as_str().map(PathBuf::from));
-    let Some(anchor) = told.unwrap_or_else(|| stores::default_anchor()) else {
+    let Some(anchor) = told.unwrap_or_else(stores::default_anchor) else {
         return finding(
             Verdict::Wrong,
             "anchor",

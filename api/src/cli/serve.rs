@@ -38,7 +38,7 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     anchor: Option<PathBuf>,
-    /// How the service is reached from outside, such as https://daybook.example.eu
+    /// How the service is reached from outside, such as <https://daybook.example.eu>
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     public_url: Option<String>,

@@ -1,7 +1,7 @@
 //! Command handlers: what people and the service itself may change, decided by aggregates, recorded as one group.
 //!
 //! The way: [`Management`] finds what is meant in the registry (another account's things are not there), puts
-//! together the commands of one request as [`Step`]s, runs each through cqrs-es over the ledger ([`ledgered`]),
+//! together the commands of one request as [`Step`]s, runs each through cqrs-es over the ledger (`ledgered`),
 //! where new texts are sealed, and hands all their events to the recorder as one group. A lost race is tried again
 //! from the start; with `If-Match` it is answered 412 instead.
 //! Invariants: every event has actor, account and reason; no text reaches an entry in the clear; a request is

@@ -132,7 +132,7 @@ impl Checkpointer {
         self.changed.notify_one();
     }
 
-    /// Signs what is wanted, at most once in [`CHECKPOINT_INTERVAL`], until [`Checkpointer::stop`].
+    /// Signs what is wanted, at most once in `CHECKPOINT_INTERVAL`, until [`Checkpointer::stop`].
     pub fn run(&self) {
         loop {
             let (size, root) = {

@@ -48,7 +48,7 @@ fn the_json_of_a_report_is_the_golden_one() {
     let found = out
         .replace(text(dir.path()), "DIR")
         .replace(text(&head), "kept.checkpoint");
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/verify.json");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/verify.json");
     if std::env::var_os("UPDATE_GOLDENS").is_some() {
         std::fs::write(&golden, &found).expect("writable");
     }
@@ -197,6 +197,7 @@ fn a_running_service_is_verified_over_http_with_and_without_a_token() {
     assert_eq!((code, out.starts_with("UNANCHORED")), (3, true), "{out}{err}");
     let checkpoint = service.scratch().join("kept.checkpoint");
     let token_file = service.data().join("owner-token");
+    service.until_signed(service.size());
     // The checkpoint that is kept must cover everything that is there when it is asked.
     let (code, out) = (0..50)
         .map(|_| {
