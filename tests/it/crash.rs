@@ -312,9 +312,6 @@ impl Witness {
     fn verify(&self, daybook: &Daybook) -> String {
         let check = commands::ledger::check(&daybook.data().join("ledger")).expect("it can be read");
         assert!(check.damage.is_empty(), "{:#?}", check.damage);
-        if std::env::var_os("TEMP_NOVERIFY").is_some() {
-            return format!("size {} tail {:?}", check.size, check.tail);
-        }
         let key = self.key.to_string();
         let mut args = vec!["verify", "--json", "--key", &key];
         let kept = self.kept.display().to_string();
