@@ -1,7 +1,8 @@
 //! The open day's stream map, prepared beside the sequencer, so that midnight costs only what changed last.
 //!
-//! Derived. One thread holds the map; the sequencer tells it at least once a second which streams moved, and at
-//! the day's end waits for the root over what is left. Invariant: the root answered is over every stream told.
+//! Derived. One thread holds the map; the sequencer tells it now and then which streams moved, in the day's last
+//! minute often, and at the day's end waits for the root over what is left. Hashing is put off: a stream that moves
+//! a thousand times a day is hashed a few times. Invariant: the root answered is over every stream told.
 //! Not here: the tree over the lines (`domain::stream`), `DayClosed` itself (`owner`).
 
 use domain::stream::{StreamDay, StreamMap};
@@ -28,14 +29,30 @@ pub trait DerivedStore: Send + Sync {
     fn save_day_lines(&self, date: Date, lines: &[u8]) -> Result<(), String>;
 }
 
-/// Messages waiting for the preparer; one a second and one a day.
+/// Messages waiting for the preparer; a few a second, each of at most some ten thousand streams.
 const QUEUE: usize = 64;
+/// Lines may be stale up to one in so many before they are hashed: what closing an unforeseen day has to make up for.
+const STALE_SHARE: usize = 8;
+/// … but fewer than this are not worth it.
+const STALE_MIN: usize = 1_024;
+
+/// A stream by its number among the sequencer's, and what it did.
+pub type Moved = (u32, StreamDay);
+
+/// How soon the map is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// At the end of the day.
+    Later,
+    /// Within the minute: what can be hashed ahead is.
+    Soon,
+}
 
 enum Message {
-    Moved(Vec<StreamDay>),
+    Moved(Vec<Moved>, Due),
     Close {
         date: Date,
-        last: Vec<StreamDay>,
+        last: Vec<Moved>,
         answer: SyncSender<(Hash, u64)>,
     },
     Reset,
@@ -65,14 +82,14 @@ impl DayPreparer {
     }
 
     /// These streams moved.
-    pub fn moved(&self, days: Vec<StreamDay>) {
-        if !days.is_empty() {
-            self.send(Message::Moved(days));
+    pub fn moved(&self, days: Vec<Moved>, due: Due) {
+        if !days.is_empty() || due == Due::Soon {
+            self.send(Message::Moved(days, due));
         }
     }
 
     /// The map's root and count after these last moves; the map begins anew. Its lines are kept in the background.
-    pub fn close(&self, date: Date, last: Vec<StreamDay>) -> Option<(Hash, u64)> {
+    pub fn close(&self, date: Date, last: Vec<Moved>) -> Option<(Hash, u64)> {
         let (answer, answered) = sync_channel(1);
         self.send(Message::Close { date, last, answer });
         answered.recv().ok()
@@ -111,16 +128,26 @@ impl Drop for DayPreparer {
     }
 }
 
+/// New lines are placed many at once: each time, every node behind the first of them is made again.
+fn is_stale(map: &StreamMap) -> bool {
+    let (changed, fresh) = map.stale();
+    changed + fresh > STALE_MIN.max(map.count() as usize / STALE_SHARE)
+}
+
 fn prepare(messages: &Receiver<Message>, store: &dyn DerivedStore) {
     let mut map = StreamMap::new();
     while let Ok(message) = messages.recv() {
         match message {
-            Message::Moved(days) => {
-                days.into_iter().for_each(|day| map.update(day));
-                map.settle();
+            Message::Moved(days, due) => {
+                days.into_iter().for_each(|(number, day)| map.update(number, day));
+                match (due, is_stale(&map)) {
+                    (Due::Soon, false) => map.settle_changed(),
+                    (Due::Later, false) => {}
+                    (_, true) => map.settle(),
+                }
             }
             Message::Close { date, last, answer } => {
-                last.into_iter().for_each(|day| map.update(day));
+                last.into_iter().for_each(|(number, day)| map.update(number, day));
                 map.settle();
                 let closed = (map.root(), map.count());
                 if answer.send(closed).is_err() {

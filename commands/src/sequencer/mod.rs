@@ -26,7 +26,7 @@ mod types;
 pub use batch::{ChannelMaker, ChannelRandom};
 pub use checkpoints::{CheckpointError, Checkpointer, HeadStore};
 pub use clock::{ClockGuard, ClockState, Reading as ClockReading};
-pub use days::{DayPreparer, DerivedStore};
+pub use days::{DayPreparer, DerivedStore, Due, Moved};
 pub use dedup::Dedup;
 pub use owner::{Ports, Sequencer, Settings, StartError};
 pub use state::StreamPositions;

@@ -3,7 +3,7 @@
 use super::batch::{Batch, Broken, ChannelMaker, Deciding};
 use super::checkpoints::{CheckpointError, Checkpointer, HeadStore};
 use super::clock::{ClockGuard, ClockState, Reading as ClockReading};
-use super::days::{DayPreparer, DerivedStore};
+use super::days::{DayPreparer, DerivedStore, Due};
 use super::recover::{LoadError, SNAPSHOT, load};
 use super::snapshot;
 use super::state::{State, StreamPositions};
@@ -39,12 +39,20 @@ pub const COMMIT_BYTES: usize = 8 << 20;
 const TICK: Duration = Duration::from_millis(250);
 /// How long after a failed append the store is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often the day's map is told which streams moved.
-const TELL: Duration = Duration::from_secs(1);
+/// How often the day's map is told which streams moved: a stream that moved many times since is told once.
+const TELL: Duration = Duration::from_secs(10);
+/// … towards midnight, so that little is left to tell then.
+const TELL_SOON: Duration = Duration::from_millis(100);
+/// Before midnight the map is kept ready for so long, microseconds.
+const SOON_US: i64 = 60 * 1_000_000;
+/// Streams that are told at once, however little time has passed: what they did takes 10 MB.
+const TELL_STREAMS: usize = 65_536;
 /// How often the clock is recorded (FORMAT §5), microseconds.
 const OBSERVE_US: i64 = 3600 * 1_000_000;
-/// Entries after which a new snapshot is kept: what a start after a crash has to fold.
+/// Entries after which a new snapshot is kept: what a start after a crash has to fold, half a second.
 const SNAPSHOT_ENTRIES: u64 = 500_000;
+/// … or this many for each stream, since a snapshot is as large as the streams are many.
+const SNAPSHOT_ENTRIES_A_STREAM: u64 = 8;
 /// Most entries of one group.
 pub const GROUP_ENTRIES_MAX: usize = 4_096;
 
@@ -201,6 +209,7 @@ impl Sequencer {
             told: now,
             failed_at: None,
             observed_at: None,
+            saving: None,
         };
         owner.finish_heads()?;
         if let Some(state) = &owner.state
@@ -358,6 +367,8 @@ struct Owner {
     failed_at: Option<Instant>,
     observed_at: Option<Timestamp>,
     snapshot_at: TreeSize,
+    /// The thread that keeps a snapshot.
+    saving: Option<JoinHandle<()>>,
 }
 
 impl Owner {
@@ -391,19 +402,32 @@ impl Owner {
             self.retry();
         }
         let Some(state) = &mut self.state else { return };
-        if self.told.elapsed() >= TELL {
-            self.told = Instant::now();
-            self.preparer.moved(state.take_touched());
-        }
-        if state.size().since(self.snapshot_at) >= SNAPSHOT_ENTRIES {
-            self.snapshot_at = state.size();
-            self.save_snapshot(false);
+        let streams = state.streams.len() as u64;
+        let enough = SNAPSHOT_ENTRIES.max(streams * SNAPSHOT_ENTRIES_A_STREAM);
+        if state.size().since(self.snapshot_at) >= enough {
+            self.snapshot_beside();
         }
         let Some((now, _)) = self.believe_clock() else {
             return;
         };
         self.close_days(now);
+        self.tell_preparer(now);
         self.observe_clock(now);
+    }
+
+    /// Which streams moved, where it is time to tell.
+    fn tell_preparer(&mut self, now: Timestamp) {
+        let Some(state) = &mut self.state else { return };
+        let soon = now.date().next().start().since(now) <= SOON_US;
+        let (due, interval) = if soon {
+            (Due::Soon, TELL_SOON)
+        } else {
+            (Due::Later, TELL)
+        };
+        if self.told.elapsed() >= interval || state.touched.len() >= TELL_STREAMS {
+            self.told = Instant::now();
+            self.preparer.moved(state.take_touched(), due);
+        }
     }
 
     /// The clock and whether it stepped; `None` while it is not believed.
@@ -837,14 +861,30 @@ impl Owner {
         }
     }
 
-    fn save_snapshot(&self, clean: bool) {
-        if let Some(state) = &self.state
-            && let Err(error) = self.ports.derived.save(SNAPSHOT, &snapshot::write(state, clean))
+    /// Keeps the state while readings go on; one that is still being written is not overtaken.
+    fn snapshot_beside(&mut self) {
+        let Some(state) = &self.state else { return };
+        if self.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
+            return;
+        }
+        self.snapshot_at = state.size();
+        let bytes = snapshot::write(state, false);
+        let derived = self.ports.derived.clone();
+        self.join_saving();
+        match std::thread::Builder::new()
+            .name("snapshot".into())
+            .spawn(move || keep_snapshot(&*derived, &bytes))
         {
-            tracing::warn!(
-                error,
-                "the sequencer's snapshot was not kept; the next start takes longer"
-            );
+            Ok(saving) => self.saving = Some(saving),
+            Err(error) => tracing::warn!(%error, "no thread for the sequencer's snapshot"),
+        }
+    }
+
+    fn join_saving(&mut self) {
+        if let Some(saving) = self.saving.take()
+            && saving.join().is_err()
+        {
+            tracing::error!("the thread that keeps the snapshot panicked");
         }
     }
 
@@ -856,8 +896,20 @@ impl Owner {
         {
             tracing::error!(%error, "the last position was not signed");
         }
-        self.save_snapshot(true);
+        self.join_saving();
+        if let Some(state) = &self.state {
+            keep_snapshot(&*self.ports.derived, &snapshot::write(state, true));
+        }
         self.set_writing(Writing::Stopping);
+    }
+}
+
+fn keep_snapshot(derived: &dyn DerivedStore, bytes: &[u8]) {
+    if let Err(error) = derived.save(SNAPSHOT, bytes) {
+        tracing::warn!(
+            error,
+            "the sequencer's snapshot was not kept; the next start takes longer"
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: the state that comes out is the one that folding every entry from the first would give; the
 //! snapshot only saves the time.
 
-use super::days::{DayPreparer, DerivedStore};
+use super::days::{DayPreparer, DerivedStore, Due};
 use super::snapshot;
 use super::state::{State, StreamPositions};
 use domain::entry::Entry;
@@ -11,7 +11,6 @@ use domain::hash::leaf_hash;
 use domain::merkle::{Frontier, NoNodes};
 use domain::ports::{EventLog, ReadError, TileStore};
 use domain::registry::Registry;
-use domain::stream::StreamDay;
 use domain::{Position, TreeSize};
 use parking_lot::RwLock;
 
@@ -66,15 +65,7 @@ pub(super) fn load(
         state.day.unclean = true;
     }
     preparer.reset();
-    state.touched.clear();
-    let days: Vec<StreamDay> = state
-        .streams
-        .iter()
-        .filter(|s| s.day_first > 0)
-        .map(|s| s.day())
-        .collect();
-    state.streams.iter_mut().for_each(|s| s.dirty = false);
-    preparer.moved(days);
+    preparer.moved(state.all_moved(), Due::Soon);
     Ok(Loaded {
         state,
         recent_from: from,

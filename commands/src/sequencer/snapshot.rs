@@ -41,16 +41,17 @@ pub(super) fn write(state: &State, clean: bool) -> Vec<u8> {
             out.extend_from_slice(name);
         }
         put_u64(&mut out, stream.sequence);
-        put_u64(&mut out, stream.day_first);
+        put_u64(&mut out, state.day_first(stream));
         out.extend_from_slice(&stream.chain.0);
     }
-    let positions = state.positions.snapshot();
-    put_u64(&mut out, positions.len() as u64);
-    for (name, positions) in positions {
-        out.extend_from_slice(&name);
-        put_u64(&mut out, positions.len() as u64);
-        positions.iter().for_each(|p| put_u64(&mut out, p.get()));
-    }
+    state.positions.with(|all| {
+        put_u64(&mut out, all.len() as u64);
+        for (name, positions) in all {
+            out.extend_from_slice(name);
+            put_u64(&mut out, positions.len() as u64);
+            positions.iter().for_each(|p| put_u64(&mut out, p.get()));
+        }
+    });
     for seen in [&state.idempotency, &state.uplinks] {
         put_u64(&mut out, seen.iter().count() as u64);
         for (key, item) in seen.iter() {
@@ -125,6 +126,7 @@ pub(super) fn read(bytes: &[u8], origin: &str, positions: StreamPositions) -> Op
             sequence: from.u64()?,
             day_first: from.u64()?,
             chain: from.hash()?,
+            day: state.day.number,
             dirty: false,
         };
         state.index.insert(stream.name, u32::try_from(at).ok()?);

@@ -4,6 +4,7 @@
 //! read at start; a state belongs to exactly one tree size.
 //! Not here: configuration (`domain::registry`), which readings are new (`batch`).
 
+use super::days::Moved;
 use super::dedup::{Dedup, SeenItem, short};
 use super::slots::Slots;
 use domain::day::{DayClosed, DayCounts, PreviousDay};
@@ -37,17 +38,19 @@ pub(super) struct Stream {
     pub name: [u8; 16],
     pub sequence: u64,
     pub chain: Hash,
-    /// Sequence of its first entry of the open day; 0 = none yet.
+    /// Sequence of its first entry of the day numbered `day`; read through [`State::day_first`].
     pub day_first: u64,
+    /// Which day `day_first` is of, so that a day begins without touching a million streams.
+    pub day: u32,
     /// Whether the day's map has not heard of its latest entry.
     pub dirty: bool,
 }
 
 impl Stream {
-    pub fn day(&self) -> StreamDay {
+    fn of_day(&self, first: u64) -> StreamDay {
         StreamDay {
             key: StreamKey::from_blinded(&self.account, &self.owner, &self.name),
-            first: self.day_first,
+            first,
             last: self.sequence,
             chain: self.chain,
         }
@@ -80,16 +83,16 @@ impl StreamPositions {
         all
     }
 
-    pub(super) fn snapshot(&self) -> Vec<([u8; 16], Vec<Position>)> {
-        let mut all: Vec<_> = self.0.read().iter().map(|(name, p)| (*name, p.clone())).collect();
-        all.sort_unstable();
-        all
+    pub(super) fn with<R>(&self, read: impl FnOnce(&HashMap<[u8; 16], Vec<Position>>) -> R) -> R {
+        read(&self.0.read())
     }
 }
 
 /// The day that is not closed yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OpenDay {
+    /// Rises by one with each day that begins; of this process only.
+    pub number: u32,
     pub date: Option<Date>,
     pub first_position: Position,
     pub counts: DayCounts,
@@ -164,6 +167,7 @@ impl State {
             sequence: 0,
             chain: CHAIN_START,
             day_first: 0,
+            day: self.day.number,
             dirty: false,
         });
         self.index.insert(name, at);
@@ -184,8 +188,8 @@ impl State {
         let s = &mut self.streams[stream as usize];
         s.sequence += 1;
         s.chain = chain(&s.chain, leaf);
-        if s.day_first == 0 {
-            s.day_first = s.sequence;
+        if s.day != self.day.number || s.day_first == 0 {
+            (s.day, s.day_first) = (self.day.number, s.sequence);
         }
         if !s.dirty {
             s.dirty = true;
@@ -194,27 +198,49 @@ impl State {
         self.day.counts.count(class);
     }
 
+    /// Sequence of a stream's first entry of the open day; 0 = none yet.
+    pub fn day_first(&self, stream: &Stream) -> u64 {
+        if stream.day == self.day.number {
+            stream.day_first
+        } else {
+            0
+        }
+    }
+
     /// What the streams touched since the last call did today.
-    pub fn take_touched(&mut self) -> Vec<StreamDay> {
+    pub fn take_touched(&mut self) -> Vec<Moved> {
         let touched = std::mem::take(&mut self.touched);
-        touched
-            .into_iter()
-            .filter_map(|at| {
-                let s = &mut self.streams[at as usize];
-                s.dirty = false;
-                (s.day_first > 0).then(|| s.day())
-            })
+        for &at in &touched {
+            self.streams[at as usize].dirty = false;
+        }
+        touched.into_iter().filter_map(|at| self.moved(at)).collect()
+    }
+
+    /// What every stream did today; the touched ones are not touched any more.
+    pub fn all_moved(&mut self) -> Vec<Moved> {
+        self.forget_touched();
+        (0..self.streams.len() as u32)
+            .filter_map(|at| self.moved(at))
             .collect()
+    }
+
+    fn moved(&self, at: u32) -> Option<Moved> {
+        let stream = &self.streams[at as usize];
+        let first = self.day_first(stream);
+        (first > 0).then(|| (at, stream.of_day(first)))
+    }
+
+    fn forget_touched(&mut self) {
+        for at in std::mem::take(&mut self.touched) {
+            self.streams[at as usize].dirty = false;
+        }
     }
 
     /// Forgets what the streams did: another day begins.
     fn begin_day(&mut self, date: Date, first_position: Position, previous: PreviousDay) {
-        for stream in &mut self.streams {
-            stream.day_first = 0;
-            stream.dirty = false;
-        }
-        self.touched.clear();
+        self.forget_touched();
         self.day = OpenDay {
+            number: self.day.number + 1,
             date: Some(date),
             first_position,
             previous: Some(previous),

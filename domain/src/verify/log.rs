@@ -477,12 +477,13 @@ impl LogVerifier {
         for at in std::mem::take(&mut self.touched) {
             let s = &mut self.streams[at as usize];
             s.today = false;
-            map.update(StreamDay {
+            let day = StreamDay {
                 key: s.key,
                 first: s.day_first,
                 last: s.sequence,
                 chain: s.chain,
-            });
+            };
+            map.update(at, day);
         }
         map.settle();
         (map.root(), map.count())
