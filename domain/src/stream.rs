@@ -5,7 +5,7 @@
 //! two neighbours prove.
 //! Not here: who sequences (`commands`), the day's other figures (`day`).
 
-use crate::hash::{Hash, base64url, leaf_hash, node_hash, sha256, sha256_of};
+use crate::hash::{Hash, base64url, leaf_hash, node_hash, pair_hash, sha256, sha256_of};
 
 /// Chain value of a stream without entries.
 pub const CHAIN_START: Hash = Hash([0; 32]);
@@ -14,10 +14,7 @@ pub const LINE_BYTES: usize = 22 * 3 + 44 + 3 + 1;
 
 /// The chain value after one more entry: SHA-256(d ‖ leaf hash).
 pub fn chain(previous: &Hash, leaf: &Hash) -> Hash {
-    let mut both = [0u8; 64];
-    both[..32].copy_from_slice(&previous.0);
-    both[32..].copy_from_slice(&leaf.0);
-    sha256(&both)
+    pair_hash(previous, leaf)
 }
 
 /// The blinded name of an account, an owner or a stream: 16 bytes of SHA-256(`daybook/stream/v1\n` ‖ x).
