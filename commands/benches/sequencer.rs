@@ -173,6 +173,7 @@ fn group(count: usize, counter: &AtomicU64) -> ReadingGroup {
             let n = counter.fetch_add(1, Ordering::Relaxed);
             PendingReading {
                 device: IdKind::Device.id(&number(n as usize % DEVICES)).into(),
+                number: None,
                 measured_at: Timestamp::from_micros(
                     1_790_000_000_000_000 + (n / DEVICES as u64) as i64 * 1_000_000,
                 )
@@ -197,6 +198,7 @@ fn group(count: usize, counter: &AtomicU64) -> ReadingGroup {
         metadata: br#"{"received_at":"2026-05-17T10:00:00.000000Z","request_id":"req_abcdefghijklmnopqrstuvwxyz","source":{"kind":"http"},"token":"aaaaaaaaaaaaaaaaaaaaaaaaab"}"#.to_vec(),
         idempotency: None,
         readings,
+        want_channels: false,
         want_entries: false,
     }
 }

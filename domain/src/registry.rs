@@ -92,6 +92,8 @@ pub struct Site {
 pub struct Device {
     /// `dev_…`
     pub id: Arc<str>,
+    /// How many devices were registered before it.
+    pub number: u32,
     /// Whose it is.
     pub account: Arc<str>,
     /// Its first entry.

@@ -253,6 +253,7 @@ fn reading(measured_at: Timestamp, value: f64) -> ReadingGroup {
         idempotency: None,
         readings: vec![PendingReading {
             device: id(IdKind::Device).into(),
+            number: None,
             measured_at,
             time_from: TimeFrom::Device,
             claimed_at: None,
@@ -266,6 +267,7 @@ fn reading(measured_at: Timestamp, value: f64) -> ReadingGroup {
             }],
             uplink: None,
         }],
+        want_channels: false,
         want_entries: false,
     }
 }

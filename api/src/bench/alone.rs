@@ -221,6 +221,7 @@ impl Sender {
             .zip(count..)
             .map(|(device, n)| PendingReading {
                 device: device.clone(),
+                number: None,
                 measured_at: self.start.plus_micros(n),
                 time_from: TimeFrom::Device,
                 claimed_at: None,
@@ -241,6 +242,7 @@ impl Sender {
             metadata: entries::metadata(self.start, count.unsigned_abs()),
             idempotency: None,
             readings,
+            want_channels: false,
             want_entries: false,
         };
         let recorded = self.sequencer.record_readings(group).await?;

@@ -150,6 +150,7 @@ impl Management {
         }
         (!values.is_empty()).then(|| PendingReading {
             device: device.clone(),
+            number: None,
             measured_at: uplink.at.unwrap_or(uplink.received_at),
             time_from: match uplink.at {
                 Some(_) => TimeFrom::Network,

@@ -236,6 +236,7 @@ impl Ingest {
             ),
             idempotency: idempotency(request),
             readings: resolved.readings,
+            want_channels: reports.len() == 1,
             want_entries: request.want_entries,
         };
         taken.devices = group.readings.iter().map(|r| r.device.clone()).collect();
@@ -366,6 +367,7 @@ impl Ingest {
                 None => {
                     resolved.readings.push(PendingReading {
                         device: device.id.clone(),
+                        number: Some(device.number),
                         measured_at,
                         time_from,
                         claimed_at,

@@ -31,7 +31,7 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// Bytes of the checksum that ends the file.
 const CHECKSUM_BYTES: u64 = 32;
 /// Good compression at a fraction of the disk's speed; higher levels cost more than they save here.
-const ZSTD_LEVEL: i32 = 3;
+const ZSTD_LEVEL: i32 = 1;
 const MAGIC: &[u8; 8] = b"DBSEAL01";
 const TAIL_MAGIC: &[u8; 4] = b"DBSE";
 

@@ -134,7 +134,8 @@ impl Deciding<'_> {
         let registry = self.registry.read();
         let mut asked: Vec<(Arc<str>, Timestamp)> = Vec::new();
         for reading in groups.iter().flat_map(Submission::readings) {
-            let Some(slot) = self.state.slots.of(&reading.device, &registry) else {
+            let known = self.state.slots.known(reading);
+            let Some(slot) = known.or_else(|| self.state.slots.of(&reading.device, &registry)) else {
                 continue;
             };
             let at_us = reading.measured_at.as_micros();
@@ -258,12 +259,10 @@ impl Deciding<'_> {
         group: &ReadingGroup,
         reading: &PendingReading,
     ) -> Result<Result<ReadingOutcome, RecordError>, Broken> {
-        let slot = {
-            let registry = self.registry.read();
-            match self.state.slots.of(&reading.device, &registry) {
-                Some(slot) if self.state.slots.get(slot).present => slot,
-                _ => return Ok(Err(RecordError::TokenInvalid)),
-            }
+        let known = self.state.slots.known(reading);
+        let slot = known.or_else(|| self.state.slots.of(&reading.device, &self.registry.read()));
+        let Some(slot) = slot.filter(|&slot| self.state.slots.get(slot).present) else {
+            return Ok(Err(RecordError::TokenInvalid));
         };
         if let Some(position) = self.seen_uplink(&group.account, reading) {
             let deduplicated = reading.values.len() as u32;
@@ -281,9 +280,10 @@ impl Deciding<'_> {
                 Ok(channel) => channel,
                 Err(error) => return Ok(Err(error)),
             };
-            outcome
-                .channels
-                .push(self.state.slots.get(slot).channels[channel].id.clone());
+            if group.want_channels {
+                let id = &self.state.slots.get(slot).channels[channel].id;
+                outcome.channels.push(id.clone());
+            }
             match self.standing(slot, channel, reading.measured_at) {
                 Ok(None) => fresh.push((index, channel)),
                 Ok(Some(seen)) if seen.value == value.value => {
@@ -584,6 +584,7 @@ impl Deciding<'_> {
                 metadata: metadata.clone(),
                 idempotency: None,
                 readings: Vec::new(),
+                want_channels: false,
                 want_entries: false,
             };
             outcomes.push(match self.reading(&group, reading)? {

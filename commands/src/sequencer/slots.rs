@@ -4,6 +4,7 @@
 //! configuration changed; `newest` of a channel never falls; `recent` holds every value recorded since the raw
 //! projection's cursor was last looked at, so that both together know all.
 
+use super::types::PendingReading;
 use domain::reading::Reading;
 use domain::registry::Registry;
 use domain::{Position, TreeSize};
@@ -103,10 +104,20 @@ pub(super) struct Slot {
 pub(super) struct Slots {
     slots: Vec<Slot>,
     index: HashMap<Arc<str>, u32>,
+    /// By the devices' numbers in the registry; only a hint, which the id confirms.
+    numbered: Vec<Option<u32>>,
     newest: HashMap<Box<str>, i64>,
 }
 
 impl Slots {
+    /// The slot of a reading's device, where it is loaded and found by its number: nothing is hashed or locked.
+    #[inline]
+    pub fn known(&self, reading: &PendingReading) -> Option<u32> {
+        let at = (*self.numbered.get(reading.number? as usize)?)?;
+        let slot = &self.slots[at as usize];
+        (!slot.stale && slot.id == reading.device).then_some(at)
+    }
+
     /// The slot of a device; `None` where the registry knows no such device.
     pub fn of(&mut self, device: &str, registry: &Registry) -> Option<u32> {
         if let Some(&at) = self.index.get(device) {
@@ -140,6 +151,11 @@ impl Slots {
             slot.present = false;
             return;
         };
+        let number = device.number as usize;
+        if self.numbered.len() <= number {
+            self.numbered.resize(number + 1, None);
+        }
+        self.numbered[number] = Some(at);
         slot.present = !device.state.removed;
         slot.account = device.account.clone();
         slot.config = device.config;

@@ -54,6 +54,8 @@ pub struct ReadingGroup {
     pub idempotency: Option<Idempotency>,
     /// In the order received.
     pub readings: Vec<PendingReading>,
+    /// Whether the answer shall name each value's channel.
+    pub want_channels: bool,
     /// Whether the answer shall carry the entries' bytes (receipts).
     pub want_entries: bool,
 }
@@ -63,6 +65,8 @@ pub struct ReadingGroup {
 pub struct PendingReading {
     /// The device's id.
     pub device: Arc<str>,
+    /// Its number in the registry, where that was asked: it saves looking the id up, and need not be right.
+    pub number: Option<u32>,
     /// When it was measured.
     pub measured_at: Timestamp,
     /// By whose clock.

@@ -285,6 +285,7 @@ impl Registry {
         let (owner, account) = self.named_account(incoming)?;
         let device = Device {
             id: incoming.id().into(),
+            number: self.devices.items.len() as u32,
             account,
             created: incoming.mark,
             changed: incoming.mark,
