@@ -113,7 +113,7 @@ mod tests {
         let midnight = midnight(7000).expect("closed");
         let mut map = StreamMap::new();
         for n in 0..7000 {
-            let again = n < LAST || n >= 7000 - LAST_NEW;
+            let again = !(LAST..7000 - LAST_NEW).contains(&n);
             let (number, day) = moved(n, u64::from(again));
             map.update(number, day);
         }

@@ -284,7 +284,7 @@ impl<'a> Bench<'a> {
         let (bare_100, service_100) = self.compare(&name, &bare, &service, batches).await?;
         self.batches(&bare_100, &service_100);
         let after = service.footprint();
-        self.footprint(before, after);
+        self.footprint(before, &service_100.meanwhile, after);
         service.stop().await?;
         bare.stop().await?;
         Ok(())
@@ -381,7 +381,12 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn footprint(&mut self, before: service::Footprint, after: service::Footprint) {
+    fn footprint(
+        &mut self,
+        before: service::Footprint,
+        meanwhile: &[service::Footprint],
+        after: service::Footprint,
+    ) {
         let entries = after.entries.saturating_sub(before.entries).max(1) as f64;
         let mut add = |name: &str, value: f64, unit: &'static str, note: String| {
             self.row(Row {
@@ -406,7 +411,11 @@ impl<'a> Bench<'a> {
             "bytes/reading",
             String::new(),
         );
-        for (name, footprint) in [("memory before", before), ("memory after", after)] {
+        let meanwhile = meanwhile.iter().map(|footprint| ("memory meanwhile", *footprint));
+        let all = std::iter::once(("memory before the batches", before))
+            .chain(meanwhile)
+            .chain([("memory after them", after)]);
+        for (name, footprint) in all {
             if let Some(bytes) = footprint.resident_bytes {
                 add(
                     name,

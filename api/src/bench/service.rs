@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 
 /// Requests a minute and device: the limit is looked at for each request and never reached.
 const RATE: u32 = 60_000_000;
+/// How often memory is looked at during a load.
+const SAMPLES: u32 = 3;
 /// How long the read models may take to fold what is left.
 const DRAIN_MAX: Duration = Duration::from_secs(600);
 
@@ -51,6 +53,8 @@ pub struct Loaded {
     pub drain: Duration,
     /// Processor time of the service a reading, the rest of the folding included, microseconds.
     pub cpu_us: Option<f64>,
+    /// What it held and took meanwhile, [`SAMPLES`] times evenly.
+    pub meanwhile: Vec<Footprint>,
 }
 
 /// What a service held and took.
@@ -146,7 +150,17 @@ impl Service {
     /// # Errors
     /// [`BenchError`], also where they do not get there.
     pub async fn load(&self, plan: Plan) -> Result<Loaded, BenchError> {
-        let driven = drive(plan).await?;
+        let every = Duration::from_millis(plan.warm_up_ms + plan.window_ms) / (SAMPLES + 1);
+        let mut meanwhile = Vec::new();
+        let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
+        ticks.tick().await;
+        let mut driving = std::pin::pin!(drive(plan));
+        let driven = loop {
+            tokio::select! {
+                driven = &mut driving => break driven?,
+                _ = ticks.tick() => meanwhile.push(self.footprint()),
+            }
+        };
         let lag = self.app.projector().status();
         let cpu_before = host::cpu_s();
         let drain = self.drain().await?;
@@ -164,6 +178,7 @@ impl Service {
             lag_s: lag.lag_seconds,
             drain,
             cpu_us,
+            meanwhile,
         })
     }
 
