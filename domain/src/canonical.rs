@@ -263,6 +263,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte, not taken.
+    #[inline]
     pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -271,6 +272,7 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// `Truncated` or `Unexpected` where something else stands.
+    #[inline]
     pub fn literal(&mut self, literal: &[u8]) -> Result<(), CanonicalError> {
         if self.take_if(literal) {
             Ok(())
@@ -282,6 +284,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes `literal` if it stands here.
+    #[inline]
     pub fn take_if(&mut self, literal: &[u8]) -> bool {
         let found = self.bytes[self.at..].starts_with(literal);
         if found {
@@ -306,6 +309,7 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// `Text` where it has an escape or is not UTF-8.
+    #[inline]
     pub fn plain_string(&mut self) -> Result<&'a str, CanonicalError> {
         self.literal(b"\"")?;
         let from = self.at;

@@ -5,7 +5,7 @@
 //! bytes they are.
 //! Not here: what payloads mean (`event`, `reading`), which sequence is right (`verify`).
 
-use crate::canonical::{Canonical, CanonicalError, Scanner, write_integer};
+use crate::canonical::{Canonical, CanonicalError, INTEGER_MAX, Scanner, write_integer};
 use crate::position::Position;
 use crate::time::Timestamp;
 use std::borrow::Cow;
@@ -16,6 +16,14 @@ pub const ENTRY_BYTES_MAX: usize = 65_535;
 pub const METADATA_BYTES_MAX: usize = 4_096;
 /// Bytes of a salt.
 pub const SALT_BYTES: usize = 16;
+/// The same in base64url.
+const SALT_CHARS: usize = 22;
+/// Characters of a `recorded_at`.
+const TIME_CHARS: usize = 27;
+/// Digits of the largest integer.
+const INTEGER_DIGITS: usize = 16;
+/// What stands between metadata and payload, both objects.
+const BETWEEN: &[u8] = b",\"payload\":{";
 /// Most characters of an aggregate id.
 pub const AGGREGATE_ID_MAX: usize = 128;
 /// Most characters of an aggregate type or event type.
@@ -225,7 +233,50 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// [`EntryError`] where the members are not where they belong.
     pub fn read(bytes: &'a [u8]) -> Result<Self, EntryError> {
-        Self::scan(bytes, Scanner::skim)
+        match Self::find(bytes) {
+            Some(entry) => Ok(entry),
+            None => Self::scan(bytes, Scanner::skim),
+        }
+    }
+
+    /// The members of an entry as it is usually written, found from both ends; `None` where it has to be gone
+    /// through. What lies between metadata and payload stands between two members nowhere else: a quote inside a
+    /// text has a backslash before it.
+    fn find(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return None;
+        }
+        let rest = bytes.strip_prefix(b"{\"aggregate_id\":\"")?;
+        let (aggregate_id, rest) = plain_before(rest, b"\",\"aggregate_type\":\"")?;
+        let (aggregate_type, rest) = plain_before(rest, b"\",\"event_type\":\"")?;
+        let (event_type, rest) = plain_before(rest, b"\",\"event_version\":\"")?;
+        let (event_version, rest) = plain_before(rest, b"\",\"metadata\":")?;
+        let rest = rest.strip_suffix(b",\"v\":1}")?;
+        let (rest, sequence) = number_behind(rest, b"\",\"sequence\":")?;
+        let (rest, salt) = rest.split_at_checked(rest.len().checked_sub(SALT_CHARS)?)?;
+        let rest = rest.strip_suffix(b"\",\"salt\":\"")?;
+        let (rest, recorded_at) = rest.split_at_checked(rest.len().checked_sub(TIME_CHARS)?)?;
+        let rest = rest.strip_suffix(b",\"recorded_at\":\"")?;
+        let (rest, position) = number_behind(rest, b",\"position\":")?;
+        let mut between = memchr::memchr_iter(b'}', rest).filter(|&at| rest[at + 1..].starts_with(BETWEEN));
+        let metadata_end = between.next()? + 1;
+        let (metadata, payload) = (&rest[..metadata_end], &rest[metadata_end + BETWEEN.len() - 1..]);
+        let whole = metadata.first() == Some(&b'{') && payload.last() == Some(&b'}');
+        if between.next().is_some() || !whole || metadata.len() > METADATA_BYTES_MAX || sequence == 0 {
+            return None;
+        }
+        Some(Self {
+            position: Position(position),
+            recorded_at: Timestamp::parse_canonical(recorded_at).ok()?,
+            aggregate_type,
+            aggregate_id,
+            sequence,
+            event_type,
+            event_version,
+            salt: plain(salt)?,
+            payload,
+            metadata,
+        })
     }
 
     fn scan(
@@ -294,6 +345,29 @@ impl<'a> Entry<'a> {
     pub fn stream_name(&self) -> String {
         format!("{}/{}", self.aggregate_type, self.aggregate_id)
     }
+}
+
+/// The characters before `literal`, which begins with the quote that ends them, and what follows it.
+fn plain_before<'a>(bytes: &'a [u8], literal: &[u8]) -> Option<(&'a str, &'a [u8])> {
+    let (text, rest) = bytes.split_at_checked(memchr::memchr(b'"', bytes)?)?;
+    Some((plain(text)?, rest.strip_prefix(literal)?))
+}
+
+/// Characters that need no escape.
+fn plain(text: &[u8]) -> Option<&str> {
+    let plain = text.iter().all(|b| *b >= 0x20 && !matches!(b, b'"' | b'\\'));
+    std::str::from_utf8(text).ok().filter(|_| plain)
+}
+
+/// The canonical integer that ends `bytes`, and what comes before the `literal` before it.
+fn number_behind<'a>(bytes: &'a [u8], literal: &[u8]) -> Option<(&'a [u8], u64)> {
+    let digits = bytes.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let (rest, number) = bytes.split_at_checked(bytes.len() - digits)?;
+    if digits == 0 || digits > INTEGER_DIGITS || (digits > 1 && number[0] == b'0') {
+        return None;
+    }
+    let value = number.iter().fold(0u64, |n, b| n * 10 + u64::from(b - b'0'));
+    Some((rest.strip_suffix(literal)?, value)).filter(|_| value <= INTEGER_MAX as u64)
 }
 
 /// `[a-z_]{1,32}`.
@@ -411,6 +485,36 @@ mod tests {
             assert_ne!(changed, text);
             assert!(Entry::decode(changed.as_bytes()).is_err(), "{from} -> {to}");
         }
+    }
+
+    #[test]
+    fn members_are_found_whatever_stands_inside_metadata_and_payload() {
+        for inner in [
+            json!({}),
+            json!({"a": 1, "payload": {}}),
+            json!({"a": {"b": {}, "payload": {"c": 1}}}),
+            json!({"a": "},\"payload\":{", "b": "\\"}),
+            json!({"a": [{}, {"payload": {"payload": {}}}]}),
+            json!({"position": 7, "recorded_at": "x", "sequence": 9, "v": 1}),
+        ] {
+            for (payload, metadata) in [(&inner, &json!({})), (&json!({}), &inner), (&inner, &inner)] {
+                let mut bytes = Vec::new();
+                encode(
+                    &mut bytes,
+                    &placement(),
+                    &event(payload.clone(), metadata.clone()),
+                )
+                .expect("encodes");
+                assert_eq!(Entry::read(&bytes), Entry::decode(&bytes), "{payload} {metadata}");
+                assert_eq!(Entry::scan(&bytes, Scanner::skim), Entry::decode(&bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_as_it_is_usually_written_is_found_from_both_ends() {
+        let bytes = encoded();
+        assert_eq!(Entry::find(&bytes), Entry::decode(&bytes).ok());
     }
 
     proptest! {

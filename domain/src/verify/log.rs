@@ -14,7 +14,7 @@ use crate::event::{CLASSES, Class, class_of};
 use crate::hash::{Hash, sha256};
 use crate::merkle::TileNodes;
 use crate::position::{Position, TreeSize};
-use crate::reading::READINGS;
+use crate::reading::{READING_RECORDED, READINGS};
 use crate::stream::{CHAIN_START, StreamDay, StreamKey, StreamMap, blind, chain};
 use crate::time::{Date, Timestamp};
 use serde::Deserialize;
@@ -88,6 +88,8 @@ pub struct LogVerifier {
     devices: HashMap<Box<str>, ([u8; 16], [u8; 16])>,
     touched: Vec<u32>,
     classes: HashMap<String, Class>,
+    /// Of `classes`; nearly every entry asks.
+    class_of_readings: Class,
     day: Day,
     days: Vec<CheckedDay>,
     withheld: u64,
@@ -118,6 +120,7 @@ impl LogVerifier {
             devices: HashMap::new(),
             touched: Vec::new(),
             classes: HashMap::new(),
+            class_of_readings: class_of(READING_RECORDED).unwrap_or(Class::Audit),
             day: Day::default(),
             days: Vec::new(),
             withheld: 0,
@@ -277,6 +280,9 @@ impl LogVerifier {
     }
 
     fn class(&self, event_type: &str) -> Class {
+        if event_type == READING_RECORDED {
+            return self.class_of_readings;
+        }
         if let Some(class) = self.classes.get(event_type) {
             return *class;
         }
@@ -387,6 +393,9 @@ impl LogVerifier {
             if let Some(class) = Class::parse(&class) {
                 self.classes.entry(event_type).or_insert(class);
             }
+        }
+        if let Some(class) = self.classes.get(READING_RECORDED) {
+            self.class_of_readings = *class;
         }
     }
 
