@@ -3,7 +3,7 @@
 //! A running service does it itself and answers from the old rows until then; without one it is done here.
 //! Not here: folding (`projections`).
 
-use super::{DataDir, Failure, Global, Outcome, data, data_json, talk};
+use super::{DataDir, Failure, Global, Outcome, data, data_json, no_ledger, talk};
 use crate::control::{Ask, ask, nobody_there};
 use crate::stores::LEDGER;
 use clap::Args;
@@ -61,10 +61,7 @@ impl Rebuild {
     fn alone(&self, bar: &ProgressBar) -> Result<Value, Failure> {
         let dir = &self.data.data;
         if !dir.join(LEDGER).exists() {
-            return Err(Failure::failed(format!(
-                "there is no ledger in {}",
-                dir.display()
-            )));
+            return Err(Failure::failed(no_ledger(dir)));
         }
         let (ledger, _) = Ledger::open(&dir.join(LEDGER), Options::default()).map_err(Failure::failed)?;
         let ledger = Arc::new(ledger);
