@@ -17,6 +17,7 @@ pub fn state_class(state: State) -> &'static str {
         State::Offline => "st-offline",
         State::Outside(_) => "st-outside",
         State::Refused => "st-refused",
+        State::Old => "st-old",
         State::NoData => "st-nodata",
         State::NoLimits => "st-nolimits",
         State::Inside => "st-inside",
@@ -29,6 +30,7 @@ pub fn state_word(state: State) -> &'static str {
         State::Offline => "offline",
         State::Outside(_) => "outside limits",
         State::Refused => "refused",
+        State::Old => "no recent value",
         State::NoData => "no data",
         State::NoLimits => "no limits set",
         State::Inside => "inside limits",
@@ -59,6 +61,10 @@ pub fn glyph(state: State) -> Markup {
                 State::Refused => {
                     path.g-line d="M8 1.5L14.5 8L8 14.5L1.5 8Z" {}
                     path.g-line d="M8 4.8V8.6M8 10.4V11.4" {}
+                }
+                State::Old => {
+                    circle.g-line cx="8" cy="8" r="6" {}
+                    path.g-line d="M8 4.6V8L10.4 9.6" {}
                 }
                 State::NoData => { circle.g-dash cx="8" cy="8" r="6" {} }
                 State::NoLimits => {
@@ -173,10 +179,32 @@ pub fn refusal(note: &RefusalNote, zone: &Zone, now: Timestamp) -> Markup {
     }
 }
 
-/// A configuration timeline, newest first.
+/// Changes of a timeline that are shown without asking.
+const CHANGES_SHOWN: usize = 8;
+
+/// A configuration timeline, newest first; what is older opens at a touch.
 pub fn timeline(changes: &[Change], zone: &Zone, now: Timestamp) -> Markup {
+    // A fold that hides one or two hides nothing worth a touch.
+    let shown = if changes.len() <= CHANGES_SHOWN + 2 {
+        changes.len()
+    } else {
+        CHANGES_SHOWN
+    };
+    let (newest, older) = changes.split_at(shown);
     html! {
         @if changes.is_empty() { p.dim { "Nothing has been changed yet." } }
+        (changes_list(newest, zone, now))
+        @if !older.is_empty() {
+            details.older {
+                summary { (words::plural(older.len() as u64, "older change", "older changes")) }
+                (changes_list(older, zone, now))
+            }
+        }
+    }
+}
+
+fn changes_list(changes: &[Change], zone: &Zone, now: Timestamp) -> Markup {
+    html! {
         ol.timeline {
             @for change in changes {
                 li {
@@ -326,6 +354,24 @@ pub fn may_edit(frame: &Frame) -> bool {
 pub fn action(frame: &Frame, href: &str, label: &str, class: &str) -> Markup {
     html! {
         form.inline method="post" action=(href) { (csrf(frame)) button class=(class) type="submit" { (label) } }
+    }
+}
+
+/// A button that cannot be taken back: it opens the consequence, and the second button does it. A thumb that
+/// slips opens nothing but words, also without JavaScript.
+pub fn confirmed(frame: &Frame, href: &str, label: &str, name: &str, consequence: &str) -> Markup {
+    html! {
+        details.confirm {
+            summary.button.danger {
+                span.closed { (label) span.sr { " " (name) } }
+                span.opened { "Cancel" }
+            }
+            form method="post" action=(href) {
+                (csrf(frame))
+                p { (consequence) }
+                button.danger type="submit" { (label) " " (name) }
+            }
+        }
     }
 }
 

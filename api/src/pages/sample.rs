@@ -91,6 +91,7 @@ fn channel(id: &str, kind: &str, unit: &str, latest: Option<(i64, f64)>, limits:
         unit: unit.into(),
         auxiliary: matches!(kind, "battery" | "signal"),
         latest: latest.map(|(m, v)| (before(m), v)),
+        old: false,
         limits,
         etag: "\"41\"".into(),
     }

@@ -379,11 +379,11 @@ pub fn refused(code: &str) -> Refused {
             "Look at the probe and its cable; a broken probe often sends a fixed value.",
         ),
         "unknown_kind" => (
-            "A type is not one that is kept here.",
-            "Use one of the listed types, such as temperature or humidity.",
+            "It sends a type of value that is not known here.",
+            "Correct the type that it sends: temperature, humidity, or another of those in the answer below.",
         ),
         "rate_limited" => (
-            "More than 60 messages came in a minute.",
+            "It sends more messages a minute than it may.",
             "Send less often, or several readings in one message.",
         ),
         "clock_implausible" => (
