@@ -5,7 +5,7 @@
 //! afterwards.
 //! Not here: what is played (`demo`), the service (`app`).
 
-use super::{Failure, Global, Outcome, not_listening, program, shell_path, talk};
+use super::{Failure, Global, Outcome, not_listening, program, progress, shell_path, talk};
 use crate::app::{App, Outside};
 use crate::begin::OWNER_TOKEN;
 use crate::clock::SystemClock;
@@ -20,7 +20,7 @@ use crate::entropy::SeededEntropy;
 use crate::serve::serve;
 use clap::Args;
 use domain::ports::Clock;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -290,11 +290,10 @@ The demo lives: {url}
 }
 
 fn bar(total: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "Weeks of past measurements  {bar:32} {pos}/{len} readings  {per_sec}  {eta} left",
+    let bar = progress::bar(
+        "Weeks of past measurements  {bar:32} {human_pos}/{human_len} readings  {rate}/s  {eta} left",
     );
-    let bar = ProgressBar::new(total);
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_length(total);
     bar
 }
 

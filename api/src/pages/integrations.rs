@@ -106,7 +106,7 @@ fn card(frame: &Frame, view: &IntegrationsPage, row: &IntegrationRow) -> Markup 
                     p.dim {
                         @match token.last_used {
                             Some(at) => { "Last used " (parts::ago(at, &frame.zone, frame.now)) "." }
-                            None => { "Never used." }
+                            None => { "Nothing was taken with it yet." }
                         }
                     }
                 }

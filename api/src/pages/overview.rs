@@ -199,11 +199,11 @@ pub fn why(row: &DeviceRow, zone: &Zone, now: Timestamp) -> Markup {
                 }
             },
             State::Old => {
-                "What it sends is late: its newest value"
-                @if let Some((at, _)) = row.channels.iter().filter(|c| c.old).filter_map(|c| c.latest).max_by_key(|l| l.0) {
-                    " was measured " (parts::ago(at, zone, now)) ", " (words::moment(now, at, zone))
+                @if let Some(channel) = row.channels.iter().filter(|c| c.old).max_by_key(|c| c.latest.map(|l| l.0))
+                    && let Some((at, _)) = channel.latest {
+                    "Its newest " (words::kind(&channel.kind)) " was measured " (parts::ago(at, zone, now))
+                    ", at " (words::moment(now, at, zone)) "."
                 }
-                "."
             },
             State::NoData => { "Nothing has come from it yet." },
             State::NoLimits => { "It reports. Nobody has said what its values should be." },

@@ -210,6 +210,7 @@ fn changes_list(changes: &[Change], zone: &Zone, now: Timestamp) -> Markup {
                 li {
                     p.timeline-head {
                         strong { (change.title) }
+                        @if let Some(about) = &change.about { " " a href=(about.href) { (about.text) } }
                         span.dim { (time(change.at, zone, now)) " · " (change.actor) " · " (position(change.position)) }
                     }
                     @if !change.changes.is_empty() {

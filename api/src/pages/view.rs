@@ -359,6 +359,8 @@ pub struct Change {
     pub actor: String,
     /// What happened: `Device registered`, `Limits changed`.
     pub title: String,
+    /// What it happened to, where the page is about more than that.
+    pub about: Option<Link>,
     /// Field, old, new; words already.
     pub changes: Vec<(String, Option<String>, Option<String>)>,
     /// Why.

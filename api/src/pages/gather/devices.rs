@@ -160,7 +160,13 @@ pub fn device(asker: &Asker<'_>, id: &str) -> Result<DevicePage, QueryError> {
             to: Some(gap.to),
         })
         .collect();
-    if let Some(from) = row.last_seen.filter(|_| !row.online) {
+    // What is missing begins where measuring ended, not where the last message came.
+    let missing = !row.online || row.channels.iter().any(|channel| channel.old);
+    if let Some(from) = life
+        .as_ref()
+        .and_then(|life| life.last_measured)
+        .filter(|_| missing)
+    {
         gaps.insert(0, Gap { from, to: None });
     }
     let mut sparks = BTreeMap::new();
