@@ -270,7 +270,7 @@ pub fn field(f: &Field<'_>) -> Markup {
                 value=(f.value) required[f.required] aria-describedby=[described]
                 aria-invalid=[f.error.map(|_| "true")] step=[(f.kind == "number").then_some("any")]
                 autocomplete=(if f.autocomplete.is_empty() { "off" } else { f.autocomplete });
-            @if let Some(text) = f.error { p.error id=(error) { (text) } }
+            @if let Some(text) = f.error { p.error id=(error) { (words::capitalised(text)) } }
             @else if !f.hint.is_empty() { p.hint id=(hint) { (f.hint) } }
         }
     }

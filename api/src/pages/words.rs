@@ -390,17 +390,41 @@ pub fn refused(code: &str) -> Refused {
             "This service's own clock could not be believed, so nothing was written.",
             "Set the server's clock; the device will be taken again by itself.",
         ),
-        "storage_full" | "disk_full" => (
-            "The server's disk is full, so nothing was written.",
-            "Make room; writing goes on by itself.",
+        "disk" => (
+            "The server's disk takes nothing, so nothing was written.",
+            "Make room on it; writing goes on by itself, and the device may send again.",
         ),
-        "too_large" | "payload_too_large" => (
+        "behind" | "busy" | "rebuilding" | "stopping" | "unavailable" => (
+            "The service could not take it at that moment.",
+            "Let the device send again; if this goes on, “daybook doctor” on the server says why.",
+        ),
+        "ledger_damaged" => (
+            "The ledger contradicts itself and takes nothing.",
+            "Delete nothing; whoever runs this service must look, with “daybook verify”.",
+        ),
+        "too_large" | "too_many_reports" => (
             "The message is larger than one may be.",
             "Send fewer reports in one message.",
         ),
-        "no_device" | "device_required" => (
+        "missing_device" => (
             "The message does not say which device it is from.",
-            "Put the device's local id into “device”.",
+            "The network server must send the device's ids with every uplink: leave its field mask empty.",
+        ),
+        "no_measurement" => (
+            "There is no measurement in the message that can be used.",
+            "Look at what the device sends: names and values of its measurements, as the device page shows them.",
+        ),
+        "unknown_format" => (
+            "The message has none of the shapes that this address takes.",
+            "Use the address made for this kind of device; each has its own.",
+        ),
+        "invalid_payload" => (
+            "The radio frame in the message cannot be read.",
+            "Its bytes must come as base64, as The Things Stack and ChirpStack send them.",
+        ),
+        "ttn_v2" => (
+            "The message is in The Things Network's old format, version 2.",
+            "Set up the webhook in The Things Stack, version 3.",
         ),
         "unevaluated_token" => (
             "The device sent a placeholder instead of a value.",
@@ -481,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_of_the_reference_has_words_of_its_own() {
+    fn every_code_that_a_device_is_told_has_words_of_its_own() {
         let unknown = refused("frobnicated");
         for code in [
             "bad_json",
@@ -498,6 +522,16 @@ mod tests {
             "out_of_range",
             "unknown_kind",
             "rate_limited",
+            "disk",
+            "behind",
+            "ledger_damaged",
+            "too_large",
+            "too_many_reports",
+            "missing_device",
+            "no_measurement",
+            "unknown_format",
+            "invalid_payload",
+            "ttn_v2",
         ] {
             assert_ne!(refused(code), unknown, "{code}");
         }
