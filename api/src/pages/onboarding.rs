@@ -157,11 +157,13 @@ fn is_loopback(base_url: &str) -> bool {
 
 /// What is pasted into a device must lead it here, and a loopback address leads it to itself.
 fn only_here(view: &Onboarding) -> Markup {
+    let port = view.base_url.rsplit_once(':').map_or("", |(_, port)| port);
+    let port = if port.parse::<u16>().is_ok() { port } else { "8420" };
     html! {
         @if is_loopback(&view.base_url) {
             p.warn {
                 "The address below, " code { (view.base_url) } ", is reached from this machine only: good for curl, not for "
-                "a device. Start the service with " code { "--listen 0.0.0.0:8420" } " and open this console by the "
+                "a device. Start the service with " code { "--listen 0.0.0.0:" (port) } " and open this console by the "
                 "machine's name or address, or set " code { "public_url" } "; the lines below then fit."
             }
         }

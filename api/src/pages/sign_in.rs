@@ -82,7 +82,7 @@ pub fn confirm(token: &str) -> Markup {
         "Sign in",
         &html! {
             h1 { "Sign in to Daybook" }
-            p { "Your link is good. It works this once." }
+            p { "This link works once: the button uses it up." }
             form method="post" action="/sign-in/confirm" {
                 input type="hidden" name="token" value=(token);
                 button.primary type="submit" { "Sign in" }
