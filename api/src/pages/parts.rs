@@ -155,9 +155,10 @@ pub fn copyable(id: &str, label: &str, text: &str) -> Markup {
     }
 }
 
-/// A refusal in words, with what the device was told and what to do.
+/// A refusal in words, with its code, its message and what to do.
 pub fn refusal(note: &RefusalNote, zone: &Zone, now: Timestamp) -> Markup {
     let said = words::refused(&note.code);
+    let remedy = words::remedy(&note.code, &note.message);
     html! {
         div.refusal {
             p.refusal-head {
@@ -167,9 +168,10 @@ pub fn refusal(note: &RefusalNote, zone: &Zone, now: Timestamp) -> Markup {
                     @if note.count > 1 { ", " (words::plural(note.count, "time", "times")) }
                 }
             }
-            p { (said.remedy) }
+            p { (remedy) }
             p.dim {
-                "The device was told: " code { (note.code) }
+                // A token's holder is told less than stands here: which of its flaws it is.
+                "Refused as " code { (note.code) }
                 @if !note.message.is_empty() { " – " (note.message) }
             }
             @if let Some(example) = &note.example {

@@ -438,6 +438,29 @@ pub fn refused(code: &str) -> Refused {
     Refused { meaning, remedy }
 }
 
+/// What to do about a refusal: where nothing of a message could be used, about the first value that could not.
+pub fn remedy(code: &str, message: &str) -> &'static str {
+    let inner = message
+        .split_once('(')
+        .and_then(|(_, rest)| rest.split_once(')'))
+        .map(|(why, _)| why);
+    match (code, inner) {
+        ("no_measurement", Some("not_a_number" | "null" | "missing")) => {
+            "The device says that it has no value: look at the probe, its cable and its battery."
+        }
+        ("no_measurement", Some("sentinel" | "marked_invalid")) => {
+            "The device sends the number that stands for a broken or absent probe: look at the probe and its cable."
+        }
+        ("no_measurement", Some("unknown_unit")) => {
+            "Send the value in a unit that is known here, temperature as °C or °F."
+        }
+        ("no_measurement", Some(why @ ("unevaluated_token" | "out_of_range" | "unknown_kind"))) => {
+            refused(why).remedy
+        }
+        _ => refused(code).remedy,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -535,6 +558,24 @@ mod tests {
         ] {
             assert_ne!(refused(code), unknown, "{code}");
         }
+    }
+
+    #[test]
+    fn what_to_do_follows_from_the_value_that_could_not_be_used() {
+        let about = |why: &str| {
+            remedy(
+                "no_measurement",
+                &format!("no measurement left: temperature \"x\" ({why})"),
+            )
+        };
+        assert_eq!(about("unevaluated_token"), refused("unevaluated_token").remedy);
+        assert_eq!(about("out_of_range"), refused("out_of_range").remedy);
+        assert!(about("not_a_number").contains("probe"));
+        assert_eq!(about("something new"), refused("no_measurement").remedy);
+        assert_eq!(
+            remedy("bad_json", "not valid (sentinel)"),
+            refused("bad_json").remedy
+        );
     }
 
     #[test]
