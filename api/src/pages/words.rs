@@ -228,9 +228,15 @@ pub fn ago(now: Timestamp, at: Timestamp) -> String {
     }
 }
 
-/// How often, from a cadence in seconds: `every 5 min`.
+/// How often, from a cadence in seconds: `every 5 min`, `every minute`.
 pub fn every(cadence_s: u32) -> String {
-    format!("every {}", span(i64::from(cadence_s) * SECOND_US))
+    match i64::from(cadence_s) * SECOND_US {
+        SECOND_US => "every second".to_owned(),
+        MINUTE_US => "every minute".to_owned(),
+        HOUR_US => "every hour".to_owned(),
+        DAY_US => "every day".to_owned(),
+        us => format!("every {}", span(us)),
+    }
 }
 
 /// As short as is unambiguous on `now`'s day: `14:03`, `yesterday 14:03`, `17 May 14:03`, `17 May 2025 14:03`.
@@ -498,6 +504,18 @@ mod tests {
             (187_200, "2 d 4 h"),
         ] {
             assert_eq!(span(s * SECOND_US).replace(NBSP, " "), expected);
+        }
+    }
+
+    #[test]
+    fn one_of_a_unit_is_the_unit() {
+        for (s, expected) in [
+            (60, "every minute"),
+            (300, "every 5 min"),
+            (3600, "every hour"),
+            (5400, "every 1 h 30 min"),
+        ] {
+            assert_eq!(every(s).replace(NBSP, " "), expected);
         }
     }
 
