@@ -226,6 +226,11 @@ impl App {
         &self.settings
     }
 
+    /// Where the latest checkpoint is kept outside the data.
+    pub fn anchor(&self) -> Option<&std::path::Path> {
+        self.stores.anchor.as_deref()
+    }
+
     /// The only clock.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock

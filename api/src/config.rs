@@ -213,11 +213,21 @@ pub fn described() -> Vec<Described> {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A source says something that is not a setting, or not its type.
-    #[error("the configuration cannot be read: {0}")]
+    #[error("the configuration cannot be read: {}", one_line(.0))]
     Unreadable(#[from] Box<figment::Error>),
     /// Settings that contradict each other or cannot work.
     #[error("the configuration cannot be used: {0}")]
     Invalid(String),
+}
+
+/// The errors of the sources, each on the line that a command's failure is.
+fn one_line(errors: &figment::Error) -> String {
+    let errors: Vec<String> = errors
+        .clone()
+        .into_iter()
+        .map(|error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    errors.join("; ")
 }
 
 impl Settings {
@@ -252,6 +262,14 @@ impl Settings {
         }
         if self.header_bytes_max < 8 << 10 {
             return invalid("header_bytes_max must be at least 8192 bytes");
+        }
+        if let Some(origin) = &self.origin
+            && !domain::checkpoint::is_origin(origin)
+        {
+            return invalid(
+                "origin must be a scheme-less URL such as daybook.example.eu/main, at most 255 bytes, without \
+                 spaces or +",
+            );
         }
         if self.rate_per_minute > 0 && self.rate_burst == 0 {
             return invalid("rate_burst must be at least 1");

@@ -82,6 +82,17 @@ pub enum StoresError {
         /// The one asked for.
         asked: String,
     },
+    /// The anchor's directory cannot be made or written.
+    #[error(
+        "the anchor cannot be kept in {path}: {error}; name a directory outside the data with --anchor that this \
+         user may write"
+    )]
+    Anchor {
+        /// The directory.
+        path: String,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::OpenError),
@@ -119,6 +130,15 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
         tracing::warn!(
             "there is no place for the anchor: a restored copy of the data would not be noticed; set --anchor"
         );
+    }
+    if let Some(anchor) = &anchor {
+        // A service's user often has no home: said here, before anything is written under its name.
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(anchor);
+        made.map_err(|error| StoresError::Anchor {
+            path: anchor.display().to_string(),
+            error,
+        })?;
     }
     let options = Options {
         origin: Some(origin.clone()),

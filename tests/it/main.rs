@@ -2,6 +2,7 @@
 
 mod api;
 mod browser;
+mod cli;
 mod console;
 mod crash;
 mod demo;

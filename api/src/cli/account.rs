@@ -3,12 +3,13 @@
 //! Accounts are walls: nobody sees another's things, but for ledger auditors, who see entries.
 //! Not here: what is in an account.
 
-use super::{DataDir, Failure, Global, Outcome, data, data_json, talk};
+use super::{DataDir, Failure, Global, Outcome, data, data_json, no_service, talk};
 use crate::control::{Ask, ask, nobody_there};
 use clap::{Args, Subcommand};
 
 /// Accounts of this ledger
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub enum Account {
     /// Open a further account
     Open(Open),
@@ -47,10 +48,7 @@ impl Account {
         let answer = match ask(&open.data.data, &question, |_, _| {}) {
             Ok(answer) => answer.map_err(Failure::failed)?,
             Err(error) if nobody_there(&error) => {
-                return Err(Failure::failed(format!(
-                    "no service runs on {}: start it with  daybook serve",
-                    open.data.data.display()
-                )));
+                return Err(Failure::failed(no_service(&open.data.data)));
             }
             Err(error) => return Err(Failure::failed(error)),
         };

@@ -5,7 +5,7 @@
 //! afterwards.
 //! Not here: what is played (`demo`), the service (`app`).
 
-use super::{Failure, Global, Outcome, talk};
+use super::{Failure, Global, Outcome, not_listening, program, progress, shell_path, talk};
 use crate::app::{App, Outside};
 use crate::begin::OWNER_TOKEN;
 use crate::clock::SystemClock;
@@ -20,7 +20,7 @@ use crate::entropy::SeededEntropy;
 use crate::serve::serve;
 use clap::Args;
 use domain::ports::Clock;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -264,18 +264,22 @@ impl Player {
             .runtime
             .block_on(self.app.sign_in_link(&email))
             .map_err(|error| Failure::failed(error.message))?;
-        let data = self.app.settings().data.display();
+        let data = shell_path(&self.app.settings().data);
+        let daybook = program();
+        let (key, _) = self.app.verifier_keys();
+        let anchor = self.app.anchor().map(shell_path);
+        let anchor = anchor.map_or_else(String::new, |anchor| format!(" --anchor {anchor}"));
         talk(&format!(
             "
 The demo lives: {url}
 
   Sign in      {link}
-               (once, within a day; another:  daybook sign-in {email} --data {data})
+               (once, within a day; another:  {daybook} sign-in {email} --data {data})
   Look at      the overview: the dessert fridge is too warm, the bar fridge is silent, the cold table is refused
                the tray: an uplink of a device that nobody has registered; adopt it
                {url}/ledger : size, root, heads and how to check them
   Send         a reading of your own: add a device, the page has the line to paste
-  Verify       daybook verify --data {data}
+  Verify       {daybook} verify --data {data}{anchor} --key {key}
   API          curl -H \"Authorization: Bearer $(cat {data}/{OWNER_TOKEN})\" {url}/v1/sites
   Stop         Ctrl-C
 ",
@@ -286,20 +290,18 @@ The demo lives: {url}
 }
 
 fn bar(total: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "Weeks of past measurements  {bar:32} {pos}/{len} readings  {per_sec}  {eta} left",
+    let bar = progress::bar(
+        "Weeks of past measurements  {bar:32} {human_pos}/{human_len} readings  {rate}/s  {eta} left",
     );
-    let bar = ProgressBar::new(total);
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_length(total);
     bar
 }
 
 /// The asked-for address, or the usual one, or any.
 async fn listen(asked: Option<SocketAddr>) -> Result<TcpListener, Failure> {
     let usual = Settings::default().listen;
-    let cannot = |address: SocketAddr| {
-        move |error: io::Error| Failure::failed(format!("{address} cannot be listened on: {error}"))
-    };
+    let cannot =
+        |address: SocketAddr| move |error: io::Error| Failure::failed(not_listening(address, &error));
     match (asked, TcpListener::bind(asked.unwrap_or(usual)).await) {
         (_, Ok(listener)) => Ok(listener),
         (Some(address), Err(error)) => Err(cannot(address)(error)),
@@ -325,8 +327,10 @@ impl Home {
             if !is_free(&data).map_err(Failure::failed)? {
                 return Err(Failure::usage(format!(
                     "{0} is not empty: the demo begins with a ledger of its own. Give it another directory, or look \
-                     at what is there with  daybook serve --data {0}",
-                    data.display()
+                     at what is there with  {1} serve --data {2}",
+                    data.display(),
+                    program(),
+                    shell_path(&data)
                 )));
             }
             return Ok(Self {
@@ -350,8 +354,10 @@ impl Home {
     fn leave(self) {
         let Some(scratch) = self.scratch else {
             return talk(&format!(
-                "Kept in {0}: look at it again with  daybook serve --data {0}",
-                self.data.display()
+                "Kept in {0}: look at it again with  {1} serve --data {2}",
+                self.data.display(),
+                program(),
+                shell_path(&self.data)
             ));
         };
         match std::fs::remove_dir_all(&scratch) {

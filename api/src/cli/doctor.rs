@@ -3,7 +3,7 @@
 //! Invariant: it changes nothing. Each check is one line: what was looked at, and what to do where it is wrong.
 //! Not here: verifying the ledger (`verify`).
 
-use super::{DataDir, FAILED, Failure, Global, Outcome, data, data_json};
+use super::{DataDir, FAILED, Failure, Global, Outcome, data, data_json, no_ledger};
 use crate::begin::OWNER_TOKEN;
 use crate::control::{Ask, ask, nobody_there};
 use crate::entropy::SeededEntropy;
@@ -101,6 +101,9 @@ fn finding(verdict: Verdict, check: &'static str, found: impl Into<String>) -> F
 
 fn directory(dir: &Path) -> Finding {
     match std::fs::metadata(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            finding(Verdict::Wrong, "directory", no_ledger(dir))
+        }
         Err(error) => finding(Verdict::Wrong, "directory", format!("{}: {error}", dir.display())),
         Ok(meta) if meta.permissions().mode() & 0o077 != 0 => finding(
             Verdict::Wrong,
@@ -113,7 +116,7 @@ fn directory(dir: &Path) -> Finding {
 
 fn keys(dir: &Path) -> Result<Finding, Failure> {
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::from_os().map_err(Failure::failed)?);
-    if !dir.join(KEYS).exists() {
+    if !dir.join(KEYS).exists() && !dir.join(LEDGER).exists() {
         return Ok(finding(
             Verdict::Note,
             "keys",

@@ -2,8 +2,9 @@
 //!
 //! Not here: the files (`chain_publisher::export`).
 
-use super::{DataDir, Failure, Global, Outcome, data, data_json, progress, talk};
+use super::{DataDir, Failure, Global, Outcome, data, data_json, no_ledger, progress, talk};
 use crate::data_source::DataSource;
+use crate::stores::LEDGER;
 use chain_publisher::{ExportError, SourceError, export};
 use clap::Args;
 use std::path::PathBuf;
@@ -36,6 +37,9 @@ impl Export {
     /// # Errors
     /// [`Failure`]; running it again goes on.
     pub fn run(self, global: &Global) -> Outcome {
+        if !self.data.data.join(LEDGER).exists() {
+            return Err(Failure::usage(no_ledger(&self.data.data)));
+        }
         let opened = DataSource::open(&self.data.data).map_err(Failure::usage)?;
         let bar = progress::entries();
         let exported = export(&opened.source(), &self.to, &mut |done, total| {

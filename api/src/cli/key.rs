@@ -2,15 +2,16 @@
 //!
 //! Not here: making and rotating keys.
 
-use super::{DataDir, Failure, Global, Outcome, data, data_json, talk};
+use super::{DataDir, Failure, Global, Outcome, data, data_json, no_ledger, talk};
 use crate::entropy::SeededEntropy;
-use crate::stores::read_keys;
+use crate::stores::{LEDGER, read_keys};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::sync::Arc;
 
 /// Show the keys that verify this ledger
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub enum Key {
     /// Print origin and verifier keys
     Show(Show),
@@ -39,6 +40,9 @@ impl Key {
     /// [`Failure`] where there are none.
     pub fn run(self, global: &Global) -> Outcome {
         let Self::Show(show) = self;
+        if !show.data.data.join(LEDGER).exists() {
+            return Err(Failure::failed(no_ledger(&show.data.data)));
+        }
         let entropy: Arc<dyn domain::ports::Entropy> =
             Arc::new(SeededEntropy::from_os().map_err(Failure::failed)?);
         let (origin, log_key, receipt_key) = read_keys(&show.data.data, &entropy).map_err(Failure::failed)?;

@@ -7,8 +7,12 @@
 
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use crate::stores::LEDGER;
 
 pub mod account;
 pub mod bench;
@@ -140,10 +144,78 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// How this program is called from where its user stands, for lines to paste: by its name where the shell found
+/// it, by its path where it was started by one, as `cargo run` does.
+pub fn program() -> String {
+    called(std::env::args_os().next())
+}
+
+fn called(zeroth: Option<std::ffi::OsString>) -> String {
+    match zeroth.map(|zeroth| zeroth.to_string_lossy().into_owned()) {
+        Some(path) if path.contains('/') => shell_word(&path),
+        _ => "daybook".to_owned(),
+    }
+}
+
+/// Text as one word of a shell.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "@._+-/=:".contains(c);
+    if !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// A directory as one word of a shell.
+pub fn shell_path(path: &Path) -> String {
+    shell_word(&path.to_string_lossy())
+}
+
+/// There is no ledger where one was looked for: what to do.
+pub fn no_ledger(dir: &Path) -> String {
+    format!(
+        "there is no ledger in {0}: name its directory with --data, or begin one there with  {1} serve --data {2}",
+        dir.display(),
+        program(),
+        shell_path(dir)
+    )
+}
+
+/// No service answers on the data directory: what to do.
+pub fn no_service(dir: &Path) -> String {
+    if !dir.join(LEDGER).exists() {
+        return no_ledger(dir);
+    }
+    format!(
+        "no service runs on {}: start it with  {} serve --data {}",
+        dir.display(),
+        program(),
+        shell_path(dir)
+    )
+}
+
+/// An address could not be listened on: why, and what to do.
+pub fn not_listening(address: SocketAddr, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; stop what listens there, or take another port with --listen (port 0 takes a free one)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a right of their own: take a higher one with --listen, or CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: give one that it has, or 0.0.0.0"
+        }
+        _ => "",
+    };
+    format!("{address} cannot be listened on: {error}{hint}")
+}
+
 /// Writes a line of talk to stderr; a closed stderr is no reason to stop.
 pub fn talk(line: &str) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Writes data to stdout.
@@ -152,7 +224,7 @@ pub fn talk(line: &str) {
 /// Where stdout is closed.
 pub fn data(text: &str) -> Result<(), Failure> {
     use std::io::Write;
-    writeln!(std::io::stdout(), "{text}").map_err(Failure::failed)
+    writeln!(io::stdout(), "{text}").map_err(Failure::failed)
 }
 
 /// Writes a JSON document to stdout.
@@ -161,4 +233,34 @@ pub fn data(text: &str) -> Result<(), Failure> {
 /// Where stdout is closed.
 pub fn data_json(value: &impl Serialize) -> Result<(), Failure> {
     data(&serde_json::to_string_pretty(value).map_err(Failure::failed)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_to_paste_name_the_program_as_it_was_called() {
+        assert_eq!(called(Some("daybook".into())), "daybook");
+        assert_eq!(called(None), "daybook");
+        assert_eq!(
+            called(Some("target/release/daybook".into())),
+            "target/release/daybook"
+        );
+        assert_eq!(called(Some("/my tools/daybook".into())), "'/my tools/daybook'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word("--data"), "'--data'");
+    }
+
+    #[test]
+    fn an_address_in_use_says_what_to_do() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = taken.local_addr().expect("its address");
+        let error = std::net::TcpListener::bind(address).expect_err("taken");
+        let said = not_listening(address, &error);
+        assert!(
+            said.contains(&address.to_string()) && said.contains("--listen"),
+            "{said}"
+        );
+    }
 }

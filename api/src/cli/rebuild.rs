@@ -3,13 +3,13 @@
 //! A running service does it itself and answers from the old rows until then; without one it is done here.
 //! Not here: folding (`projections`).
 
-use super::{DataDir, Failure, Global, Outcome, data, data_json, talk};
+use super::{DataDir, Failure, Global, Outcome, data, data_json, no_ledger, progress, talk};
 use crate::control::{Ask, ask, nobody_there};
 use crate::stores::LEDGER;
 use clap::Args;
 use commands::ledger::{Ledger, Options};
 use domain::ports::{EventLog, TileStore};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use projections::StoredRoots;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
@@ -38,7 +38,7 @@ impl Rebuild {
     /// # Errors
     /// [`Failure`]; the old rows stay.
     pub fn run(self, global: &Global) -> Outcome {
-        let bar = bar();
+        let bar = progress::entries();
         let answer = match ask(&self.data.data, &Ask::Rebuild, |done, of| {
             bar.set_length(of);
             bar.set_position(done);
@@ -61,10 +61,7 @@ impl Rebuild {
     fn alone(&self, bar: &ProgressBar) -> Result<Value, Failure> {
         let dir = &self.data.data;
         if !dir.join(LEDGER).exists() {
-            return Err(Failure::failed(format!(
-                "there is no ledger in {}",
-                dir.display()
-            )));
+            return Err(Failure::failed(no_ledger(dir)));
         }
         let (ledger, _) = Ledger::open(&dir.join(LEDGER), Options::default()).map_err(Failure::failed)?;
         let ledger = Arc::new(ledger);
@@ -72,9 +69,9 @@ impl Rebuild {
         let began = Instant::now();
         let path = dir.join("projections.sqlite");
         let beside = dir.join("projections.sqlite.rebuild");
-        let store = projections::fill(&*ledger, &StoredRoots(tiles), &beside, &mut |progress| {
-            bar.set_length(progress.total);
-            bar.set_position(progress.done);
+        let store = projections::fill(&*ledger, &StoredRoots(tiles), &beside, &mut |so_far| {
+            bar.set_length(so_far.total);
+            bar.set_position(so_far.done);
             ControlFlow::Continue(())
         })
         .map_err(Failure::failed)?;
@@ -82,10 +79,4 @@ impl Rebuild {
         ledger.stop();
         Ok(json!({"entries": ledger.size(), "seconds": began.elapsed().as_secs_f64()}))
     }
-}
-
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} entries, {per_sec}, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style)
 }

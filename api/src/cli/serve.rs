@@ -4,7 +4,7 @@
 //! taking, commit, sign the last position, and exit 0; a second signal is not waited for by anybody.
 //! Not here: what is wired (`app`), sockets (`serve`).
 
-use super::{Failure, Global, Outcome, talk};
+use super::{Failure, Global, Outcome, not_listening, program, shell_path, shell_word, talk};
 use crate::app::{App, Outside};
 use crate::clock::SystemClock;
 use crate::config::{LogFormat, Settings, described};
@@ -38,7 +38,7 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     anchor: Option<PathBuf>,
-    /// How the service is reached from outside, such as <https://daybook.example.eu>
+    /// How the service is reached from outside, such as `https://daybook.example.eu`
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     public_url: Option<String>,
@@ -130,7 +130,7 @@ async fn run(settings: Settings) -> Outcome {
     let acceptor = crate::tls::acceptor(&settings).map_err(Failure::failed)?;
     let listener = TcpListener::bind(settings.listen)
         .await
-        .map_err(|error| Failure::failed(format!("{} cannot be listened on: {error}", settings.listen)))?;
+        .map_err(|error| Failure::failed(not_listening(settings.listen, &error)))?;
     let address = listener.local_addr().map_err(Failure::failed)?;
     let app = App::open(settings, outside).await.map_err(Failure::failed)?;
     app.listens_on(address);
@@ -173,7 +173,10 @@ fn announce(app: &App) {
     }
     let email = begun.owner_email.as_deref().unwrap_or("EMAIL");
     talk(&format!(
-        "Sign in with the link of:  daybook sign-in {email} --data {data}"
+        "Sign in with the link of:  {} sign-in {} --data {}",
+        program(),
+        shell_word(email),
+        shell_path(&app.settings().data)
     ));
     // Last, and alone on its line: scripts wait for it.
     talk(&format!("daybook is listening on {}", app.own_url()));

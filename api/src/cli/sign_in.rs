@@ -2,7 +2,7 @@
 //!
 //! Not here: how links are made (`state`), sending them by mail.
 
-use super::{DataDir, Failure, Global, Outcome, data, data_json, talk};
+use super::{DataDir, Failure, Global, Outcome, data, data_json, no_service, talk};
 use crate::control::{Ask, ask, nobody_there};
 use clap::Args;
 
@@ -35,11 +35,7 @@ impl SignIn {
         let answer = match ask(&self.data.data, &question, |_, _| {}) {
             Ok(answer) => answer.map_err(Failure::failed)?,
             Err(error) if nobody_there(&error) => {
-                return Err(Failure::failed(format!(
-                    "no service runs on {}: start it with  daybook serve --data {}",
-                    self.data.data.display(),
-                    self.data.data.display()
-                )));
+                return Err(Failure::failed(no_service(&self.data.data)));
             }
             Err(error) => return Err(Failure::failed(error)),
         };
@@ -47,11 +43,32 @@ impl SignIn {
             data_json(&answer)?;
         } else {
             data(answer["link"].as_str().unwrap_or_default())?;
-            talk(&format!(
-                "The link works once, within {} minutes.",
-                answer["minutes"]
-            ));
+            let minutes = answer["minutes"].as_u64().unwrap_or_default();
+            talk(&format!("The link works once, within {}.", within(minutes)));
         }
         Ok(0)
+    }
+}
+
+/// `15 minutes`, `24 hours`.
+fn within(minutes: u64) -> String {
+    match minutes {
+        1 => "a minute".to_owned(),
+        60 => "an hour".to_owned(),
+        hours if hours > 0 && hours.is_multiple_of(60) => format!("{} hours", hours / 60),
+        minutes => format!("{minutes} minutes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_hours_are_said_in_hours() {
+        assert_eq!(within(15), "15 minutes");
+        assert_eq!(within(60), "an hour");
+        assert_eq!(within(90), "90 minutes");
+        assert_eq!(within(1440), "24 hours");
     }
 }

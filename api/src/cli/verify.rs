@@ -4,7 +4,7 @@
 //! the verdict is on stdout, progress on stderr.
 //! Not here: the verdict (`chain_publisher::verify`), the ledger's own files (`commands::ledger::check`).
 
-use super::{Failure, Global, Outcome, data, data_json, progress};
+use super::{Failure, Global, Outcome, data, data_json, no_ledger, progress};
 use crate::data_source::DataSource;
 use crate::stores::{LEDGER, default_anchor, read_origin};
 use chain_publisher::directory::Directory;
@@ -130,6 +130,9 @@ impl Verify {
             }
             (None, None) => {
                 let dir = self.what.data_directory();
+                if !dir.join(LEDGER).exists() {
+                    return Err(Failure::usage(no_ledger(&dir)));
+                }
                 self.add_anchor(&mut settings, read_origin(&dir).map_err(Failure::usage)?)?;
                 data_directory(&dir, &settings)?
             }

@@ -16,6 +16,8 @@ use super::words;
 
 /// Seconds between two looks of an open page.
 const LIVE_S: u32 = 30;
+/// The range ends after the newest reading, not at it.
+const MINUTE_US: i64 = 60_000_000;
 const RANGES: &[(Range, &str, &str)] = &[
     (Range::Day, "24h", "24 hours"),
     (Range::Week, "7d", "7 days"),
@@ -96,8 +98,12 @@ fn latest(view: &ChannelPage, frame: &Frame) -> Markup {
     }
 }
 
+/// A time as the form's fields and the query have it.
+fn local(view: &ChannelPage, at: Timestamp) -> String {
+    view.zone.at(at).strftime("%Y-%m-%dT%H:%M").to_string()
+}
+
 fn ranges(view: &ChannelPage, frame: &Frame) -> Markup {
-    let local = |at: Timestamp| view.zone.at(at).strftime("%Y-%m-%dT%H:%M").to_string();
     html! {
         div.ranges {
             nav aria-label="Range" {
@@ -110,10 +116,10 @@ fn ranges(view: &ChannelPage, frame: &Frame) -> Markup {
                 summary { "From … to" }
                 form method="get" action={ "/app/channels/" (view.channel.id) } {
                     label for="f-from" { "From" }
-                    input id="f-from" type="datetime-local" name="from" value=(local(view.from)) required;
+                    input id="f-from" type="datetime-local" name="from" value=(local(view, view.from)) required;
                     label for="f-to" { "to" }
-                    input id="f-to" type="datetime-local" name="to" value=(local(view.to)) required
-                        max=(local(frame.now.plus_micros(domain::time::DAY_US)));
+                    input id="f-to" type="datetime-local" name="to" value=(local(view, view.to)) required
+                        max=(local(view, frame.now.plus_micros(domain::time::DAY_US)));
                     button type="submit" { "Show" }
                     span.dim { (view.zone.name()) }
                 }
@@ -227,7 +233,17 @@ fn readings(view: &ChannelPage, frame: &Frame) -> Markup {
     html! {
         section aria-labelledby="readings-h" {
             h2 #readings-h { "Newest readings" }
-            @if view.readings.is_empty() { p.dim { "None yet." } }
+            @if view.readings.is_empty() {
+                @match view.channel.latest {
+                    None => { p.dim { "None yet." } }
+                    Some((at, _)) => {
+                        p { "None between " (words::minute(view.from, &view.zone)) " and " (words::minute(view.to, &view.zone)) ". "
+                            "The newest was measured " (parts::ago(at, &view.zone, frame.now)) ": "
+                            a href={ "/app/channels/" (view.channel.id) "?from=" (local(view, at.plus_micros(-domain::time::DAY_US)))
+                                "&to=" (local(view, at.plus_micros(MINUTE_US))) } { "the day before it" } "." }
+                    }
+                }
+            }
             @else {
                 p.dim { "Every digit as it stands in the ledger. The position leads to the entry and its proof." }
                 div.scroll tabindex="0" role="group" aria-labelledby="readings-h" {

@@ -168,7 +168,7 @@ fn gaps(view: &DevicePage, frame: &Frame) -> Markup {
     html! {
         section aria-labelledby="gaps-h" {
             h2 #gaps-h { "Gaps" }
-            @if view.gaps.is_empty() { p.dim { "No reading is missing in the last days." } }
+            @if view.gaps.is_empty() { p.dim { "No reading is missing, as far as its rhythm is known." } }
             @else {
                 div.scroll tabindex="0" role="group" aria-labelledby="gaps-h" {
                     table {
@@ -262,7 +262,9 @@ pub fn token_table(
                             "issued " (parts::time(token.issued_at, zone, frame.now)) " · "
                             @match token.last_used {
                                 Some(at) => { "last used " (parts::ago(at, zone, frame.now)) }
-                                None => { "never used" }
+                                // A device's or a webhook's token is used once something sent with it was taken.
+                                None if token.prefix.starts_with("ua_") => { "never used" }
+                                None => { "nothing was taken with it yet" }
                             }
                             @if let Some(at) = token.expires_at { " · ends " (parts::time(at, zone, frame.now)) }
                         }

@@ -106,7 +106,7 @@ fn card(frame: &Frame, view: &IntegrationsPage, row: &IntegrationRow) -> Markup 
                     p.dim {
                         @match token.last_used {
                             Some(at) => { "Last used " (parts::ago(at, &frame.zone, frame.now)) "." }
-                            None => { "Never used." }
+                            None => { "Nothing was taken with it yet." }
                         }
                     }
                 }
@@ -114,8 +114,10 @@ fn card(frame: &Frame, view: &IntegrationsPage, row: &IntegrationRow) -> Markup 
             }
             @if parts::may_edit(frame) {
                 div.actions {
-                    (parts::action(frame, &format!("/app/integrations/{}/rotate-token", row.id), "Rotate token", ""))
-                    (parts::action(frame, &format!("/app/integrations/{}/remove", row.id), "Remove", "danger"))
+                    (parts::confirmed(frame, &format!("/app/integrations/{}/rotate-token", row.id), "Rotate token", &format!("of {}", row.name),
+                        "A new token is shown once. The old one stops working at once: what sends with it is refused until it is told the new one."))
+                    (parts::confirmed(frame, &format!("/app/integrations/{}/remove", row.id), "Remove", &row.name,
+                        "Its token stops working at once, and every device that sends through it is refused. What it sent stays in the ledger."))
                 }
             }
         }

@@ -92,8 +92,10 @@ fn verify(view: &LedgerPage) -> Markup {
                     p { strong { "Verify." } " Every tile is fetched, every hash recomputed, and the heads you kept are compared." }
                     (parts::copyable("verify", "Verify over the network", &verify_command(view)))
                     p.dim {
-                        "It prints VERIFIED, PARTIAL, UNANCHORED, INCOMPLETE or TAMPERED, and what it did not check. "
-                        "Without a head or checkpoint of your own it can say UNANCHORED at best. Readers of the C2SP "
+                        "Put the key that you got elsewhere in the place of this page's. It prints VERIFIED, PARTIAL, "
+                        "UNANCHORED, INCOMPLETE, TAMPERED, TRUNCATED or FORKED, and what it did not check. Without a key "
+                        "and a head or checkpoint of your own it can say UNANCHORED at best; without an auditor's token in "
+                        code { "DAYBOOK_TOKEN" } " it sees hashes and no entries, and says PARTIAL. Readers of the C2SP "
                         "formats tlog-tiles, tlog-checkpoint and signed-note can check it without any of our code."
                     }
                 }
@@ -103,13 +105,14 @@ fn verify(view: &LedgerPage) -> Markup {
 }
 
 fn verify_command(view: &LedgerPage) -> String {
-    match view.heads.first() {
-        Some(head) => format!(
-            "daybook verify --url {} --head {}.tlog-proof",
-            view.base_url, head.date
-        ),
-        None => format!("daybook verify --url {} --head checkpoint", view.base_url),
-    }
+    let kept = match view.heads.first() {
+        Some(head) => format!("{}.tlog-proof", head.date),
+        None => "checkpoint".to_owned(),
+    };
+    format!(
+        "daybook verify --url {} \\\n  --key '{}' \\\n  --head {kept}",
+        view.base_url, view.verifier_key
+    )
 }
 
 fn heads(view: &LedgerPage) -> Markup {

@@ -98,6 +98,7 @@ pub fn page(frame: &Frame, view: &Onboarding) -> Markup {
             div.onboard-status { (status_box(&view.status)) }
             div.onboard-how {
                 (token_box(frame, view))
+                (only_here(view))
                 fieldset.tabs {
                     legend.sr { "How does it send?" }
                     @for (code, name) in TABS {
@@ -142,6 +143,28 @@ fn token_box(frame: &Frame, view: &Onboarding) -> Markup {
                     }
                     (parts::action(frame, &format!("/app/devices/{}/rotate-token", view.device), "Make a new token", ""))
                 }
+            }
+        }
+    }
+}
+
+/// Whether an address leads back to the machine it is used on.
+fn is_loopback(base_url: &str) -> bool {
+    let host = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    let host = host.split('/').next().unwrap_or_default();
+    host.starts_with("127.") || host.starts_with("[::1]") || host.split(':').next() == Some("localhost")
+}
+
+/// What is pasted into a device must lead it here, and a loopback address leads it to itself.
+fn only_here(view: &Onboarding) -> Markup {
+    let port = view.base_url.rsplit_once(':').map_or("", |(_, port)| port);
+    let port = if port.parse::<u16>().is_ok() { port } else { "8420" };
+    html! {
+        @if is_loopback(&view.base_url) {
+            p.warn {
+                "The address below, " code { (view.base_url) } ", is reached from this machine only: good for curl, not for "
+                "a device. Start the service with " code { "--listen 0.0.0.0:" (port) } " and open this console by the "
+                "machine's name or address, or set " code { "public_url" } "; the lines below then fit."
             }
         }
     }
@@ -318,8 +341,8 @@ fn curl(view: &Onboarding) -> Markup {
     html! {
         (parts::copyable("curl-command", "In a terminal", &command))
         p { "The answer, once the reading is on disk and in the tree:" }
-        pre tabindex="0" { code {
-            r#"{"accepted":1,"deduplicated":0,"channels":[{"type":"temperature","label":null,"channel_id":"chn_…"}]}"#
+        pre.wrap tabindex="0" { code {
+            r#"{"accepted":1,"deduplicated":0,"channels":[{"type":"temperature","label":null,"channel_id":"chn_…"}],"first_position":…,"recorded_at":"…","root":"…"}"#
         } }
         p.dim {
             "Types: " @for (i, kind) in domain::kinds::KINDS.iter().enumerate() {

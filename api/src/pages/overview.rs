@@ -17,6 +17,8 @@ use super::words::{self, Zone};
 
 /// Seconds between two looks of an open page.
 pub const LIVE_S: u32 = 15;
+/// A value that arrives this long after it was measured is worth a word, microseconds.
+const LATE_US: i64 = 10 * 60 * 1_000_000;
 /// Values shown in a row before "and n more".
 const VALUES_MAX: usize = 4;
 
@@ -89,7 +91,10 @@ fn filled(frame: &Frame, view: &Overview) -> Markup {
 
 /// Whether somebody should do something.
 fn needs_somebody(state: State) -> bool {
-    matches!(state, State::Offline | State::Outside(_) | State::Refused)
+    matches!(
+        state,
+        State::Offline | State::Outside(_) | State::Refused | State::Old
+    )
 }
 
 fn headline(urgent: usize, all: usize) -> String {
@@ -163,6 +168,9 @@ pub fn why(row: &DeviceRow, zone: &Zone, now: Timestamp) -> Markup {
             State::Offline => {
                 @if let Some(at) = row.last_seen {
                     "Last heard " (parts::ago(at, zone, now)) ", at " (words::moment(now, at, zone)) "."
+                    @if let Some(measured) = late(row, at) {
+                        " Its newest value was measured " (parts::ago(measured, zone, now)) "."
+                    }
                 }
                 @if let Some(cadence) = row.cadence_s { " It should report " (words::every(cadence)) "." }
                 @if let Some(channel) = row.channels.iter().find(|c| matches!(c.state(), State::Outside(_))) {
@@ -190,11 +198,29 @@ pub fn why(row: &DeviceRow, zone: &Zone, now: Timestamp) -> Markup {
                     "."
                 }
             },
+            State::Old => {
+                @if let Some(channel) = row.channels.iter().filter(|c| c.old).max_by_key(|c| c.latest.map(|l| l.0))
+                    && let Some((at, _)) = channel.latest {
+                    "Its newest " (words::kind(&channel.kind)) " was measured " (parts::ago(at, zone, now))
+                    ", at " (words::moment(now, at, zone)) "."
+                }
+            },
             State::NoData => { "Nothing has come from it yet." },
             State::NoLimits => { "It reports. Nobody has said what its values should be." },
             State::Inside => { "Every latest value with limits lies inside them." },
         }
     }
+}
+
+/// When its newest value was measured, where that is long before it was heard.
+fn late(row: &DeviceRow, heard: Timestamp) -> Option<Timestamp> {
+    let newest = row
+        .channels
+        .iter()
+        .filter_map(|c| c.latest)
+        .map(|(at, _)| at)
+        .max()?;
+    (heard.since(newest) > LATE_US).then_some(newest)
 }
 
 /// `1.3 °C above its limit of 5 °C`.
@@ -283,7 +309,7 @@ pub fn device_list<'a>(
                         @if with_site { span.dim { (row.site_name) } }
                     }
                     div.device-state role="cell" { (parts::badge(state)) }
-                    div.device-values role="cell" { (values(row)) }
+                    div.device-values role="cell" { (values(row, zone_of(row))) }
                     div.device-spark role="cell" { (spark::svg(row.spark.as_ref())) }
                     div.device-seen role="cell" {
                         @match row.last_seen {
@@ -297,7 +323,7 @@ pub fn device_list<'a>(
     }
 }
 
-fn values(row: &DeviceRow) -> Markup {
+fn values(row: &DeviceRow, zone: &Zone) -> Markup {
     let own: Vec<&ChannelNow> = row
         .channels
         .iter()
@@ -307,11 +333,13 @@ fn values(row: &DeviceRow) -> Markup {
         @for channel in own.iter().take(VALUES_MAX) {
             a class={ "value " (parts::state_class(channel.state())) } href={ "/app/channels/" (channel.id) }
                 title={ (parts::channel_name(channel)) ", "
-                    (parts::limits_words(&channel.limits, &channel.kind, &channel.unit)) } {
+                    (parts::limits_words(&channel.limits, &channel.kind, &channel.unit))
+                    @if let Some((at, _)) = channel.latest { ", measured " (words::stamp(at, zone)) } } {
                 @if matches!(channel.state(), State::Outside(_)) { (parts::glyph(channel.state())) }
                 @if let Some(label) = &channel.label { span.dim { (label) } " " }
                 @else { span.sr { (words::kind(&channel.kind)) } " " }
                 (latest(channel))
+                @if channel.old { span.sr { ", not recent" } }
             }
         }
         @if own.len() > VALUES_MAX { span.dim { "and " (own.len() - VALUES_MAX) " more" } }

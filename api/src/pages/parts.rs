@@ -17,6 +17,7 @@ pub fn state_class(state: State) -> &'static str {
         State::Offline => "st-offline",
         State::Outside(_) => "st-outside",
         State::Refused => "st-refused",
+        State::Old => "st-old",
         State::NoData => "st-nodata",
         State::NoLimits => "st-nolimits",
         State::Inside => "st-inside",
@@ -29,6 +30,7 @@ pub fn state_word(state: State) -> &'static str {
         State::Offline => "offline",
         State::Outside(_) => "outside limits",
         State::Refused => "refused",
+        State::Old => "no recent value",
         State::NoData => "no data",
         State::NoLimits => "no limits set",
         State::Inside => "inside limits",
@@ -59,6 +61,10 @@ pub fn glyph(state: State) -> Markup {
                 State::Refused => {
                     path.g-line d="M8 1.5L14.5 8L8 14.5L1.5 8Z" {}
                     path.g-line d="M8 4.8V8.6M8 10.4V11.4" {}
+                }
+                State::Old => {
+                    circle.g-line cx="8" cy="8" r="6" {}
+                    path.g-line d="M8 4.6V8L10.4 9.6" {}
                 }
                 State::NoData => { circle.g-dash cx="8" cy="8" r="6" {} }
                 State::NoLimits => {
@@ -149,9 +155,10 @@ pub fn copyable(id: &str, label: &str, text: &str) -> Markup {
     }
 }
 
-/// A refusal in words, with what the device was told and what to do.
+/// A refusal in words, with its code, its message and what to do.
 pub fn refusal(note: &RefusalNote, zone: &Zone, now: Timestamp) -> Markup {
     let said = words::refused(&note.code);
+    let remedy = words::remedy(&note.code, &note.message);
     html! {
         div.refusal {
             p.refusal-head {
@@ -161,9 +168,10 @@ pub fn refusal(note: &RefusalNote, zone: &Zone, now: Timestamp) -> Markup {
                     @if note.count > 1 { ", " (words::plural(note.count, "time", "times")) }
                 }
             }
-            p { (said.remedy) }
+            p { (remedy) }
             p.dim {
-                "The device was told: " code { (note.code) }
+                // A token's holder is told less than stands here: which of its flaws it is.
+                "Refused as " code { (note.code) }
                 @if !note.message.is_empty() { " – " (note.message) }
             }
             @if let Some(example) = &note.example {
@@ -173,15 +181,38 @@ pub fn refusal(note: &RefusalNote, zone: &Zone, now: Timestamp) -> Markup {
     }
 }
 
-/// A configuration timeline, newest first.
+/// Changes of a timeline that are shown without asking.
+const CHANGES_SHOWN: usize = 8;
+
+/// A configuration timeline, newest first; what is older opens at a touch.
 pub fn timeline(changes: &[Change], zone: &Zone, now: Timestamp) -> Markup {
+    // A fold that hides one or two hides nothing worth a touch.
+    let shown = if changes.len() <= CHANGES_SHOWN + 2 {
+        changes.len()
+    } else {
+        CHANGES_SHOWN
+    };
+    let (newest, older) = changes.split_at(shown);
     html! {
         @if changes.is_empty() { p.dim { "Nothing has been changed yet." } }
+        (changes_list(newest, zone, now))
+        @if !older.is_empty() {
+            details.older {
+                summary { (words::plural(older.len() as u64, "older change", "older changes")) }
+                (changes_list(older, zone, now))
+            }
+        }
+    }
+}
+
+fn changes_list(changes: &[Change], zone: &Zone, now: Timestamp) -> Markup {
+    html! {
         ol.timeline {
             @for change in changes {
                 li {
                     p.timeline-head {
                         strong { (change.title) }
+                        @if let Some(about) = &change.about { " " a href=(about.href) { (about.text) } }
                         span.dim { (time(change.at, zone, now)) " · " (change.actor) " · " (position(change.position)) }
                     }
                     @if !change.changes.is_empty() {
@@ -241,7 +272,7 @@ pub fn field(f: &Field<'_>) -> Markup {
                 value=(f.value) required[f.required] aria-describedby=[described]
                 aria-invalid=[f.error.map(|_| "true")] step=[(f.kind == "number").then_some("any")]
                 autocomplete=(if f.autocomplete.is_empty() { "off" } else { f.autocomplete });
-            @if let Some(text) = f.error { p.error id=(error) { (text) } }
+            @if let Some(text) = f.error { p.error id=(error) { (words::capitalised(text)) } }
             @else if !f.hint.is_empty() { p.hint id=(hint) { (f.hint) } }
         }
     }
@@ -326,6 +357,24 @@ pub fn may_edit(frame: &Frame) -> bool {
 pub fn action(frame: &Frame, href: &str, label: &str, class: &str) -> Markup {
     html! {
         form.inline method="post" action=(href) { (csrf(frame)) button class=(class) type="submit" { (label) } }
+    }
+}
+
+/// A button that cannot be taken back: it opens the consequence, and the second button does it. A thumb that
+/// slips opens nothing but words, also without JavaScript.
+pub fn confirmed(frame: &Frame, href: &str, label: &str, name: &str, consequence: &str) -> Markup {
+    html! {
+        details.confirm {
+            summary.button.danger {
+                span.closed { (label) span.sr { " " (name) } }
+                span.opened { "Cancel" }
+            }
+            form method="post" action=(href) {
+                (csrf(frame))
+                p { (consequence) }
+                button.danger type="submit" { (label) " " (name) }
+            }
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub fn users(frame: &Frame, view: &UsersPage) -> Markup {
     let may_edit = parts::may_edit(frame);
     let body = html! {
         h1 { "Users" }
-        p.lead { "They sign in by a link in their mail. There are no passwords." }
+        p.lead { "They sign in by a link that whoever runs this service prints for them: " code { "daybook sign-in ADDRESS" } ". There are no passwords." }
         ul.people {
             @for user in &view.users { (user_row(frame, user, may_edit)) }
         }
@@ -72,7 +72,8 @@ fn user_row(frame: &Frame, user: &UserRow, may_edit: bool) -> Markup {
                 }
             }
             @if may_edit && !user.is_viewer {
-                (parts::action(frame, &format!("/app/users/{}/remove", user.id), "Remove", "danger"))
+                (parts::confirmed(frame, &format!("/app/users/{}/remove", user.id), "Remove", user.name.as_deref().unwrap_or(email),
+                    "They are signed out, and their tokens stop working at once. What they did stays in the ledger."))
             }
         }
     }
@@ -92,10 +93,8 @@ pub fn tokens(frame: &Frame, view: &TokensPage) -> Markup {
         }
         (token_table(&view.tokens, &frame.zone, frame, &|token| html! {
             @if token.expires_at.is_none() {
-                form.inline method="post" action={ "/app/tokens/" (token.id) "/revoke" } {
-                    (parts::csrf(frame))
-                    button.danger type="submit" { "Revoke" span.sr { " " (token.prefix) (token.id) } }
-                }
+                (parts::confirmed(frame, &format!("/app/tokens/{}/revoke", token.id), "Revoke", &format!("{}{}_…", token.prefix, token.id),
+                    "Whatever uses it is refused from its next request on. A revoked token never comes back."))
             }
         }))
         form.stack.panel method="post" action="/app/tokens" {

@@ -30,7 +30,9 @@ pub fn ask(email: &str, error: Option<&str>, delivery: Delivery) -> Markup {
                         Delivery::Mail => "You get a link there. There are no passwords.",
                         Delivery::Operator => "There are no passwords: you get a link from whoever runs this service.",
                     } }))
-                button.primary type="submit" { "Send me a link" }
+                button.primary type="submit" {
+                    (match delivery { Delivery::Mail => "Send me a link", Delivery::Operator => "Show me how" })
+                }
             }
         },
     )
@@ -54,7 +56,10 @@ pub fn sent(email: &str, delivery: Delivery) -> Markup {
                     h1 { "Ask for your link" }
                     p { "This service has no mail set up. Whoever runs it prints your link on the server:" }
                     (parts::copyable("cmd", "On the server", &format!("daybook sign-in {}", shell_word(email))))
-                    p.dim { "It works once, for 15 minutes." }
+                    p.dim {
+                        "It works once, for a short time. Where the data is not in " code { "./daybook-data" } ", add "
+                        code { "--data DIR" } "."
+                    }
                 }
             }
         },
@@ -77,7 +82,7 @@ pub fn confirm(token: &str) -> Markup {
         "Sign in",
         &html! {
             h1 { "Sign in to Daybook" }
-            p { "Your link is good. It works this once." }
+            p { "This link works once: the button uses it up." }
             form method="post" action="/sign-in/confirm" {
                 input type="hidden" name="token" value=(token);
                 button.primary type="submit" { "Sign in" }
@@ -92,7 +97,7 @@ pub fn spent() -> Markup {
         "This link is spent",
         &html! {
             h1 { "This link is spent" }
-            p { "A link works once, for 15 minutes." }
+            p { "A link works once, and for a short time." }
             p { a.button.primary href="/sign-in" { "Get a new one" } }
         },
     )

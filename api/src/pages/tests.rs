@@ -262,6 +262,97 @@ fn the_overview_lists_the_worst_first() {
 }
 
 #[test]
+fn an_old_value_is_never_inside_limits_and_one_outside_stays_so() {
+    let mut view = sample::overview();
+    for device in &mut view.devices {
+        for channel in &mut device.channels {
+            channel.old = true;
+        }
+    }
+    let html = overview::page(&sample::frame(), &view).into_string();
+    assert!(
+        !html.contains("inside limits") && !html.contains("no limits set</"),
+        "{html}"
+    );
+    assert!(html.contains("no recent value") && html.contains("outside limits"));
+    assert!(html.contains("Its newest "), "why it is in its state");
+}
+
+#[test]
+fn a_channel_without_readings_in_its_range_says_where_the_newest_is() {
+    let mut view = sample::channel_page(Range::Day);
+    view.readings.clear();
+    let html = channel::page(&sample::frame(), &view).into_string();
+    assert!(
+        !html.contains("None yet.") && html.contains("the day before it"),
+        "{html}"
+    );
+    view.channel.latest = None;
+    assert!(
+        channel::page(&sample::frame(), &view)
+            .into_string()
+            .contains("None yet.")
+    );
+}
+
+#[test]
+fn a_loopback_address_is_said_to_be_of_no_use_to_a_device() {
+    let mut view = sample::onboarding(sample::waiting());
+    for (url, warned) in [
+        ("https://daybook.example.eu", false),
+        ("http://192.168.1.7:8420", false),
+        ("http://127.0.0.1:8420", true),
+        ("http://localhost:8420", true),
+        ("http://[::1]:8420", true),
+        ("http://localhost.example.eu", false),
+    ] {
+        view.base_url = url.into();
+        let html = onboarding::page(&sample::frame(), &view).into_string();
+        assert_eq!(html.contains("from this machine only"), warned, "{url}");
+    }
+}
+
+#[test]
+fn what_cannot_be_taken_back_asks_once_more() {
+    for page in [
+        integrations::page(&sample::frame(), &sample::integrations(false)),
+        people::users(&sample::frame(), &sample::users()),
+        people::tokens(&sample::frame(), &sample::tokens()),
+    ] {
+        let html = page.into_string();
+        for word in ["/remove\"", "/revoke\"", "/rotate-token\""] {
+            for (at, _) in html.match_indices(word) {
+                let before = &html[..at];
+                assert!(
+                    before.rfind("<details class=\"confirm\">") > before.rfind("</details>"),
+                    "{word} is one touch away"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_timeline_shows_its_newest_changes_and_folds_the_rest() {
+    let change = sample::device().timeline[0].clone();
+    for (n, folded) in [
+        (10, None),
+        (11, Some("3\u{a0}older changes")),
+        (50, Some("42\u{a0}older changes")),
+    ] {
+        let html = parts::timeline(
+            &vec![change.clone(); n],
+            &sample::frame().zone,
+            sample::frame().now,
+        );
+        let html = html.into_string();
+        assert_eq!(html.matches("timeline-head").count(), n);
+        assert_eq!(html.contains("<details class=\"older\">"), folded.is_some());
+        assert!(folded.is_none_or(|text| html.contains(text)), "{html}");
+    }
+}
+
+#[test]
 fn a_name_that_is_markup_is_shown_as_text() {
     let mut view = sample::overview();
     view.devices[0].name = "<script>alert(1)</script>".into();

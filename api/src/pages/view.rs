@@ -94,6 +94,8 @@ pub enum State {
     Outside(Side),
     /// The newest thing that came from it was refused.
     Refused,
+    /// Its newest value is too old to speak of now.
+    Old,
     /// Nothing ever came.
     NoData,
     /// Values come, and nobody has said what they should be.
@@ -150,6 +152,8 @@ pub struct ChannelNow {
     pub auxiliary: bool,
     /// The newest measured time and its value.
     pub latest: Option<(Timestamp, f64)>,
+    /// Whether that was measured too long ago to be the value of now.
+    pub old: bool,
     /// What it should be.
     pub limits: Limits,
     /// The entity tag of its configuration, for forms.
@@ -157,10 +161,15 @@ pub struct ChannelNow {
 }
 
 impl ChannelNow {
-    /// What the latest value says.
+    /// What the latest value says. One that was outside stays outside: silence never means that it is over.
     pub fn state(&self) -> State {
-        self.latest
-            .map_or(State::NoData, |(_, v)| self.limits.state_of(v))
+        let Some((_, value)) = self.latest else {
+            return State::NoData;
+        };
+        match self.limits.state_of(value) {
+            State::NoLimits | State::Inside if self.old => State::Old,
+            state => state,
+        }
     }
 }
 
@@ -350,6 +359,8 @@ pub struct Change {
     pub actor: String,
     /// What happened: `Device registered`, `Limits changed`.
     pub title: String,
+    /// What it happened to, where the page is about more than that.
+    pub about: Option<Link>,
     /// Field, old, new; words already.
     pub changes: Vec<(String, Option<String>, Option<String>)>,
     /// Why.

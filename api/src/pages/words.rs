@@ -228,9 +228,15 @@ pub fn ago(now: Timestamp, at: Timestamp) -> String {
     }
 }
 
-/// How often, from a cadence in seconds: `every 5 min`.
+/// How often, from a cadence in seconds: `every 5 min`, `every minute`.
 pub fn every(cadence_s: u32) -> String {
-    format!("every {}", span(i64::from(cadence_s) * SECOND_US))
+    match i64::from(cadence_s) * SECOND_US {
+        SECOND_US => "every second".to_owned(),
+        MINUTE_US => "every minute".to_owned(),
+        HOUR_US => "every hour".to_owned(),
+        DAY_US => "every day".to_owned(),
+        us => format!("every {}", span(us)),
+    }
 }
 
 /// As short as is unambiguous on `now`'s day: `14:03`, `yesterday 14:03`, `17 May 14:03`, `17 May 2025 14:03`.
@@ -379,28 +385,52 @@ pub fn refused(code: &str) -> Refused {
             "Look at the probe and its cable; a broken probe often sends a fixed value.",
         ),
         "unknown_kind" => (
-            "A type is not one that is kept here.",
-            "Use one of the listed types, such as temperature or humidity.",
+            "It sends a type of value that is not known here.",
+            "Correct the type that it sends: temperature, humidity, or another of those in the answer below.",
         ),
         "rate_limited" => (
-            "More than 60 messages came in a minute.",
+            "It sends more messages a minute than it may.",
             "Send less often, or several readings in one message.",
         ),
         "clock_implausible" => (
             "This service's own clock could not be believed, so nothing was written.",
             "Set the server's clock; the device will be taken again by itself.",
         ),
-        "storage_full" | "disk_full" => (
-            "The server's disk is full, so nothing was written.",
-            "Make room; writing goes on by itself.",
+        "disk" => (
+            "The server's disk takes nothing, so nothing was written.",
+            "Make room on it; writing goes on by itself, and the device may send again.",
         ),
-        "too_large" | "payload_too_large" => (
+        "behind" | "busy" | "rebuilding" | "stopping" | "unavailable" => (
+            "The service could not take it at that moment.",
+            "Let the device send again; if this goes on, “daybook doctor” on the server says why.",
+        ),
+        "ledger_damaged" => (
+            "The ledger contradicts itself and takes nothing.",
+            "Delete nothing; whoever runs this service must look, with “daybook verify”.",
+        ),
+        "too_large" | "too_many_reports" => (
             "The message is larger than one may be.",
             "Send fewer reports in one message.",
         ),
-        "no_device" | "device_required" => (
+        "missing_device" => (
             "The message does not say which device it is from.",
-            "Put the device's local id into “device”.",
+            "The network server must send the device's ids with every uplink: leave its field mask empty.",
+        ),
+        "no_measurement" => (
+            "There is no measurement in the message that can be used.",
+            "Look at what the device sends: names and values of its measurements, as the device page shows them.",
+        ),
+        "unknown_format" => (
+            "The message has none of the shapes that this address takes.",
+            "Use the address made for this kind of device; each has its own.",
+        ),
+        "invalid_payload" => (
+            "The radio frame in the message cannot be read.",
+            "Its bytes must come as base64, as The Things Stack and ChirpStack send them.",
+        ),
+        "ttn_v2" => (
+            "The message is in The Things Network's old format, version 2.",
+            "Set up the webhook in The Things Stack, version 3.",
         ),
         "unevaluated_token" => (
             "The device sent a placeholder instead of a value.",
@@ -412,6 +442,29 @@ pub fn refused(code: &str) -> Refused {
         ),
     };
     Refused { meaning, remedy }
+}
+
+/// What to do about a refusal: where nothing of a message could be used, about the first value that could not.
+pub fn remedy(code: &str, message: &str) -> &'static str {
+    let inner = message
+        .split_once('(')
+        .and_then(|(_, rest)| rest.split_once(')'))
+        .map(|(why, _)| why);
+    match (code, inner) {
+        ("no_measurement", Some("not_a_number" | "null" | "missing")) => {
+            "The device says that it has no value: look at the probe, its cable and its battery."
+        }
+        ("no_measurement", Some("sentinel" | "marked_invalid")) => {
+            "The device sends the number that stands for a broken or absent probe: look at the probe and its cable."
+        }
+        ("no_measurement", Some("unknown_unit")) => {
+            "Send the value in a unit that is known here, temperature as °C or °F."
+        }
+        ("no_measurement", Some(why @ ("unevaluated_token" | "out_of_range" | "unknown_kind"))) => {
+            refused(why).remedy
+        }
+        _ => refused(code).remedy,
+    }
 }
 
 #[cfg(test)]
@@ -455,6 +508,18 @@ mod tests {
     }
 
     #[test]
+    fn one_of_a_unit_is_the_unit() {
+        for (s, expected) in [
+            (60, "every minute"),
+            (300, "every 5 min"),
+            (3600, "every hour"),
+            (5400, "every 1 h 30 min"),
+        ] {
+            assert_eq!(every(s).replace(NBSP, " "), expected);
+        }
+    }
+
+    #[test]
     fn a_moment_is_as_short_as_its_day_allows() {
         let zone = Zone::named("Europe/Bratislava");
         let now = at("2026-05-17T12:03:22Z");
@@ -481,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_of_the_reference_has_words_of_its_own() {
+    fn every_code_that_a_device_is_told_has_words_of_its_own() {
         let unknown = refused("frobnicated");
         for code in [
             "bad_json",
@@ -498,9 +563,37 @@ mod tests {
             "out_of_range",
             "unknown_kind",
             "rate_limited",
+            "disk",
+            "behind",
+            "ledger_damaged",
+            "too_large",
+            "too_many_reports",
+            "missing_device",
+            "no_measurement",
+            "unknown_format",
+            "invalid_payload",
+            "ttn_v2",
         ] {
             assert_ne!(refused(code), unknown, "{code}");
         }
+    }
+
+    #[test]
+    fn what_to_do_follows_from_the_value_that_could_not_be_used() {
+        let about = |why: &str| {
+            remedy(
+                "no_measurement",
+                &format!("no measurement left: temperature \"x\" ({why})"),
+            )
+        };
+        assert_eq!(about("unevaluated_token"), refused("unevaluated_token").remedy);
+        assert_eq!(about("out_of_range"), refused("out_of_range").remedy);
+        assert!(about("not_a_number").contains("probe"));
+        assert_eq!(about("something new"), refused("no_measurement").remedy);
+        assert_eq!(
+            remedy("bad_json", "not valid (sentinel)"),
+            refused("bad_json").remedy
+        );
     }
 
     #[test]

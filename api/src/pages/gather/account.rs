@@ -225,6 +225,7 @@ fn measured(measurement: &Value) -> Option<(String, String)> {
         unit: unit.unwrap_or("").to_owned(),
         auxiliary: false,
         latest: None,
+        old: false,
         limits: Limits::default(),
         etag: String::new(),
     };

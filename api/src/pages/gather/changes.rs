@@ -9,7 +9,7 @@ use projections::QueryError;
 use projections::query::{TimelineFilter, TimelineItem};
 use serde_json::Value;
 
-use super::super::view::{Change, LimitSpan, Limits};
+use super::super::view::{Change, LimitSpan, Limits, Link};
 use super::super::words;
 use super::{Asker, known};
 
@@ -28,10 +28,32 @@ pub fn timeline(asker: &Asker<'_>, subject: Option<&str>, limit: usize) -> Resul
         before: None,
     };
     let items = asker.rows.timeline(asker.account, &filter, limit)?;
-    Ok(items.iter().map(|item| change(asker, item)).collect())
+    Ok(items.iter().map(|item| change(asker, item, subject)).collect())
 }
 
-fn change(asker: &Asker<'_>, item: &TimelineItem) -> Change {
+/// The device that an event is about: its own, its channel's, its token's. None where the page is its own.
+fn about(asker: &Asker<'_>, item: &TimelineItem, subject: Option<&str>) -> Option<Link> {
+    let id = match item.aggregate_type.as_str() {
+        "channel" => {
+            let registry = asker.known.registry();
+            let channel = registry.channel(asker.account, &item.aggregate_id)?;
+            channel.state.device.to_string()
+        }
+        "device" | "tokens" => item.aggregate_id.clone(),
+        _ => return None,
+    };
+    if subject == Some(id.as_str()) || item.event_type == "DeviceRegistered" {
+        return None;
+    }
+    let device = asker.known.registry().device(asker.account, &id)?.clone();
+    let name = asker.known.text("device", &id, device.state.name.as_ref());
+    Some(Link {
+        href: format!("/app/devices/{id}"),
+        text: name.unwrap_or_else(|| device.state.local_id.clone()),
+    })
+}
+
+fn change(asker: &Asker<'_>, item: &TimelineItem, subject: Option<&str>) -> Change {
     let payload = asker.known.opened(item);
     let reason: Value = item
         .reason
@@ -46,6 +68,7 @@ fn change(asker: &Asker<'_>, item: &TimelineItem) -> Change {
         position: item.position.get(),
         actor: actor(asker, item.actor.as_deref().unwrap_or("")),
         title: title(&item.event_type, &payload),
+        about: about(asker, item, subject),
         changes: fields(asker, &payload),
         reason: payload["reason_text"]
             .as_str()

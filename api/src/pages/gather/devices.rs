@@ -31,6 +31,9 @@ const GAPS_MAX: usize = 20;
 const CHANGES_MAX: usize = 50;
 /// A refusal so recent shows that the device is not silent, microseconds.
 const HEARD_US: i64 = 3_600_000_000;
+/// A value is not called old before this, microseconds: devices' clocks are off by minutes, and a message that
+/// comes a little late is no reason to call somebody.
+const OLD_MIN_US: i64 = 3_600_000_000;
 /// A cadence of this length is told in whole minutes, seconds.
 const MINUTE_S: u32 = 60;
 
@@ -157,7 +160,13 @@ pub fn device(asker: &Asker<'_>, id: &str) -> Result<DevicePage, QueryError> {
             to: Some(gap.to),
         })
         .collect();
-    if let Some(from) = row.last_seen.filter(|_| !row.online) {
+    // What is missing begins where measuring ended, not where the last message came.
+    let missing = !row.online || row.channels.iter().any(|channel| channel.old);
+    if let Some(from) = life
+        .as_ref()
+        .and_then(|life| life.last_measured)
+        .filter(|_| missing)
+    {
         gaps.insert(0, Gap { from, to: None });
     }
     let mut sparks = BTreeMap::new();
@@ -271,6 +280,7 @@ fn row(
     let site = state.site_at(asker.now).to_owned();
     let last_seen = life.and_then(|life| life.last_seen);
     let latest = |id: &str| life.and_then(|life| life.channels.iter().find(|c| c.channel_id == id));
+    let old_us = old_after_us(life, asker.now);
     let refused = refused_since(asker, device, life, last_seen)?;
     // A device whose messages are refused is heard all the same.
     let heard = |note: &RefusalNote| asker.now.since(note.at) <= HEARD_US;
@@ -292,7 +302,7 @@ fn row(
         channels: found
             .channels
             .iter()
-            .map(|c| channel_now(asker, c, latest(&c.id)))
+            .map(|c| channel_now(asker, c, latest(&c.id), old_us))
             .collect(),
         online,
         refused,
@@ -343,9 +353,29 @@ pub fn limits_of(limits: &Configured) -> Limits {
     }
 }
 
-/// A channel and its latest value.
-pub fn channel_now(asker: &Asker<'_>, channel: &Channel, latest: Option<&ChannelLatest>) -> ChannelNow {
+/// The age above which a channel's newest value says nothing of now, microseconds.
+///
+/// While others of its device are fresh, one channel may speak less often than they do.
+pub fn old_after_us(life: Option<&DeviceOverview>, now: Timestamp) -> i64 {
+    let rhythm = life
+        .and_then(DeviceOverview::gap_limit_us)
+        .unwrap_or(0)
+        .max(OLD_MIN_US);
+    let fresh = life
+        .and_then(|life| life.last_measured)
+        .is_some_and(|at| now.since(at) <= rhythm);
+    if fresh { rhythm.max(DAY_US) } else { rhythm }
+}
+
+/// A channel and its latest value, which is old after `old_us`.
+pub fn channel_now(
+    asker: &Asker<'_>,
+    channel: &Channel,
+    latest: Option<&ChannelLatest>,
+    old_us: i64,
+) -> ChannelNow {
     let state = &channel.state;
+    let latest = latest.and_then(|latest| latest.latest);
     ChannelNow {
         id: channel.id.to_string(),
         sensor: state.sensor.clone(),
@@ -353,9 +383,8 @@ pub fn channel_now(asker: &Asker<'_>, channel: &Channel, latest: Option<&Channel
         label: asker.known.text("channel", &channel.id, state.label.as_ref()),
         unit: state.unit.clone(),
         auxiliary: state.auxiliary,
-        latest: latest
-            .and_then(|latest| latest.latest)
-            .map(|latest| (latest.at, latest.value)),
+        old: !state.auxiliary && latest.is_some_and(|latest| asker.now.since(latest.at) > old_us),
+        latest: latest.map(|latest| (latest.at, latest.value)),
         limits: limits_of(&state.limits),
         etag: state.sequence.to_string(),
     }

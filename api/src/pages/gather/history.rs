@@ -74,6 +74,7 @@ pub fn channel(asker: &Asker<'_>, id: &str, asked: Asked) -> Result<ChannelPage,
     let first = life.as_ref().and_then(|life| life.first_measured);
     let limit_us = life.as_ref().and_then(|life| life.gap_limit_us());
     edge_gaps(&series, &mut gaps, (from, to.min(asker.now)), first, limit_us);
+    let old_us = devices::old_after_us(life.as_ref(), asker.now);
     let limits = changes::limits_over_time(asker, id, devices::limits_of(&channel.state.limits))?;
     let spans = spans(asker, id, (from, to), &zone, &limits)?;
     let readings = known(asker.rows.recent(asker.account, id, to, READINGS_MAX))?.unwrap_or_default();
@@ -92,7 +93,7 @@ pub fn channel(asker: &Asker<'_>, id: &str, asked: Asked) -> Result<ChannelPage,
                 .find(|s| s.id == site)
                 .map_or_else(|| site.clone(), |s| s.name.clone()),
         },
-        channel: devices::channel_now(asker, &channel, latest.as_ref()),
+        channel: devices::channel_now(asker, &channel, latest.as_ref(), old_us),
         zone,
         range,
         from,

@@ -210,7 +210,7 @@ fn done(word: Option<&str>) -> Option<Notice> {
         "moved" => "Moved. Readings from now on belong to the new site.",
         "removed" => "Removed. What it measured stays in the ledger.",
         "revoked" => "Revoked. The token stopped working at once.",
-        "invited" => "Invited. They ask for their link on the sign-in page.",
+        "invited" => "Invited. Print their link as is said below, and hand it to them.",
         "added" => "Added.",
         _ => return None,
     };
