@@ -87,6 +87,14 @@ pub enum MigrateError {
         /// What SQLite said.
         error: rusqlite::Error,
     },
+    /// It could not be made, or not be kept from others.
+    #[error("{path} could not be made for its owner alone: {error}")]
+    Private {
+        /// The file.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// SQLite could not open or configure it.
     #[error("{path} could not be opened: {error}")]
     Open {
@@ -110,6 +118,10 @@ pub fn open_and_migrate(path: &Path, set: &Set) -> Result<Connection, MigrateErr
         path: shown.clone(),
         error,
     };
+    for_the_owner_only(path).map_err(|error| MigrateError::Private {
+        path: path.display().to_string(),
+        error,
+    })?;
     let mut connection = Connection::open(path).map_err(open)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
     let found: i64 = pragma(&connection, "user_version").map_err(open)?;
@@ -142,6 +154,23 @@ pub fn open_and_migrate(path: &Path, set: &Set) -> Result<Connection, MigrateErr
         .map_err(open)?;
     migrate(&mut connection, set, found, &shown)?;
     Ok(connection)
+}
+
+/// Makes the file if it is absent, readable by nobody else; SQLite gives its companions the same mode.
+fn for_the_owner_only(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let file = options.mode(0o600).open(path)?;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    #[cfg(not(unix))]
+    options.open(path)?;
+    Ok(())
 }
 
 /// Opens an existing database for reading only; any number beside one writer.

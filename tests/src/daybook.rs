@@ -265,6 +265,21 @@ impl Daybook {
         panic!("size {size} was not signed");
     }
 
+    /// Waits until the read models have folded every entry.
+    ///
+    /// # Panics
+    /// Where they do not get there.
+    pub fn until_projected(&self) {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if self.call("GET", "/readyz").send().json()["lag_entries"] == 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        panic!("the read models do not catch up");
+    }
+
     /// A request to be sent.
     pub fn call<'a>(&'a self, method: &'a str, path: &str) -> Call<'a> {
         Call {

@@ -457,7 +457,12 @@ impl Owner {
     fn set_writing(&self, writing: Writing) {
         let mut status = self.status.write();
         if status.writing != writing {
-            tracing::warn!(?writing, "the sequencer changed its mind");
+            match writing {
+                Writing::Yes | Writing::Stopping => {
+                    tracing::info!(?writing, "whether entries are written changed")
+                }
+                _ => tracing::warn!(?writing, "whether entries are written changed"),
+            }
             status.writing = writing;
         }
     }

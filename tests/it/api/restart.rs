@@ -111,6 +111,7 @@ fn the_rebuilt_read_models_answer_the_same_with_and_without_a_service() {
     for n in 0..10 {
         daybook.send(&token, "hut01", None, f64::from(n)).expect(200);
     }
+    daybook.until_projected();
     let sensors = daybook.get(&format!("/v1/devices/{device}/sensors")).expect(200);
     let channel = sensors["data"][0]["channel_id"].as_str().expect("an id");
     let path = format!("/v1/channels/{channel}/measurements?format=csv&from=2020-01-01T00:00:00Z");
