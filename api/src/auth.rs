@@ -336,11 +336,15 @@ fn token_of(value: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The token of an ingest request, which may also stand in the query.
+/// The token of an ingest request, which may also stand in the query. What is too long to be one reads as an empty
+/// token, as in [`token`].
 pub fn ingest_token(request: &Request) -> Option<Cow<'_, str>> {
-    token(request)
-        .or_else(|| request.query("token"))
-        .filter(|token| token.len() <= TOKEN_BYTES_MAX)
+    let token = token(request).or_else(|| request.query("token"))?;
+    Some(if token.len() > TOKEN_BYTES_MAX {
+        Cow::Borrowed("")
+    } else {
+        token
+    })
 }
 
 /// A cookie's value.

@@ -8,6 +8,7 @@
 use super::receipt;
 use crate::auth;
 use crate::errors::ApiError;
+use crate::redact;
 use crate::reply;
 use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Edge, Param, Route, Verb};
@@ -316,11 +317,14 @@ impl Visit<'_> {
         }
     }
 
-    fn accept(&self, taken: Taken, body_sha256: Hash, handles: &[i64]) -> Answer {
+    fn accept(&self, mut taken: Taken, body_sha256: Hash, handles: &[i64]) -> Answer {
         let metrics = self.app.metrics();
         metrics.accepted.increment(taken.accepted.into());
         metrics.deduplicated.increment(taken.deduplicated.into());
-        for refused in &taken.refused {
+        for refused in &mut taken.refused {
+            if let Some(clean) = redact::cleaned(&refused.message) {
+                refused.message = clean;
+            }
             metrics.refused.increment(1);
             let source = refused
                 .device
@@ -426,9 +430,13 @@ impl Visit<'_> {
         }
         self.app.metrics().refused.increment(1);
         let source = device.unwrap_or_else(|| self.own_source());
-        self.app
-            .refusals()
-            .count(source, Some(&self.caller.account), error.code, &error.message);
+        // What is counted is shown to others than its sender.
+        self.app.refusals().count(
+            source,
+            Some(&self.caller.account),
+            error.code,
+            &redact::word(&error.message),
+        );
     }
 
     fn own_source(&self) -> Source {
