@@ -6,6 +6,7 @@
 //! Source: FORMAT §2 (uplinks of unknown devices). Not here: parking (`ingest`).
 
 use super::{Actor, ManageError, Management, Outcome, Request, Step};
+use crate::ingest::pipeline::is_plausible;
 use crate::sequencer::{EventGroup, GroupReading, PendingReading, PendingValue, ReadingOutcome, Recorded};
 use domain::Position;
 use domain::aggregate::device::{DeviceCommand, NewDevice};
@@ -44,11 +45,7 @@ impl Management {
         device: NewDevice,
     ) -> Result<Adoption, ManageError> {
         if let Some(device) = self.earlier(actor, "device").await? {
-            return Ok(Adoption {
-                device,
-                readings: 0,
-                left: 0,
-            });
+            return self.adopted_before(actor, device).await;
         }
         self.has_site(actor, &device.site)?;
         let (tray, parked) = self.parked(actor, device.dev_eui.as_deref().unwrap_or_default())?;
@@ -74,6 +71,28 @@ impl Management {
             device,
             readings: first + late,
             left: total.saturating_sub(first + late),
+        })
+    }
+
+    /// The counts of an adoption that is answered again, from what it recorded.
+    async fn adopted_before(&self, actor: &Actor, device: Outcome) -> Result<Adoption, ManageError> {
+        let positions: Vec<Position> = device.positions.clone().map(Position).collect();
+        let block = self.ports.log.read_at(&positions).await;
+        let block = block.map_err(|e| ManageError::Unavailable(e.to_string()))?;
+        let readings = block
+            .iter()
+            .filter_map(|(_, bytes)| Entry::read(bytes).ok())
+            .filter(|entry| entry.aggregate_type == "readings")
+            .count();
+        let registry = self.ports.registry.read();
+        let parked = registry
+            .device(&actor.account, &device.id)
+            .and_then(|device| registry.tray_adopted_by(device))
+            .map_or(readings, |tray| tray.uplinks.len());
+        Ok(Adoption {
+            device,
+            readings: readings as u32,
+            left: parked.saturating_sub(readings) as u32,
         })
     }
 
@@ -132,7 +151,7 @@ impl Management {
             if let Some(reading) = self.reading(&device, &uplink) {
                 readings.push(GroupReading {
                     reading,
-                    metadata: self.caused_by(position, actor)?,
+                    metadata: self.caused_by(position, &uplink, actor)?,
                 });
             }
         }
@@ -148,14 +167,15 @@ impl Management {
                 values.push(value);
             }
         }
+        let believed = uplink.at.filter(|at| is_plausible(*at, uplink.received_at));
         (!values.is_empty()).then(|| PendingReading {
             device: device.clone(),
-            measured_at: uplink.at.unwrap_or(uplink.received_at),
-            time_from: match uplink.at {
+            measured_at: believed.unwrap_or(uplink.received_at),
+            time_from: match believed {
                 Some(_) => TimeFrom::Network,
                 None => TimeFrom::Received,
             },
-            claimed_at: None,
+            claimed_at: uplink.at.filter(|_| believed.is_none()),
             values,
             // The frame was seen when it was parked.
             uplink: None,
@@ -178,9 +198,16 @@ impl Management {
         })
     }
 
-    /// A reading made by an adoption says which uplink it was, and in answer to which request.
-    fn caused_by(&self, position: Position, actor: &Actor) -> Result<Vec<u8>, ManageError> {
-        let mut metadata = serde_json::json!({"causation_id": position.get()});
+    /// A reading made by an adoption says which uplink it was, when that arrived, and in answer to which request.
+    /// Without the time of arrival a device that fell silent long ago would seem to report when it is adopted.
+    fn caused_by(
+        &self,
+        position: Position,
+        uplink: &UplinkParked,
+        actor: &Actor,
+    ) -> Result<Vec<u8>, ManageError> {
+        let mut metadata =
+            serde_json::json!({"causation_id": position.get(), "received_at": uplink.received_at});
         if let Some(request_id) = &actor.request_id {
             metadata["request_id"] = request_id.as_str().into();
         }

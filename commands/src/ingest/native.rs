@@ -184,6 +184,7 @@ fn report(body: Body<'_>, device: Option<DeviceHint>) -> Result<Report, Fault> {
         measurements,
         dropped: Vec::new(),
         uplink: None,
+        frame: None,
         handle: None,
     })
 }

@@ -444,8 +444,8 @@ impl Ingest {
             decoded: Some(report.measurements.iter().map(parked_measurement).collect()),
             dev_eui,
             f_cnt: report.uplink.as_ref().map_or(0, |id| id.f_cnt),
-            f_port: None,
-            frame: None,
+            f_port: report.frame.as_ref().and_then(|frame| frame.f_port),
+            frame: report.frame.as_ref().map(|frame| STANDARD.encode(&frame.bytes)),
             received_at: request.received_at,
             session: report.uplink.as_ref().map(|id| id.session.clone()),
         };
@@ -553,7 +553,8 @@ fn time_of(measurement: &Measurement, received_at: Timestamp) -> (Timestamp, Tim
     }
 }
 
-fn is_plausible(at: Timestamp, received_at: Timestamp) -> bool {
+/// Whether a clock is believed: after the year 2015, and not more than a day ahead of ours.
+pub(crate) fn is_plausible(at: Timestamp, received_at: Timestamp) -> bool {
     at.as_micros() >= CLOCK_MIN_US && at.since(received_at) <= CLOCK_AHEAD_MAX_US
 }
 
