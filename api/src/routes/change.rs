@@ -158,6 +158,20 @@ fn if_match(ctx: &Ctx) -> Result<Option<u64>, ApiError> {
     }
 }
 
+impl Change {
+    /// Holds `If-Match` against what a change is about, where another stream takes the change: a device's tokens, its
+    /// new sensor.
+    ///
+    /// # Errors
+    /// 412.
+    pub fn still(&self, sequence: Option<u64>) -> Result<(), ApiError> {
+        match (self.if_match, sequence) {
+            (Some(expected), Some(sequence)) if expected != sequence => Err(ApiError::stale()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Waits until the read models have passed a change, a second at most.
 pub async fn settle(ctx: &Ctx, outcome: &Outcome) {
     ctx.app.settled(outcome.positions.end).await;
