@@ -287,9 +287,15 @@ impl App {
 
     /// Whether a person who was let in still would be: for answers that last.
     pub fn is_admitted(&self, user: &User) -> bool {
+        let now = self.clock().now();
+        if let By::Session { csrf } = &user.by
+            && !self.state().session_lives(now, csrf).unwrap_or(false)
+        {
+            return false;
+        }
         let registry = self.registry().read();
         match &user.by {
-            By::Token(id) => registry.admit(id, self.clock().now()).is_ok(),
+            By::Token(id) => registry.admit(id, now).is_ok(),
             By::Session { .. } => {
                 let there = registry.user(&user.account, &user.user);
                 let open = registry.account(&user.account);

@@ -117,7 +117,7 @@ fn an_auditor_reads_everything_and_changes_nothing_but_their_own_tokens() {
 }
 
 /// Uses a printed link, and gives the cookie.
-fn sign_in(daybook: &Daybook, email: &str) -> String {
+pub fn sign_in(daybook: &Daybook, email: &str) -> String {
     let (code, link, _) = daybook.cli(&["sign-in", email]);
     assert_eq!(code, 0);
     let token = link.trim().split_once("token=").expect("a link").1.to_owned();
@@ -141,7 +141,7 @@ fn sign_in(daybook: &Daybook, email: &str) -> String {
     cookie.split(';').next().expect("a pair").to_owned()
 }
 
-fn csrf_of(daybook: &Daybook, cookie: &str) -> String {
+pub fn csrf_of(daybook: &Daybook, cookie: &str) -> String {
     let account = daybook
         .call("GET", "/v1/account")
         .header("Cookie", cookie)
