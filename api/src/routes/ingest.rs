@@ -18,7 +18,7 @@ use commands::ingest::pipeline::{Caller, IngestRequest, RefusedReport, Taken, Ta
 use commands::ingest::{efento, lorawan, native, shelly};
 use commands::refusals::Source;
 use domain::event::TokenKind;
-use domain::hash::sha256;
+use domain::hash::{sha256, sha256_of};
 use domain::{Hash, Timestamp};
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
@@ -263,6 +263,7 @@ impl Visit<'_> {
                 decoded,
                 received_at: self.received_at,
                 body_sha256,
+                request_hash: request_hash(request, body_sha256),
                 idempotency_key: idempotency_key.as_deref(),
                 request_id: &request.id,
                 source: self.source(),
@@ -462,6 +463,24 @@ fn handles(decoded: &Decoded) -> Vec<i64> {
 fn all_refused(taken: &Taken) -> Option<&RefusedReport> {
     let something = taken.accepted + taken.deduplicated + taken.conflicts + taken.parked > 0;
     if something { None } else { taken.refused.first() }
+}
+
+/// All that a request asks: its body, where nothing beside it says what it means; else with the query, which is all
+/// that an old Shelly sends, without its token, and with the header that names the device.
+fn request_hash(request: &Request, body_sha256: Hash) -> Hash {
+    let device = request
+        .headers
+        .get(X_DEVICE_ID)
+        .map_or(&b""[..], |id| id.as_bytes());
+    let query: Vec<&str> = request
+        .raw_query()
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !pair.starts_with("token="))
+        .collect();
+    if query.is_empty() && device.is_empty() {
+        return body_sha256;
+    }
+    sha256_of(&[query.join("&").as_bytes(), b"\n", device, b"\n", &body_sha256.0])
 }
 
 /// The request's idempotency key.

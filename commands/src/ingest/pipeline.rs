@@ -60,6 +60,9 @@ pub struct IngestRequest<'a> {
     pub received_at: Timestamp,
     /// SHA-256 of the body as received.
     pub body_sha256: Hash,
+    /// SHA-256 of all that was asked: the body, and what the URL and headers say beside it. The same idempotency key
+    /// with another one is a conflict.
+    pub request_hash: Hash,
     /// The `Idempotency-Key` header.
     pub idempotency_key: Option<&'a str>,
     /// The request's id.
@@ -213,6 +216,12 @@ impl Ingest {
             ..Taken::default()
         };
         taken.dropped = reports.iter().flat_map(|r| r.dropped.iter().cloned()).collect();
+        if resolved.parked.len() > 1 && request.idempotency_key.is_some() {
+            return Err(RecordError::Rejected(Rejection::invalid(
+                "bad_idempotency_key",
+                "several uplinks of unknown devices cannot share one Idempotency-Key: send them one by one",
+            )));
+        }
         for &report in &resolved.parked {
             let recorded = self.park_decoded(request, &reports[report]).await?;
             taken.parked += 1;
@@ -242,7 +251,28 @@ impl Ingest {
         taken.devices.dedup();
         let recorded = self.sequencer.record_readings(group).await?;
         sum_up(&mut taken, &recorded, reports, &resolved.origins);
+        if let (true, [report]) = (taken.replayed, reports) {
+            taken.channels = self.channels_of(request.caller, report);
+        }
         Ok(taken)
+    }
+
+    /// The channels of a report that was recorded before: a repeated answer names them as the first did.
+    fn channels_of(&self, caller: &Caller, report: &Report) -> Vec<TakenChannel> {
+        let registry = self.registry.read();
+        let Ok(Some(device)) = self.device(&registry, caller, report) else {
+            return Vec::new();
+        };
+        let channels = report.measurements.iter().filter_map(|measurement| {
+            let key = value_key(measurement, &self.label_secret);
+            let channel = registry.channel_by_key(device, &key)?;
+            Some(TakenChannel {
+                kind: measurement.kind.name,
+                label: measurement.label.clone(),
+                channel_id: channel.id.clone(),
+            })
+        });
+        channels.collect()
     }
 
     /// Devices, times and keys of all reports; for a single report the first refusal is the request's.
@@ -479,6 +509,11 @@ impl Ingest {
         if let Some(uplink) = uplink {
             metadata["source"]["uplink"] = uplink_value(uplink);
         }
+        let idempotency = idempotency(request);
+        if let Some(idempotency) = &idempotency {
+            metadata["idempotency"] = idempotency.key.to_base64().into();
+            metadata["request_hash"] = idempotency.request.to_base64().into();
+        }
         let unwritable =
             || RecordError::Rejected(Rejection::invalid("bad_json", "the uplink cannot be written"));
         let event = Event::UplinkParked(parked);
@@ -496,6 +531,7 @@ impl Ingest {
                 events: vec![(event, None)],
                 token: Some(caller.token.clone()),
                 uplink: uplink.cloned(),
+                idempotency,
                 ..EventGroup::default()
             })
             .await
@@ -577,7 +613,7 @@ fn idempotency(request: &IngestRequest<'_>) -> Option<Idempotency> {
     let key = sha256_of(&[request.caller.token.as_bytes(), b"\n", key.as_bytes()]);
     Some(Idempotency {
         key,
-        request: request.body_sha256,
+        request: request.request_hash,
     })
 }
 
@@ -593,7 +629,7 @@ fn metadata(request: &IngestRequest<'_>, uplink: Option<&UplinkId>) -> Vec<u8> {
     request.received_at.write(&mut out);
     out.push(b'"');
     if idempotency.is_some() {
-        out.extend_from_slice(format!(",\"request_hash\":\"{}\"", request.body_sha256).as_bytes());
+        out.extend_from_slice(format!(",\"request_hash\":\"{}\"", request.request_hash).as_bytes());
     }
     out.extend_from_slice(b",\"request_id\":");
     write_string(&mut out, request.request_id);

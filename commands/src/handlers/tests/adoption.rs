@@ -146,7 +146,8 @@ async fn a_repeated_adoption_answers_the_counts_of_the_first() {
             dev_eui: Some("0004A30B001B7AD1".into()),
             ..world.new_device(&site, "hut01")
         };
-        world.management.adopt(&owner, &reason(), device)
+        let (management, owner) = (&world.management, &owner);
+        async move { management.adopt(owner, &reason(), device).await }
     };
     let (first, again) = (adopt().await.expect("adopted"), adopt().await.expect("answered"));
     assert!(again.device.replayed && !first.device.replayed);
