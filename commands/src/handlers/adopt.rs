@@ -14,13 +14,17 @@ use domain::aggregate::tokens::TokensCommand;
 use domain::canonical::Canonical;
 use domain::entry::Entry;
 use domain::event::payload::{ParkedMeasurement, UplinkParked};
-use domain::event::{Event, Reason, TokenKind};
+use domain::event::{Event, Metadata, Reason, TokenKind};
 use domain::ids::IdKind;
 use domain::kinds;
 use domain::reading::TimeFrom;
 use domain::rejection::Rejection;
 use std::borrow::Cow;
 use std::sync::Arc;
+
+/// Entries, and about bytes, that are read at once.
+const READ_ENTRIES: usize = 512;
+const READ_BYTES: usize = 512 << 10;
 
 /// What became of an adoption.
 #[derive(Debug)]
@@ -76,24 +80,47 @@ impl Management {
 
     /// The counts of an adoption that is answered again, from what it recorded.
     async fn adopted_before(&self, actor: &Actor, device: Outcome) -> Result<Adoption, ManageError> {
-        let positions: Vec<Position> = device.positions.clone().map(Position).collect();
-        let block = self.ports.log.read_at(&positions).await;
-        let block = block.map_err(|e| ManageError::Unavailable(e.to_string()))?;
-        let readings = block
-            .iter()
-            .filter_map(|(_, bytes)| Entry::read(bytes).ok())
-            .filter(|entry| entry.aggregate_type == "readings")
-            .count();
+        let readings = self.readings_behind(device.positions.end, &device.id).await?;
         let registry = self.ports.registry.read();
         let parked = registry
             .device(&actor.account, &device.id)
             .and_then(|device| registry.tray_adopted_by(device))
-            .map_or(readings, |tray| tray.uplinks.len());
+            .map_or(readings, |tray| tray.uplinks.len() as u32);
         Ok(Adoption {
             device,
-            readings: readings as u32,
-            left: parked.saturating_sub(readings) as u32,
+            readings,
+            left: parked.saturating_sub(readings),
         })
+    }
+
+    /// How many readings an adoption made: behind its events stand, in the same commit, its channels and readings.
+    async fn readings_behind(&self, mut next: u64, device: &str) -> Result<u32, ManageError> {
+        let mut readings = 0;
+        while self.ports.log.size().contains(Position(next)) {
+            let block = self
+                .ports
+                .log
+                .read(Position(next), READ_ENTRIES, READ_BYTES)
+                .await;
+            let block = block.map_err(|e| ManageError::Unavailable(e.to_string()))?;
+            for (position, bytes) in block.iter() {
+                let Ok(entry) = Entry::read(bytes) else {
+                    return Ok(readings);
+                };
+                let Ok(metadata) = Metadata::read(entry.metadata) else {
+                    return Ok(readings);
+                };
+                match entry.aggregate_type {
+                    "channel" if metadata.owner.as_deref() == Some(device) => {}
+                    "readings" if entry.aggregate_id == device && metadata.causation_id.is_some() => {
+                        readings += 1;
+                    }
+                    _ => return Ok(readings),
+                }
+                next = position.get() + 1;
+            }
+        }
+        Ok(readings)
     }
 
     /// What was parked while the device was being adopted: since its DevEUI is known, no more can follow.
