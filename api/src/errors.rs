@@ -337,7 +337,7 @@ impl std::error::Error for ApiError {}
 mod tests {
     use super::*;
 
-    fn body(response: Response) -> serde_json::Value {
+    fn body(response: Response) -> Value {
         let bytes = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("runtime")

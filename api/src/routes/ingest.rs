@@ -287,7 +287,7 @@ impl Visit<'_> {
 
     fn decode(&self, request: &Request, body: &[u8]) -> Result<Decoded, DecodeError> {
         match self.door {
-            Door::Native => native::decode(body, request.header(X_DEVICE_ID)),
+            Door::Native => native::decode(body, device_header(request)?),
             Door::Shelly => shelly::decode(request.raw_query(), body),
             Door::Lorawan => lorawan::decode(request.raw_query(), body),
             Door::Efento => efento::decode(body),
@@ -463,6 +463,18 @@ fn handles(decoded: &Decoded) -> Vec<i64> {
 fn all_refused(taken: &Taken) -> Option<&RefusedReport> {
     let something = taken.accepted + taken.deduplicated + taken.conflicts + taken.parked > 0;
     if something { None } else { taken.refused.first() }
+}
+
+/// The device that a header names, instead of the body.
+fn device_header(request: &Request) -> Result<Option<&str>, DecodeError> {
+    match request.headers.get(X_DEVICE_ID).map(|value| value.to_str()) {
+        None => Ok(None),
+        Some(Ok(id)) => Ok(Some(id)),
+        Some(Err(_)) => Err(DecodeError::Malformed {
+            code: "invalid_measurement",
+            message: "X-Device-Id is not plain text".to_owned(),
+        }),
+    }
 }
 
 /// All that a request asks: its body, where nothing beside it says what it means; else with the query, which is all

@@ -366,6 +366,18 @@ fn bodies_that_are_not_what_belongs_there_are_refused_in_words() {
         post(br#"{"name":"x","vertical":"moon"}"#).refused(422),
         "invalid_vertical"
     );
+    let twice = post(br#"{"name":"x","vertical":"haccp","name":"y"}"#);
+    assert!(twice.text().contains("`name` stands twice"), "{}", twice.text());
+    assert_eq!(twice.refused(400), "bad_json");
+    for ours in [
+        r#"{"site_id":"x","local_id":"x","name":"x","model":"x","cadence_s":-1}"#,
+        "5",
+        r#"{"site_id":[]}"#,
+    ] {
+        let call = daybook.call("POST", "/v1/devices").token(&token).bytes(ours);
+        let said = call.send().text();
+        assert!(!said.contains("u32") && !said.contains("struct"), "{said}");
+    }
     assert_eq!(post(&vec![b' '; 2 << 20]).refused(413), "payload_too_large");
     let problem = daybook
         .call("POST", "/v1/sites")
