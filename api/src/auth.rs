@@ -287,9 +287,15 @@ impl App {
 
     /// Whether a person who was let in still would be: for answers that last.
     pub fn is_admitted(&self, user: &User) -> bool {
+        let now = self.clock().now();
+        if let By::Session { csrf } = &user.by
+            && !self.state().session_lives(now, csrf).unwrap_or(false)
+        {
+            return false;
+        }
         let registry = self.registry().read();
         match &user.by {
-            By::Token(id) => registry.admit(id, self.clock().now()).is_ok(),
+            By::Token(id) => registry.admit(id, now).is_ok(),
             By::Session { .. } => {
                 let there = registry.user(&user.account, &user.user);
                 let open = registry.account(&user.account);
@@ -336,11 +342,15 @@ fn token_of(value: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The token of an ingest request, which may also stand in the query.
+/// The token of an ingest request, which may also stand in the query. What is too long to be one reads as an empty
+/// token, as in [`token`].
 pub fn ingest_token(request: &Request) -> Option<Cow<'_, str>> {
-    token(request)
-        .or_else(|| request.query("token"))
-        .filter(|token| token.len() <= TOKEN_BYTES_MAX)
+    let token = token(request).or_else(|| request.query("token"))?;
+    Some(if token.len() > TOKEN_BYTES_MAX {
+        Cow::Borrowed("")
+    } else {
+        token
+    })
 }
 
 /// A cookie's value.

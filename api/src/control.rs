@@ -6,6 +6,8 @@
 //! Not here: what a question does (`app`), how an answer is shown (`cli`).
 
 use crate::app::{App, stop_begins};
+use commands::handlers::Actor;
+use domain::aggregate::account::AccountCommand;
 use domain::event::Reason;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -43,6 +45,20 @@ pub enum Ask {
         name: String,
         /// Its owner's address.
         email: String,
+    },
+    /// Shut an account's devices and people out.
+    SuspendAccount {
+        /// Which, `acc_…`.
+        account: String,
+        /// Why, in words.
+        reason: Option<String>,
+    },
+    /// Let them in again.
+    ResumeAccount {
+        /// Which, `acc_…`.
+        account: String,
+        /// Why, in words.
+        reason: Option<String>,
     },
     /// How the service is.
     Status,
@@ -225,11 +241,40 @@ impl App {
                     "token": made.token.text(),
                 }))
             }
+            Ask::SuspendAccount { account, reason } => {
+                self.set_access(&account, reason, AccountCommand::Suspend).await
+            }
+            Ask::ResumeAccount { account, reason } => {
+                self.set_access(&account, reason, AccountCommand::Resume).await
+            }
             Ask::Status => Ok(self.describe()),
             Ask::Rebuild => {
                 let tell = progress.clone();
                 self.rebuild(move |done, of| tell.tell(done, of)).await
             }
         }
+    }
+
+    /// Shuts an account out or lets it in again.
+    async fn set_access(
+        &self,
+        account: &str,
+        reason: Option<String>,
+        command: AccountCommand,
+    ) -> Result<Value, String> {
+        if self.registry().read().account(account).is_none() {
+            return Err(format!("there is no account {account}"));
+        }
+        let reason = Reason {
+            code: "operator".to_owned(),
+            text: reason,
+        };
+        self.management()
+            .change_account(&Actor::system("operator", account), &reason, None, command)
+            .await
+            .map_err(|error| error.to_string())?;
+        let registry = self.registry().read();
+        let suspended = registry.account(account).is_some_and(|it| it.state.suspended);
+        Ok(json!({"account": account, "suspended": suspended}))
     }
 }

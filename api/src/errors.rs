@@ -1,16 +1,18 @@
 //! Every error as HTTP: the one place where kinds become status codes, envelopes and headers.
 //!
-//! Invariants: the client sees `code` and `message`; `cause`, where there is one, is for the log only. 503 and
-//! 429 always say when to come back. Codes are stable, messages may be reworded.
+//! Invariants: the client sees `code` and `message`, without any token that it quoted at us; `cause`, where there is
+//! one, is for the log only. 503 and 429 always say when to come back. Codes are stable, messages may be reworded.
 //! Source: REFERENCE §1.0 and §1.1 (the envelope), RFC 9457 (problem details), RFC 6750 (the challenge).
 //! Not here: which error a room returns (they have enums of their own).
 
+use crate::redact;
 use crate::reply::{self, Response};
 use commands::handlers::ManageError;
 use commands::ingest::decoded::DecodeError;
 use commands::sequencer::RecordError;
 use domain::rejection::{Fault, Rejection};
 use projections::QueryError;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -161,23 +163,46 @@ impl ApiError {
         self
     }
 
+    /// The same, without the tokens that a message may quote: whoever reads an error is not always who sent it.
+    #[must_use]
+    pub fn redacted(mut self) -> Self {
+        if let Some(clean) = redact::cleaned(&self.message) {
+            self.message = clean.into();
+        }
+        self
+    }
+
     /// The answer: the reference's envelope, or a problem document where `accept` asks for one.
     pub fn to_response(&self, headers: &HeaderMap, request_id: &str) -> Response {
+        self.to_response_with(headers, request_id, Map::new())
+    }
+
+    /// The same, with more members beside the error.
+    pub fn to_response_with(
+        &self,
+        headers: &HeaderMap,
+        request_id: &str,
+        more: Map<String, Value>,
+    ) -> Response {
         let problem = asks_for_problem(headers);
-        let body = if problem {
+        let message = redact::word(&self.message);
+        let mut body = if problem {
             serde_json::json!({
                 "type": format!("urn:daybook:error:{}", self.code),
                 "title": self.status.canonical_reason().unwrap_or("Error"),
                 "status": self.status.as_u16(),
-                "detail": self.message,
+                "detail": message,
                 "code": self.code,
                 "request_id": request_id,
             })
         } else {
             serde_json::json!({
-                "error": { "code": self.code, "message": self.message, "request_id": request_id }
+                "error": { "code": self.code, "message": message, "request_id": request_id }
             })
         };
+        if let Some(members) = body.as_object_mut() {
+            members.extend(more);
+        }
         let mut response = reply::json(self.status, &body);
         let out = response.headers_mut();
         if problem {
@@ -312,7 +337,7 @@ impl std::error::Error for ApiError {}
 mod tests {
     use super::*;
 
-    fn body(response: Response) -> serde_json::Value {
+    fn body(response: Response) -> Value {
         let bytes = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("runtime")
@@ -343,6 +368,14 @@ mod tests {
         let json = body(problem);
         assert_eq!(json["status"], 429);
         assert_eq!(json["code"], "rate_limited");
+    }
+
+    #[test]
+    fn a_token_that_a_message_quotes_is_not_in_the_answer() {
+        let error = ApiError::malformed("bad_json", "unknown field `ds_live_abc_secret`");
+        let json = body(error.to_response(&HeaderMap::new(), "req_x")).to_string();
+        assert!(!json.contains("secret"), "{json}");
+        assert!(!error.redacted().message.contains("secret"));
     }
 
     #[test]

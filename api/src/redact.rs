@@ -20,6 +20,8 @@ const HARMLESS: &[&str] = &[
     "site_id",
     "to",
 ];
+/// What tokens begin with.
+const PREFIXES: [&str; 3] = ["ds_live_", "ua_live_", "whk_"];
 /// What stands in the place of a value.
 const REDACTED: &str = "REDACTED";
 
@@ -47,11 +49,19 @@ pub fn url(path: &str, query: &str) -> String {
     out
 }
 
+/// The text without its tokens, where it has any.
+pub fn cleaned(text: &str) -> Option<String> {
+    PREFIXES
+        .iter()
+        .any(|prefix| text.contains(prefix))
+        .then(|| word(text))
+}
+
 /// A text with every token in it replaced: what follows one of our prefixes, up to the first foreign character.
 pub fn word(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((at, prefix)) = ["ds_live_", "ua_live_", "whk_"]
+    while let Some((at, prefix)) = PREFIXES
         .iter()
         .filter_map(|prefix| rest.find(prefix).map(|at| (at, *prefix)))
         .min()

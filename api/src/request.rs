@@ -9,7 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -195,12 +196,58 @@ impl Request {
 /// # Errors
 /// 400 `bad_json` with where and why.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| {
-        ApiError::malformed(
-            "bad_json",
-            crate::redact::word(&format!("the body is not what belongs here: {error}")),
-        )
-    })
+    serde_json::from_slice(body).map_err(bad_json)
+}
+
+/// What a body is that has not the shape that belongs there, in the words of JSON and not of our types.
+pub fn bad_json(error: serde_json::Error) -> ApiError {
+    let mut words = error.to_string();
+    for (ours, json) in [
+        ("expected u32", "expected a whole number from 0"),
+        ("expected u64", "expected a whole number from 0"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a map", "expected an object"),
+        ("invalid type: sequence", "invalid type: list"),
+        ("invalid type: map", "invalid type: object"),
+        ("invalid type: floating point", "invalid type: number"),
+        ("invalid type: integer", "invalid type: number"),
+    ] {
+        words = words.replace(ours, json);
+    }
+    ApiError::malformed("bad_json", format!("the body is not what belongs here: {words}"))
+}
+
+/// The members of a JSON object. A name that stands twice is refused: readers disagree about which of them counts.
+#[derive(Debug, Default)]
+pub struct Members(pub Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Map::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if members.contains_key(&name) {
+                        return Err(serde::de::Error::custom(format_args!(
+                            "the member `{name}` stands twice"
+                        )));
+                    }
+                    members.insert(name, value);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
 }
 
 /// Reads what is thrown away, up to `left` bytes.

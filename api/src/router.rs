@@ -281,6 +281,7 @@ async fn handle(app: Edge, mut request: Request) -> Response {
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
+            let error = error.redacted();
             log.error(&id, &error);
             pages::routes::error_page(log.uri.path(), &headers, &error, &id)
                 .unwrap_or_else(|| error.to_response(&headers, &id))
@@ -351,7 +352,7 @@ impl Line {
     fn error(&self, id: &str, error: &ApiError) {
         let (method, status) = (self.method.as_str(), error.status.as_u16());
         let url = redact::url(self.uri.path(), self.uri.query().unwrap_or(""));
-        let cause = error.cause.as_deref().unwrap_or("");
+        let cause = redact::word(error.cause.as_deref().unwrap_or(""));
         if error.status.is_server_error() {
             tracing::warn!(request = id, method, url, status, code = %error.code, cause, "a request failed");
         } else {

@@ -117,8 +117,7 @@ fn builder(settings: &Settings) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(settings.header_timeout_s))
         .max_headers(HEADERS_MAX)
-        .max_buf_size(settings.header_bytes_max.max(16 << 10))
-        .pipeline_flush(true);
+        .max_buf_size(settings.header_bytes_max.max(16 << 10));
     builder
         .http2()
         .timer(TokioTimer::new())

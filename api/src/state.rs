@@ -167,6 +167,18 @@ impl State {
         Ok(found)
     }
 
+    /// Whether a session still is, by its CSRF token: for answers that last longer than their request.
+    ///
+    /// # Errors
+    /// [`StateError::Sqlite`].
+    pub fn session_lives(&self, now: Timestamp, csrf: &str) -> Result<bool, StateError> {
+        Ok(self
+            .db
+            .lock()
+            .prepare_cached("SELECT 1 FROM sessions WHERE csrf = ?1 AND expires_at > ?2")?
+            .exists(params![csrf, now.as_micros()])?)
+    }
+
     /// Ends the session of a cookie.
     ///
     /// # Errors
@@ -315,7 +327,15 @@ mod tests {
         assert_eq!(state.session(at(1), &cookie).expect("answers"), Some(session));
         assert_eq!(state.session(at(24 * 60), &cookie).expect("answers"), None);
         assert_eq!(state.session(at(1), "guessed").expect("answers"), None);
+        let csrf = state
+            .session(at(1), &cookie)
+            .expect("answers")
+            .expect("a session")
+            .csrf;
+        assert!(state.session_lives(at(1), &csrf).expect("answers"));
+        assert!(!state.session_lives(at(24 * 60), &csrf).expect("answers"));
         state.end_session(&cookie).expect("ended");
+        assert!(!state.session_lives(at(1), &csrf).expect("answers"));
         assert_eq!(state.session(at(1), &cookie).expect("answers"), None);
         let (cookie, _) = state
             .begin_session(&entropy, at(0), "acc_a", "usr_a", 1)

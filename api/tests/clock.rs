@@ -167,11 +167,24 @@ impl Drop for Service {
 fn midnight_closes_the_day_and_its_head_is_there_to_be_kept() {
     let service = Service::start("2026-05-17T23:59:50Z");
     assert_eq!(service.site("Before midnight").0, 201);
+    for _ in 0..2 {
+        let refused = service
+            .agent
+            .post(format!("{}/v1/ingest", service.url))
+            .send("{}")
+            .expect("an answer");
+        assert_eq!(refused.status(), 401);
+    }
+    let app = service.app.as_ref().expect("it runs");
+    service
+        .runtime
+        .block_on(app.refusals().flush(app.sequencer(), true));
     let before = service.json("/readyz")["size"].as_u64().expect("a size");
     service.clock.pass(20);
     let heads = service.until("/v1/heads", |heads| heads["data"][0].is_object());
     let head = &heads["data"][0];
     assert_eq!(head["date"], "2026-05-17");
+    assert_eq!(head["refused"], json!({"auth_required": 2}));
     assert_eq!(
         (&head["first_position"], &head["previous"]),
         (&json!(0), &Value::Null)

@@ -1,9 +1,11 @@
 //! `/openapi.json`: the API's document, written from the table that requests are dispatched by.
 //!
 //! Invariants: a route of the table is in the document and the reverse, because there is no second list; a schema
-//! that a route names exists, and one that nobody names does not (tests).
-//! Source: OpenAPI 3.1. Not here: what routes do (`routes`), pages.
+//! that a route names exists, and one that nobody names does not (tests); every status that a route answers is among
+//! its responses.
+//! Source: OpenAPI 3.1. Not here: what routes do (`routes`), pages, which refusals a route knows (`refusals`).
 
+mod refusals;
 mod schemas;
 
 use crate::reply;
@@ -57,6 +59,7 @@ pub fn document(server: &str) -> Value {
         "servers": [{"url": server}],
         "paths": paths,
         "components": {
+            "responses": refusals::responses(),
             "schemas": schemas,
             "securitySchemes": {
                 "user": {"type": "http", "scheme": "bearer", "description": "ua_live_…, a person's API token"},
@@ -98,36 +101,68 @@ fn operation(route: &Route, doc: &Doc, names: &[String]) -> Value {
     parameters.extend(doc.query.iter().map(
         |param| json!({"name": param.0, "in": "query", "description": param.1, "schema": {"type": "string"}}),
     ));
-    if matches!(route.verb, Verb::Post) {
+    parameters.extend(headers(route).into_iter().map(|(name, about)| {
+        json!({"name": name, "in": "header", "description": about, "schema": {"type": "string"}})
+    }));
+    if route.verb == Verb::Delete {
         parameters.push(json!({
-            "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 200},
-            "description": "Makes a repetition within 24 hours answer as the first request did.",
+            "name": "reason", "in": "query", "schema": {"type": "string"},
+            "description": "Why, in words; may also stand in a body.",
         }));
     }
-    if matches!(route.verb, Verb::Patch) {
-        parameters.push(json!({
-            "name": "If-Match", "in": "header", "schema": {"type": "string"},
-            "description": "The ETag the change is based on; 412 if it was changed since.",
-        }));
-    }
+    let mut responses = refusals::of(route, doc);
+    responses.insert(
+        doc.status.to_string(),
+        match doc.status {
+            204 => json!({"description": "Done."}),
+            _ => json!({"description": "Done.", "content": content(doc.answer)}),
+        },
+    );
     let mut operation = json!({
         "operationId": operation_id(route),
         "summary": doc.summary,
         "tags": [tag(route.path)],
         "parameters": parameters,
-        "responses": {
-            doc.status.to_string(): {"description": "Done.", "content": content(doc.answer)},
-            "default": {"description": "Refused, with the reason.", "content": content("Error")},
-        },
+        "responses": responses,
         "security": security(route.access),
     });
-    if doc.status == 204 {
-        operation["responses"]["204"] = json!({"description": "Done."});
-    }
     if let Some(body) = doc.body {
-        operation["requestBody"] = json!({"required": true, "content": content(body)});
+        operation["requestBody"] = json!({"required": body != "Empty", "content": content(body)});
     }
     operation
+}
+
+/// The request headers that a route looks at, beside those that carry a token.
+fn headers(route: &Route) -> Vec<(&'static str, &'static str)> {
+    let mut headers = Vec::new();
+    if route.verb == Verb::Post && route.access != Access::Public {
+        headers.push((
+            "Idempotency-Key",
+            "1 to 200 characters. Makes a repetition within 24 hours answer as the first request did.",
+        ));
+    }
+    if route.access == Access::Ingest {
+        headers.push(("Prefer", "`return=receipt`: the answer carries a signed receipt."));
+    }
+    if refusals::is_conditional(route) {
+        headers.push((
+            "If-Match",
+            "The ETag the change is based on; 412 if it was changed since.",
+        ));
+    }
+    headers.extend(match route.path {
+        "/v1/ingest" => Some((
+            "X-Device-Id",
+            "The device's local id; overrides `device` of the body.",
+        )),
+        "/v1/stream" => Some(("Last-Event-ID", "The position of the last event that was seen.")),
+        path if path.ends_with("/measurements") && route.verb == Verb::Get => Some((
+            "If-None-Match",
+            "An ETag that was answered before; 304 if it still fits.",
+        )),
+        _ => None,
+    });
+    headers
 }
 
 fn security(access: Access) -> Value {
@@ -231,7 +266,7 @@ mod tests {
     fn every_schema_that_is_named_exists_and_no_other() {
         let there: BTreeSet<&str> = SCHEMAS.iter().map(|(name, _)| *name).collect();
         assert_eq!(there.len(), SCHEMAS.len(), "a schema stands twice");
-        let mut asked = BTreeSet::from(["Error"]);
+        let mut asked = BTreeSet::from(["Error", "Problem"]);
         for doc in routes::all().filter_map(|route| route.doc) {
             asked.extend(doc.body.filter(|name| !name.contains('/')));
             asked.extend(Some(doc.answer).filter(|name| !name.contains('/')));

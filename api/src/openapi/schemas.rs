@@ -21,6 +21,10 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "message" "string" "For a person; may be reworded.",
         "request_id" "string" "req_…, also in X-Request-Id.",
     ),
+    schema!("Problem":
+        "type" "string" "urn:daybook:error:<code>.", "title" "string" "", "status" "integer" "", "detail" "string" "",
+        "code" "string" "Stable.", "request_id" "string" "req_…, also in X-Request-Id.",
+    ),
     schema!("Empty": "reason" "~any" "Why, in words, or {code, text}."),
     schema!("Nothing":),
     schema!("Report":
@@ -159,6 +163,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "next_cursor" "string?" "", "has_more" "boolean" "",
     ),
     schema!("MeasurementsOfMany":
+        "aggs" "map" "For each channel what its points stand for.",
         "data" "map" "By channel id: [[ts, value], …].",
         "next_cursors" "map" "By channel id: where the channel's own list goes on, or null.",
     ),
@@ -185,11 +190,12 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     schema!("UserPatch": "email" "~string" "", "name" "~string?" "", "role" "~string" "", "reason" "~any" ""),
     schema!("TokenList": "data" "[#Token]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
     schema!("Token":
-        "id" "string" "", "user_id" "string" "", "issued_at" "time" "", "expires_at" "time?" "",
+        "id" "string" "", "owner" "string" "Whose: usr_…, dev_… or int_….", "user_id" "string?" "The owner, where it is a user.",
+        "issued_at" "time" "", "expires_at" "time?" "",
         "last_used_at" "time?" "", "position" "integer" "",
     ),
     schema!("TokenCreated":
-        "id" "string?" "", "user_id" "string" "", "issued_at" "time?" "", "token" "string?" "ua_live_…, shown once.",
+        "id" "string" "", "user_id" "string" "", "issued_at" "time" "", "token" "string?" "ua_live_…, shown once.",
         "hint" "~string" "",
     ),
     schema!("Account":

@@ -52,6 +52,8 @@ enum Moment {
 
 impl Moment {
     fn parse(text: &str) -> Result<Self, ApiError> {
+        // A plus sign that nobody encoded arrives as a space.
+        let text = &*text.replace(' ', "+");
         if let Ok(position) = text.parse() {
             return Ok(Self::Position(Position(position)));
         }
@@ -69,6 +71,11 @@ impl Moment {
             Self::Time(at) => entry.recorded_at <= at,
         }
     }
+}
+
+/// Whether a request asks about the past.
+pub fn is_asked(request: &Request) -> bool {
+    request.query("as_of").is_some_and(|text| !text.is_empty())
 }
 
 /// The registry that a request asks about.
@@ -134,6 +141,11 @@ mod tests {
             Moment::parse("2026-05-17T10:22:00+02:00"),
             Ok(Moment::Time(_))
         ));
+        assert_eq!(
+            Moment::parse("2026-05-17T10:22:00 02:00"),
+            Moment::parse("2026-05-17T08:22:00Z"),
+            "a query decodes a bare plus as a space"
+        );
         for bad in ["yesterday", "2026-05-17", "-1", "2026-05-17T08:22:00"] {
             assert_eq!(
                 Moment::parse(bad).expect_err("refused").code,

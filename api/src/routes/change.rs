@@ -8,7 +8,7 @@ use super::ingest::idempotency_key;
 use crate::auth::{By, User};
 use crate::errors::ApiError;
 use crate::reply::{self, Response};
-use crate::request::parse_json;
+use crate::request::{Members, bad_json, parse_json};
 use crate::router::Ctx;
 use commands::handlers::{Actor, Outcome};
 use commands::sequencer::Idempotency;
@@ -17,7 +17,7 @@ use domain::event::metadata::REASON_NOT_GIVEN;
 use domain::hash::sha256_of;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use warp::http::{HeaderName, Method, header};
 
 /// The code of a reason that somebody gave in words only.
@@ -43,8 +43,8 @@ pub struct Change {
 pub async fn read<T: DeserializeOwned>(ctx: &mut Ctx) -> Result<(T, Change), ApiError> {
     let limit = ctx.app.settings().body_bytes_max;
     let body = ctx.request.bytes(limit).await?;
-    let mut members: Map<String, Value> = if body.is_empty() {
-        Map::new()
+    let Members(mut members) = if body.is_empty() {
+        Members::default()
     } else {
         parse_json(&body)?
     };
@@ -55,9 +55,7 @@ pub async fn read<T: DeserializeOwned>(ctx: &mut Ctx) -> Result<(T, Change), Api
             None => Reason::code(REASON_NOT_GIVEN),
         },
     };
-    let shape = serde_json::from_value(Value::Object(members)).map_err(|error| {
-        ApiError::malformed("bad_json", format!("the body is not what belongs here: {error}"))
-    })?;
+    let shape = serde_json::from_value(Value::Object(members)).map_err(bad_json)?;
     let change = Change {
         actor: actor(ctx, &body)?,
         reason,
@@ -155,6 +153,20 @@ fn if_match(ctx: &Ctx) -> Result<Option<u64>, ApiError> {
             .map(Some)
             .ok_or_else(ApiError::stale),
         Err(_) => Err(ApiError::stale()),
+    }
+}
+
+impl Change {
+    /// Holds `If-Match` against what a change is about, where another stream takes the change: a device's tokens, its
+    /// new sensor.
+    ///
+    /// # Errors
+    /// 412.
+    pub fn still(&self, sequence: Option<u64>) -> Result<(), ApiError> {
+        match (self.if_match, sequence) {
+            (Some(expected), Some(sequence)) if expected != sequence => Err(ApiError::stale()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -157,6 +157,12 @@ async fn list(ctx: Ctx) -> Answer {
     let online = request.query_as::<bool>("online", "true or false")?;
     let model = request.query("model").map(|model| model.to_lowercase());
     let listing = Listing::of(request, "devices")?;
+    if online.is_some() && as_of::is_asked(request) {
+        return Err(ApiError::malformed(
+            "bad_query",
+            "who was online then is not known: leave out 'online' or 'as_of'",
+        ));
+    }
     let lives = ctx.app.lives(&user.account, None).await?;
     let view = as_of::view(&ctx.app, &user.account, request).await?;
     if let Some(site) = &site
@@ -264,7 +270,7 @@ pub async fn made(ctx: &Ctx, id: &str, issued_at: Option<Timestamp>) -> Result<V
         .device(&ctx.caller.user()?.account, id)
         .ok_or_else(not_found)?;
     let mut value = shape(&ctx.app, &view, device, &lives, ctx.app.clock().now());
-    let path = match url_kind(&device.state.model) {
+    let path = match url_kind(device) {
         "shelly_get" => "/v1/ingest/shelly",
         "lorawan" => "/v1/ingest/lorawan",
         _ => "/v1/ingest",
@@ -370,6 +376,7 @@ pub struct RotateBody {
 
 async fn rotate(mut ctx: Ctx) -> Answer {
     let (body, change): (RotateBody, _) = change::read(&mut ctx).await?;
+    change.still(sequence(&ctx)?)?;
     let outcome = ctx
         .app
         .management()
@@ -379,6 +386,13 @@ async fn rotate(mut ctx: Ctx) -> Answer {
     let mut value = made(&ctx, ctx.id(), outcome.recorded_at).await?;
     change::show_token(&mut value, "ingest_token", &outcome);
     Ok(change::repeated(reply::ok(&value), &outcome))
+}
+
+/// The sequence of the device in the path: its entity tag. Whether it is there is the handler's to say.
+pub fn sequence(ctx: &Ctx) -> Result<Option<u64>, ApiError> {
+    let registry = ctx.app.registry().read();
+    let device = registry.device(&ctx.caller.user()?.account, ctx.id());
+    Ok(device.map(|device| device.state.sequence))
 }
 
 /// A device as it is now.
@@ -420,7 +434,7 @@ pub fn shape(app: &App, view: &View<'_>, device: &Device, lives: &Lives, now: Ti
         "cadence_s": state.cadence_s,
         "notes": text(state.notes.as_ref()),
         "fw_version": Value::Null,
-        "ingest_url_kind": url_kind(&state.model),
+        "ingest_url_kind": url_kind(device),
         "last_seen_at": life.as_ref().and_then(|life| life.last_seen_at),
         "online": life.as_ref().map(|life| life.online),
         "token_issued_at": token,
@@ -430,10 +444,12 @@ pub fn shape(app: &App, view: &View<'_>, device: &Device, lives: &Lives, now: Ti
     })
 }
 
-/// Which kind of URL a model reports to.
-fn url_kind(model: &str) -> &'static str {
-    let model = model.to_lowercase();
-    if model.contains("shelly") {
+/// Which kind of URL a device reports to; one with a DevEUI speaks through a network server, whatever its model.
+fn url_kind(device: &Device) -> &'static str {
+    let model = device.state.model.to_lowercase();
+    if device.state.dev_eui.is_some() {
+        "lorawan"
+    } else if model.contains("shelly") {
         "shelly_get"
     } else if ["lora", "ttn", "milesight", "dragino", "decentlab", "elsys"]
         .iter()

@@ -70,7 +70,13 @@ pub const ROUTES: &[Route] = &[
 
 async fn list(ctx: Ctx) -> Answer {
     let limit = ctx.request.query_as::<usize>("limit", "a number of heads")?;
-    let limit = limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
+    let limit = limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(ApiError::malformed(
+            "bad_query",
+            format!("'limit' must be between 1 and {LIMIT_MAX}"),
+        ));
+    }
     let before = match ctx.request.query("cursor") {
         None => None,
         Some(cursor) => Some(

@@ -8,6 +8,7 @@
 use super::receipt;
 use crate::auth;
 use crate::errors::ApiError;
+use crate::redact;
 use crate::reply;
 use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Edge, Param, Route, Verb};
@@ -17,7 +18,7 @@ use commands::ingest::pipeline::{Caller, IngestRequest, RefusedReport, Taken, Ta
 use commands::ingest::{efento, lorawan, native, shelly};
 use commands::refusals::Source;
 use domain::event::TokenKind;
-use domain::hash::sha256;
+use domain::hash::{sha256, sha256_of};
 use domain::{Hash, Timestamp};
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
@@ -262,6 +263,7 @@ impl Visit<'_> {
                 decoded,
                 received_at: self.received_at,
                 body_sha256,
+                request_hash: request_hash(request, body_sha256),
                 idempotency_key: idempotency_key.as_deref(),
                 request_id: &request.id,
                 source: self.source(),
@@ -285,7 +287,7 @@ impl Visit<'_> {
 
     fn decode(&self, request: &Request, body: &[u8]) -> Result<Decoded, DecodeError> {
         match self.door {
-            Door::Native => native::decode(body, request.header(X_DEVICE_ID)),
+            Door::Native => native::decode(body, device_header(request)?),
             Door::Shelly => shelly::decode(request.raw_query(), body),
             Door::Lorawan => lorawan::decode(request.raw_query(), body),
             Door::Efento => efento::decode(body),
@@ -316,11 +318,14 @@ impl Visit<'_> {
         }
     }
 
-    fn accept(&self, taken: Taken, body_sha256: Hash, handles: &[i64]) -> Answer {
+    fn accept(&self, mut taken: Taken, body_sha256: Hash, handles: &[i64]) -> Answer {
         let metrics = self.app.metrics();
         metrics.accepted.increment(taken.accepted.into());
         metrics.deduplicated.increment(taken.deduplicated.into());
-        for refused in &taken.refused {
+        for refused in &mut taken.refused {
+            if let Some(clean) = redact::cleaned(&refused.message) {
+                refused.message = clean;
+            }
             metrics.refused.increment(1);
             let source = refused
                 .device
@@ -426,9 +431,13 @@ impl Visit<'_> {
         }
         self.app.metrics().refused.increment(1);
         let source = device.unwrap_or_else(|| self.own_source());
-        self.app
-            .refusals()
-            .count(source, Some(&self.caller.account), error.code, &error.message);
+        // What is counted is shown to others than its sender.
+        self.app.refusals().count(
+            source,
+            Some(&self.caller.account),
+            error.code,
+            &redact::word(&error.message),
+        );
     }
 
     fn own_source(&self) -> Source {
@@ -454,6 +463,36 @@ fn handles(decoded: &Decoded) -> Vec<i64> {
 fn all_refused(taken: &Taken) -> Option<&RefusedReport> {
     let something = taken.accepted + taken.deduplicated + taken.conflicts + taken.parked > 0;
     if something { None } else { taken.refused.first() }
+}
+
+/// The device that a header names, instead of the body.
+fn device_header(request: &Request) -> Result<Option<&str>, DecodeError> {
+    match request.headers.get(X_DEVICE_ID).map(|value| value.to_str()) {
+        None => Ok(None),
+        Some(Ok(id)) => Ok(Some(id)),
+        Some(Err(_)) => Err(DecodeError::Malformed {
+            code: "invalid_measurement",
+            message: "X-Device-Id is not plain text".to_owned(),
+        }),
+    }
+}
+
+/// All that a request asks: its body, where nothing beside it says what it means; else with the query, which is all
+/// that an old Shelly sends, without its token, and with the header that names the device.
+fn request_hash(request: &Request, body_sha256: Hash) -> Hash {
+    let device = request
+        .headers
+        .get(X_DEVICE_ID)
+        .map_or(&b""[..], |id| id.as_bytes());
+    let query: Vec<&str> = request
+        .raw_query()
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !pair.starts_with("token="))
+        .collect();
+    if query.is_empty() && device.is_empty() {
+        return body_sha256;
+    }
+    sha256_of(&[query.join("&").as_bytes(), b"\n", device, b"\n", &body_sha256.0])
 }
 
 /// The request's idempotency key.

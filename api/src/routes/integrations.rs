@@ -138,6 +138,12 @@ async fn remove(mut ctx: Ctx) -> Answer {
 
 async fn rotate(mut ctx: Ctx) -> Answer {
     let (body, change): (RotateBody, _) = change::read(&mut ctx).await?;
+    let sequence = {
+        let registry = ctx.app.registry().read();
+        let it = registry.integration(&ctx.caller.user()?.account, ctx.id());
+        it.map(|it| it.state.sequence)
+    };
+    change.still(sequence)?;
     let outcome = ctx
         .app
         .management()

@@ -1,7 +1,9 @@
 //! Measurements of channels: raw or rolled up, as JSON, CSV or NDJSON.
 //!
 //! Invariants: `from` is inclusive, `to` is not; missing buckets are left out; CSV has dots and commas, never
-//! semicolons; a long answer is streamed from a thread that may block, and a reader that goes away ends it.
+//! semicolons; a long answer is streamed from a thread that may block, and a reader that goes away ends it. CSV and
+//! NDJSON are whole, but a page where a `limit` or `cursor` is given: then `Link` says where it goes on. An entity tag
+//! follows from the question where that names its range, and from the answer where the range moves with the clock.
 //! Source: REFERENCE §1.6. Not here: what is computed (`projections`).
 
 use crate::errors::ApiError;
@@ -10,6 +12,7 @@ use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
 use bytes::Bytes;
 use domain::Timestamp;
+use domain::hash::{base64url, sha256};
 use domain::time::DAY_US;
 use projections::query::{
     Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, MeasurementsQuery, Points, rfc3339, write_value,
@@ -22,6 +25,9 @@ use warp::http::{StatusCode, header};
 
 /// Bytes that are sent at once.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Media types of the formats that are not JSON.
+const CSV: &str = "text/csv; charset=utf-8";
+const NDJSON: &str = "application/x-ndjson";
 /// Chunks that may wait for a slow reader.
 const CHUNKS_WAITING: usize = 4;
 
@@ -54,7 +60,8 @@ pub const ROUTES: &[Route] = &[
                 LIMIT,
                 Param(
                     "format",
-                    "json (default), csv or ndjson; the latter two are whole, without pages.",
+                    "json (default), csv or ndjson; the latter two are whole unless `limit` or `cursor` is given, and the \
+                     next page is then in `Link`.",
                 ),
                 Param(
                     "cursor",
@@ -155,6 +162,26 @@ fn time(request: &Request, name: &str) -> Result<Option<Timestamp>, ApiError> {
         })
 }
 
+/// What is answered to `GET`, given its entity tag: nothing, where the client has it.
+fn unless_had(request: &Request, tag: &str, answer: impl FnOnce() -> Response) -> Response {
+    if matches(request, tag) {
+        not_modified(tag)
+    } else {
+        reply::tagged(answer(), tag)
+    }
+}
+
+/// Whether the question itself names the range that it is about, so that its tag can be had before its answer.
+fn names_its_range(request: &Request) -> bool {
+    let given = |name| request.query(name).is_some_and(|text| !text.is_empty());
+    given("from") && given("to") && !given("cursor")
+}
+
+/// The tag of an answer that depends on when it was asked for.
+fn tag_of_answer(body: &[u8]) -> String {
+    base64url(&sha256(body).0[..16])
+}
+
 async fn of_channel(ctx: Ctx) -> Answer {
     let format = Format::of(&ctx.request)?;
     let query = question(&ctx)?;
@@ -175,37 +202,108 @@ async fn of_channel(ctx: Ctx) -> Answer {
     ctx.app.settled(created.get() + 1).await;
     match format {
         Format::Json => {
-            let tag = tag_of(&ctx, &account, vec![channel.clone()], &query).await?;
-            if matches(&ctx.request, &tag) {
-                return Ok(not_modified(&tag));
+            let tag = if names_its_range(&ctx.request) {
+                Some(tag_of(&ctx, &account, vec![channel.clone()], &query).await?)
+            } else {
+                None
+            };
+            if let Some(tag) = tag.as_ref().filter(|tag| matches(&ctx.request, tag)) {
+                return Ok(not_modified(tag));
             }
             let id = channel.clone();
             let points = ctx
                 .app
                 .ask(move |rows| rows.measurements(&account, &id, &query))
                 .await?;
-            Ok(reply::tagged(one(&channel, &points), &tag))
+            Ok(json(&ctx.request, tag, one(&channel, &points)))
         }
-        Format::Csv => Ok(piped(&ctx, "text/csv; charset=utf-8", move |rows, out| {
+        _ if is_paged(&ctx.request) => page(&ctx, account, channel, query, format).await,
+        Format::Csv => Ok(piped(&ctx, CSV, move |rows, out| {
             rows.write_csv(&account, &channel, &query, out)
         })),
-        Format::Ndjson => Ok(piped(&ctx, "application/x-ndjson", move |rows, out| {
+        Format::Ndjson => Ok(piped(&ctx, NDJSON, move |rows, out| {
             rows.write_ndjson(&account, &[&channel], &query, out)
         })),
     }
+}
+
+/// JSON with its entity tag, or nothing where the client has it.
+fn json(request: &Request, tag: Option<String>, body: Vec<u8>) -> Response {
+    let tag = tag.unwrap_or_else(|| tag_of_answer(&body));
+    unless_had(request, &tag, || {
+        reply::bytes(StatusCode::OK, "application/json", body)
+    })
+}
+
+/// Whether a page is asked for and not the whole.
+fn is_paged(request: &Request) -> bool {
+    let given = |name| request.query(name).is_some_and(|text| !text.is_empty());
+    given("limit") || given("cursor")
+}
+
+/// One page as CSV or NDJSON; `Link` says where the next one is.
+async fn page(
+    ctx: &Ctx,
+    account: String,
+    channel: String,
+    query: MeasurementsQuery,
+    format: Format,
+) -> Answer {
+    let (limit, id) = (query.limit, channel.clone());
+    let points = ctx
+        .app
+        .ask(move |rows| rows.measurements(&account, &id, &query))
+        .await?;
+    let mut out = Vec::with_capacity(16 + points.data.len() * 40);
+    let (name, media_type) = match format {
+        Format::Ndjson => ("ndjson", NDJSON),
+        Format::Csv | Format::Json => ("csv", CSV),
+    };
+    if name == "csv" {
+        out.extend_from_slice(b"ts,value\n");
+    }
+    for point in &points.data {
+        if name == "csv" {
+            out.extend_from_slice(rfc3339(point.at).as_bytes());
+            out.push(b',');
+            write_value(&mut out, point.value);
+            out.push(b'\n');
+        } else {
+            let at = rfc3339(point.at);
+            out.extend_from_slice(
+                format!("{{\"channel_id\":\"{channel}\",\"ts\":\"{at}\",\"value\":").as_bytes(),
+            );
+            write_value(&mut out, point.value);
+            out.extend_from_slice(b"}\n");
+        }
+    }
+    let tag = tag_of_answer(&out);
+    let response = unless_had(&ctx.request, &tag, || {
+        reply::bytes(StatusCode::OK, media_type, out)
+    });
+    Ok(match &points.next_cursor {
+        Some(cursor) => {
+            let path = ctx.request.path();
+            let next = format!("<{path}?format={name}&limit={limit}&cursor={cursor}>; rel=\"next\"");
+            reply::with(response, header::LINK, &next)
+        }
+        None => response,
+    })
 }
 
 async fn of_channels(ctx: Ctx) -> Answer {
     let format = Format::of(&ctx.request)?;
     let query = question(&ctx)?;
     let account = ctx.caller.user()?.account.clone();
+    // A channel that is named twice is one member of the answer.
+    let mut asked = std::collections::BTreeSet::new();
     let ids: Vec<String> = ctx
         .request
         .query("channel_ids")
         .unwrap_or_default()
         .split(',')
         .map(|id| id.trim().to_owned())
-        .filter(|id| !id.is_empty())
+        .filter(|id| !id.is_empty() && asked.insert(id.clone()))
         .collect();
     if ids.is_empty() || ids.len() > CHANNELS_MAX {
         return Err(ApiError::malformed(
@@ -227,14 +325,22 @@ async fn of_channels(ctx: Ctx) -> Answer {
             "bad_query",
             "csv is for one channel: ask /v1/channels/{id}/measurements, or take ndjson",
         )),
-        Format::Ndjson => Ok(piped(&ctx, "application/x-ndjson", move |rows, out| {
+        Format::Ndjson if is_paged(&ctx.request) => Err(ApiError::malformed(
+            "bad_query",
+            "ndjson of several channels is whole: leave out 'limit' and 'cursor', or take json",
+        )),
+        Format::Ndjson => Ok(piped(&ctx, NDJSON, move |rows, out| {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
             rows.write_ndjson(&account, &ids, &query, out)
         })),
         Format::Json => {
-            let tag = tag_of(&ctx, &account, ids.clone(), &query).await?;
-            if matches(&ctx.request, &tag) {
-                return Ok(not_modified(&tag));
+            let tag = if names_its_range(&ctx.request) {
+                Some(tag_of(&ctx, &account, ids.clone(), &query).await?)
+            } else {
+                None
+            };
+            if let Some(tag) = tag.as_ref().filter(|tag| matches(&ctx.request, tag)) {
+                return Ok(not_modified(tag));
             }
             let answers = ctx
                 .app
@@ -243,7 +349,7 @@ async fn of_channels(ctx: Ctx) -> Answer {
                     rows.measurements_of(&account, &ids, &query)
                 })
                 .await?;
-            Ok(reply::tagged(many(&answers), &tag))
+            Ok(json(&ctx.request, tag, many(&answers)))
         }
     }
 }
@@ -267,7 +373,8 @@ fn matches(request: &Request, tag: &str) -> bool {
     request.header(header::IF_NONE_MATCH).is_some_and(|value| {
         value
             .split(',')
-            .any(|t| t.trim().trim_start_matches("W/").trim_matches('"') == tag)
+            .map(str::trim)
+            .any(|t| t == "*" || t.trim_start_matches("W/").trim_matches('"') == tag)
     })
 }
 
@@ -277,7 +384,7 @@ fn not_modified(tag: &str) -> Response {
     reply::tagged(response, tag)
 }
 
-fn one(channel: &str, points: &Points) -> Response {
+fn one(channel: &str, points: &Points) -> Vec<u8> {
     let mut out = Vec::with_capacity(128 + points.data.len() * 40);
     out.extend_from_slice(b"{\"channel_id\":\"");
     out.extend_from_slice(channel.as_bytes());
@@ -287,10 +394,10 @@ fn one(channel: &str, points: &Points) -> Response {
     out.extend_from_slice(b",\"next_cursor\":");
     write_cursor(&mut out, points);
     out.extend_from_slice(format!(",\"has_more\":{}}}", points.has_more()).as_bytes());
-    reply::bytes(StatusCode::OK, "application/json", out)
+    out
 }
 
-fn many(answers: &[(String, Points)]) -> Response {
+fn many(answers: &[(String, Points)]) -> Vec<u8> {
     let mut out = Vec::with_capacity(4096);
     out.extend_from_slice(b"{\"data\":{");
     for (i, (id, points)) in answers.iter().enumerate() {
@@ -306,8 +413,14 @@ fn many(answers: &[(String, Points)]) -> Response {
         out.extend_from_slice(b"\":");
         write_cursor(&mut out, points);
     }
+    // What the points of each stand for: `agg=auto` may choose differently for each.
+    out.extend_from_slice(b"},\"aggs\":{");
+    for (i, (id, points)) in answers.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        out.extend_from_slice(format!("{comma}\"{id}\":\"{}\"", points.agg.as_str()).as_bytes());
+    }
     out.extend_from_slice(b"}}");
-    reply::bytes(StatusCode::OK, "application/json", out)
+    out
 }
 
 /// Closes the string before it, and says what the points stand for.

@@ -89,21 +89,9 @@ pub fn of_refused(
     let Ok(note) = sign(app, &text) else {
         return Err(error);
     };
-    let status = error.status;
-    let mut response = reply::json(
-        status,
-        &serde_json::json!({
-            "error": {"code": error.code, "message": error.message, "request_id": &*request.id},
-            "receipt": {"note": note, "entries": []},
-        }),
-    );
-    // Retry-After and the like stay what they are.
-    let plain = error.to_response(&request.headers, &request.id);
-    for (name, value) in plain.headers() {
-        if !response.headers().contains_key(name) && name != warp::http::header::CONTENT_LENGTH {
-            response.headers_mut().insert(name.clone(), value.clone());
-        }
-    }
+    let receipt = serde_json::json!({"note": note, "entries": []});
+    let more = serde_json::Map::from_iter([("receipt".to_owned(), receipt)]);
+    let response = error.to_response_with(&request.headers, &request.id, more);
     Ok(reply::with(response, PREFERENCE_APPLIED, "return=receipt"))
 }
 

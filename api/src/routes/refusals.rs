@@ -6,7 +6,7 @@
 
 use super::entries::read_error;
 use super::lists::Listing;
-use super::sites::LIMIT;
+use super::sites::{CURSOR, LIMIT};
 use super::texts::Origin;
 use crate::app::App;
 use crate::errors::ApiError;
@@ -34,6 +34,7 @@ pub const ROUTES: &[Route] = &[Route {
                 "Only of this device, with what was refused this minute.",
             ),
             LIMIT,
+            CURSOR,
         ],
         body: None,
         status: 200,
@@ -53,16 +54,22 @@ async fn list(ctx: Ctx) -> Answer {
         recent = ctx.app.refusals().recent(&Source::Device(device.as_str().into()));
     }
     let limit = listing.limit();
-    let recorded = ctx
+    let mut recorded = ctx
         .app
-        .ask(
-            move |rows| match rows.refusals(&account, device.as_deref(), limit) {
+        .ask(move |rows| {
+            match rows.refusals_before(&account, device.as_deref(), listing.after, limit + 1) {
                 // A device that the read models do not know yet was refused nothing that they know.
                 Err(QueryError::DeviceNotFound(_)) => Ok(Vec::new()),
                 other => other,
-            },
-        )
+            }
+        })
         .await?;
+    let has_more = recorded.len() > limit;
+    recorded.truncate(limit);
+    let next_cursor = recorded
+        .last()
+        .filter(|_| has_more)
+        .map(|last| listing.cursor(last.position));
     let examples = examples(&ctx.app, &recorded).await?;
     let data: Vec<Value> = recorded
         .iter()
@@ -74,7 +81,7 @@ async fn list(ctx: Ctx) -> Answer {
         .map(|refusal| json!({"at": refusal.at, "code": refusal.code, "message": refusal.message}))
         .collect();
     Ok(reply::ok(&json!({
-        "data": data, "next_cursor": null, "has_more": false, "recent": recent,
+        "data": data, "next_cursor": next_cursor, "has_more": has_more, "recent": recent,
     })))
 }
 

@@ -92,7 +92,12 @@ async fn of_device(ctx: Ctx) -> Answer {
 
 async fn one(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
-    let lives = lives_of(&ctx, ctx.id()).await?;
+    // Then it may have been there, though it is not any more.
+    let lives = if as_of::is_asked(&ctx.request) {
+        Lives::default()
+    } else {
+        lives_of(&ctx, ctx.id()).await?
+    };
     let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
     let channel = find(&view, &user.account, ctx.id()).ok_or_else(not_found)?;
     Ok(answer(&ctx.app, &view, StatusCode::OK, channel, &lives))
@@ -115,6 +120,7 @@ struct NewBody {
 
 async fn create(mut ctx: Ctx) -> Answer {
     let (body, change): (NewBody, _) = change::read(&mut ctx).await?;
+    change.still(devices::sequence(&ctx)?)?;
     let given = body.ok_min.is_some() || body.ok_max.is_some() || body.grace_min.is_some();
     let limits = given.then_some(Limits {
         ok_min: body.ok_min,

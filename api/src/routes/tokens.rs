@@ -1,16 +1,22 @@
-//! API tokens of the person who asks (`ua_live_`): issue, list, revoke.
+//! API tokens of the person who asks (`ua_live_`): issue, list, rotate, revoke; and, for an owner, those of the
+//! account's devices, integrations and people: list and revoke.
 //!
 //! Invariant: a token's text is in the answer that made it and nowhere else; its hash is in no answer at all.
-//! Not here: devices' and integrations' tokens (their own routes rotate them).
+//! Not here: new tokens of devices and integrations (their own routes rotate them).
 
 use super::change;
-use super::devices::Nothing;
+use super::devices::{Nothing, RotateBody};
+use super::lists::Listing;
+use super::sites::{CURSOR, LIMIT};
 use crate::app::App;
+use crate::auth::{OWNER, User};
 use crate::errors::ApiError;
 use crate::reply::{self, Page};
-use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
+use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use commands::handlers::Outcome;
 use domain::Timestamp;
-use domain::registry::Token;
+use domain::event::TokenKind;
+use domain::registry::{Registry, Token};
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 
@@ -22,8 +28,15 @@ pub const ROUTES: &[Route] = &[
         access: Access::Read,
         handler: |ctx| Box::pin(list(ctx)),
         doc: Some(Doc {
-            summary: "Your API tokens that are good, without their secrets.",
-            query: &[],
+            summary: "Tokens that are good, without their secrets: yours, or of what an owner names.",
+            query: &[
+                Param(
+                    "owner",
+                    "A device, integration or user of the account; for owners of it. Yours by default.",
+                ),
+                LIMIT,
+                CURSOR,
+            ],
             body: None,
             status: 200,
             answer: "TokenList",
@@ -43,12 +56,25 @@ pub const ROUTES: &[Route] = &[
         }),
     },
     Route {
+        verb: Verb::Post,
+        path: "/v1/tokens/{id}/rotate",
+        access: Access::Own,
+        handler: |ctx| Box::pin(rotate(ctx)),
+        doc: Some(Doc {
+            summary: "A new API token in place of one of yours, shown once; the old one ends at once or after `overlap_s`.",
+            query: &[],
+            body: Some("Rotate"),
+            status: 200,
+            answer: "TokenCreated",
+        }),
+    },
+    Route {
         verb: Verb::Delete,
         path: "/v1/tokens/{id}",
         access: Access::Own,
         handler: |ctx| Box::pin(revoke(ctx)),
         doc: Some(Doc {
-            summary: "Ends one of your API tokens at once.",
+            summary: "Ends one of your API tokens at once; an owner ends any token of the account.",
             query: &[],
             body: None,
             status: 204,
@@ -59,18 +85,43 @@ pub const ROUTES: &[Route] = &[
 
 async fn list(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
+    let listing = Listing::of(&ctx.request, "tokens")?;
     let now = ctx.app.clock().now();
-    let tokens: Vec<Value> = {
+    let page = {
         let registry = ctx.app.registry().read();
-        let good = registry.tokens(&user.user).filter(|token| is_good(token, now));
-        good.map(|token| shape(&token)).collect()
+        let owner = match ctx.request.query("owner").filter(|owner| !owner.is_empty()) {
+            Some(owner) => whose(&registry, user, &owner)?,
+            None => user.user.clone(),
+        };
+        let after = |token: &Token<'_>| listing.after.is_none_or(|after| token.issued.position > after);
+        let good = registry
+            .tokens(&owner)
+            .filter(|token| is_good(token, now) && after(token));
+        listing.page(good, |token| token.issued.position, |token| shape(&token))
     };
     // Asked after the registry was let go: the sequencer waits for its lock.
-    let tokens = tokens
+    let data = page
+        .data
         .into_iter()
         .map(|token| with_last_use(&ctx.app, token))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(reply::ok(&Page::whole(tokens)))
+    Ok(reply::ok(&Page { data, ..page }))
+}
+
+/// Whose tokens are asked for: one's own, or for an owner what is in the account.
+fn whose(registry: &Registry, user: &User, owner: &str) -> Result<String, ApiError> {
+    if *owner != *user.user {
+        if registry.account_of(owner) != Some(&*user.account) {
+            return Err(ApiError::not_found(
+                "owner_not_found",
+                "there is no such device, integration or user in this account",
+            ));
+        }
+        if user.role != OWNER {
+            return Err(ApiError::forbidden("only an owner may list the tokens of others"));
+        }
+    }
+    Ok(owner.to_owned())
 }
 
 async fn issue(mut ctx: Ctx) -> Answer {
@@ -81,35 +132,38 @@ async fn issue(mut ctx: Ctx) -> Answer {
         .management()
         .issue_user_token(&change.actor, &change.reason, &user)
         .await?;
-    change::settle(&ctx, &outcome).await;
+    made(&ctx, StatusCode::CREATED, &user, &outcome).await
+}
+
+async fn rotate(mut ctx: Ctx) -> Answer {
+    let (body, change): (RotateBody, _) = change::read(&mut ctx).await?;
+    let user = ctx.caller.user()?.user.clone();
+    let outcome = ctx
+        .app
+        .management()
+        .rotate_user_token(&change.actor, &change.reason, &user, ctx.id(), body.overlap_s)
+        .await?;
+    made(&ctx, StatusCode::OK, &user, &outcome).await
+}
+
+/// The answer that shows a new token.
+async fn made(ctx: &Ctx, status: StatusCode, user: &str, outcome: &Outcome) -> Answer {
+    change::settle(ctx, outcome).await;
     let mut value = json!({
-        "id": outcome.token.as_ref().map(|token| token.id.clone()),
+        "id": outcome.token_id,
         "user_id": user,
         "issued_at": outcome.recorded_at,
     });
-    change::show_token(&mut value, "token", &outcome);
-    Ok(change::repeated(
-        reply::json(StatusCode::CREATED, &value),
-        &outcome,
-    ))
+    change::show_token(&mut value, "token", outcome);
+    Ok(change::repeated(reply::json(status, &value), outcome))
 }
 
 async fn revoke(mut ctx: Ctx) -> Answer {
     let (Nothing {}, change) = change::read(&mut ctx).await?;
-    let user = ctx.caller.user()?.user.clone();
-    let there = ctx
-        .app
-        .registry()
-        .read()
-        .token(ctx.id())
-        .is_some_and(|token| token.owner == user);
-    if !there {
-        return Err(ApiError::not_found("token_not_found", "you have no such token"));
-    }
     let outcome = ctx
         .app
         .management()
-        .revoke_user_token(&change.actor, &change.reason, &user, ctx.id())
+        .revoke_token(&change.actor, &change.reason, ctx.id())
         .await?;
     change::settle(&ctx, &outcome).await;
     Ok(reply::no_content())
@@ -123,7 +177,8 @@ fn is_good(token: &Token<'_>, now: Timestamp) -> bool {
 fn shape(token: &Token<'_>) -> Value {
     json!({
         "id": token.id,
-        "user_id": token.owner,
+        "user_id": (token.kind == TokenKind::User).then_some(token.owner),
+        "owner": token.owner,
         "issued_at": token.issued.at,
         "expires_at": token.expires_at,
         "position": token.issued.position,

@@ -6,6 +6,7 @@
 //! Source: FORMAT §2 (uplinks of unknown devices). Not here: parking (`ingest`).
 
 use super::{Actor, ManageError, Management, Outcome, Request, Step};
+use crate::ingest::pipeline::is_plausible;
 use crate::sequencer::{EventGroup, GroupReading, PendingReading, PendingValue, ReadingOutcome, Recorded};
 use domain::Position;
 use domain::aggregate::device::{DeviceCommand, NewDevice};
@@ -13,13 +14,17 @@ use domain::aggregate::tokens::TokensCommand;
 use domain::canonical::Canonical;
 use domain::entry::Entry;
 use domain::event::payload::{ParkedMeasurement, UplinkParked};
-use domain::event::{Event, Reason, TokenKind};
+use domain::event::{Event, Metadata, Reason, TokenKind};
 use domain::ids::IdKind;
 use domain::kinds;
 use domain::reading::TimeFrom;
 use domain::rejection::Rejection;
 use std::borrow::Cow;
 use std::sync::Arc;
+
+/// Entries, and about bytes, that are read at once.
+const READ_ENTRIES: usize = 512;
+const READ_BYTES: usize = 512 << 10;
 
 /// What became of an adoption.
 #[derive(Debug)]
@@ -44,11 +49,7 @@ impl Management {
         device: NewDevice,
     ) -> Result<Adoption, ManageError> {
         if let Some(device) = self.earlier(actor, "device").await? {
-            return Ok(Adoption {
-                device,
-                readings: 0,
-                left: 0,
-            });
+            return self.adopted_before(actor, device).await;
         }
         self.has_site(actor, &device.site)?;
         let (tray, parked) = self.parked(actor, device.dev_eui.as_deref().unwrap_or_default())?;
@@ -75,6 +76,51 @@ impl Management {
             readings: first + late,
             left: total.saturating_sub(first + late),
         })
+    }
+
+    /// The counts of an adoption that is answered again, from what it recorded.
+    async fn adopted_before(&self, actor: &Actor, device: Outcome) -> Result<Adoption, ManageError> {
+        let readings = self.readings_behind(device.positions.end, &device.id).await?;
+        let registry = self.ports.registry.read();
+        let parked = registry
+            .device(&actor.account, &device.id)
+            .and_then(|device| registry.tray_adopted_by(device))
+            .map_or(readings, |tray| tray.uplinks.len() as u32);
+        Ok(Adoption {
+            device,
+            readings,
+            left: parked.saturating_sub(readings),
+        })
+    }
+
+    /// How many readings an adoption made: behind its events stand, in the same commit, its channels and readings.
+    async fn readings_behind(&self, mut next: u64, device: &str) -> Result<u32, ManageError> {
+        let mut readings = 0;
+        while self.ports.log.size().contains(Position(next)) {
+            let block = self
+                .ports
+                .log
+                .read(Position(next), READ_ENTRIES, READ_BYTES)
+                .await;
+            let block = block.map_err(|e| ManageError::Unavailable(e.to_string()))?;
+            for (position, bytes) in block.iter() {
+                let Ok(entry) = Entry::read(bytes) else {
+                    return Ok(readings);
+                };
+                let Ok(metadata) = Metadata::read(entry.metadata) else {
+                    return Ok(readings);
+                };
+                match entry.aggregate_type {
+                    "channel" if metadata.owner.as_deref() == Some(device) => {}
+                    "readings" if entry.aggregate_id == device && metadata.causation_id.is_some() => {
+                        readings += 1;
+                    }
+                    _ => return Ok(readings),
+                }
+                next = position.get() + 1;
+            }
+        }
+        Ok(readings)
     }
 
     /// What was parked while the device was being adopted: since its DevEUI is known, no more can follow.
@@ -132,7 +178,7 @@ impl Management {
             if let Some(reading) = self.reading(&device, &uplink) {
                 readings.push(GroupReading {
                     reading,
-                    metadata: self.caused_by(position, actor)?,
+                    metadata: self.caused_by(position, &uplink, actor)?,
                 });
             }
         }
@@ -148,15 +194,16 @@ impl Management {
                 values.push(value);
             }
         }
+        let believed = uplink.at.filter(|at| is_plausible(*at, uplink.received_at));
         (!values.is_empty()).then(|| PendingReading {
             device: device.clone(),
             number: None,
-            measured_at: uplink.at.unwrap_or(uplink.received_at),
-            time_from: match uplink.at {
+            measured_at: believed.unwrap_or(uplink.received_at),
+            time_from: match believed {
                 Some(_) => TimeFrom::Network,
                 None => TimeFrom::Received,
             },
-            claimed_at: None,
+            claimed_at: uplink.at.filter(|_| believed.is_none()),
             values,
             // The frame was seen when it was parked.
             uplink: None,
@@ -179,9 +226,16 @@ impl Management {
         })
     }
 
-    /// A reading made by an adoption says which uplink it was, and in answer to which request.
-    fn caused_by(&self, position: Position, actor: &Actor) -> Result<Vec<u8>, ManageError> {
-        let mut metadata = serde_json::json!({"causation_id": position.get()});
+    /// A reading made by an adoption says which uplink it was, when that arrived, and in answer to which request.
+    /// Without the time of arrival a device that fell silent long ago would seem to report when it is adopted.
+    fn caused_by(
+        &self,
+        position: Position,
+        uplink: &UplinkParked,
+        actor: &Actor,
+    ) -> Result<Vec<u8>, ManageError> {
+        let mut metadata =
+            serde_json::json!({"causation_id": position.get(), "received_at": uplink.received_at});
         if let Some(request_id) = &actor.request_id {
             metadata["request_id"] = request_id.as_str().into();
         }

@@ -32,7 +32,7 @@ use crate::tokens::{AuthError, Authenticator, NewToken};
 use domain::aggregate::user::OWNER;
 use domain::entry::Entry;
 use domain::event::metadata::ReasonCode;
-use domain::event::{Metadata, Reason, TokenIssued, TokenKind};
+use domain::event::{Event, Metadata, Reason, TokenIssued, TokenKind};
 use domain::ids::IdKind;
 use domain::ports::{Clock, Entropy, EventLog, KeyStore};
 use domain::registry::Registry;
@@ -121,6 +121,8 @@ pub struct Outcome {
     pub recorded_at: Option<Timestamp>,
     /// A new token, to be shown once. `None` in a repeated answer: the token was shown then.
     pub token: Option<Arc<NewToken>>,
+    /// The id of the token that was made, in a repeated answer too.
+    pub token_id: Option<String>,
     /// Whether this is the answer of an earlier request with the same idempotency key.
     pub replayed: bool,
 }
@@ -275,11 +277,14 @@ impl Management {
         let positions: Vec<Position> = recorded.positions.clone().map(Position).collect();
         let block = self.ports.log.read_at(&positions).await;
         let block = block.map_err(|e| ManageError::Unavailable(e.to_string()))?;
-        let id = block
-            .iter()
-            .filter_map(|(_, bytes)| Entry::read(bytes).ok())
+        let entries = || block.iter().filter_map(|(_, bytes)| Entry::read(bytes).ok());
+        let id = entries()
             .find(|entry| entry.aggregate_type == aggregate_type)
             .map(|entry| entry.aggregate_id.to_owned());
+        let token_id = entries().find_map(|entry| match Event::read(entry.event_type, entry.payload) {
+            Ok(Event::TokenIssued(issued)) => Some(issued.token),
+            _ => None,
+        });
         let Some(id) = id else {
             return Err(ManageError::Rejected(Rejection::conflict(
                 "idempotency_conflict",
@@ -293,6 +298,7 @@ impl Management {
             positions: recorded.positions.clone(),
             recorded_at: Some(recorded.recorded_at),
             token: None,
+            token_id,
             replayed: true,
         })
     }
@@ -341,12 +347,14 @@ impl Management {
             return Ok((self.repeated(aggregate_type, recorded).await?, None));
         }
         let sequence = self.ports.registry.read().sequence(aggregate_type, &id);
+        let token = token.filter(|_| recorded.is_some());
         let outcome = Outcome {
             id,
             sequence,
             positions: recorded.as_ref().map_or(0..0, |r| r.positions.clone()),
             recorded_at: recorded.as_ref().map(|r| r.recorded_at),
-            token: token.filter(|_| recorded.is_some()),
+            token_id: token.as_ref().map(|token| token.id.clone()),
+            token,
             replayed: false,
         };
         Ok((outcome, recorded))

@@ -218,6 +218,36 @@ impl Management {
             .await
     }
 
+    /// Ends a token of the account at once, whoever has it: a device, an integration, a person. People may end their
+    /// own, an owner any.
+    ///
+    /// # Errors
+    /// [`ManageError`]: `token_not_found`, also for one of another account or that is not one's to end.
+    pub async fn revoke_token(
+        &self,
+        actor: &Actor,
+        reason: &Reason,
+        token: &str,
+    ) -> Result<Outcome, ManageError> {
+        let owner = {
+            let registry = self.ports.registry.read();
+            let found = registry.token(token).filter(|found| {
+                found.account == actor.account && (found.owner == actor.id || actor.role == OWNER)
+            });
+            found.map(|found| found.owner.to_owned())
+        };
+        let owner = owner.ok_or_else(|| Rejection::not_found("token_not_found", "you have no such token"))?;
+        let actor = Actor {
+            role: OWNER.to_owned(),
+            ..actor.clone()
+        };
+        let revoke = TokensCommand::Revoke {
+            token: token.to_owned(),
+        };
+        let steps = vec![Step::Tokens(owner, revoke)];
+        self.run(plain(&actor, reason, None, steps), None).await
+    }
+
     /// Ends a person's API token at once.
     ///
     /// # Errors

@@ -49,8 +49,20 @@ pub struct Report {
     pub dropped: Vec<Dropped>,
     /// The radio frame it came in, for LoRaWAN; `None` where the message names no session.
     pub uplink: Option<UplinkId>,
+    /// That frame's bytes, where the server passed them on: kept where the device is not known yet, so that another
+    /// codec can read them again.
+    pub frame: Option<Box<RawFrame>>,
     /// The device's or gateway's own reference for this report (Efento's response handle).
     pub handle: Option<i64>,
+}
+
+/// A radio frame as it came over the air.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawFrame {
+    /// Application port, where given.
+    pub f_port: Option<u8>,
+    /// The bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// How a payload names its device.

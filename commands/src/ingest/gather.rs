@@ -147,6 +147,7 @@ impl Gather {
             measurements: self.measurements,
             dropped: self.dropped,
             uplink,
+            frame: None,
             handle,
         })
     }

@@ -7,7 +7,7 @@
 //! something, as `rssi` and `snr`.
 //! Not here: codecs for bare frames, adoption of unknown devices.
 
-use super::decoded::{DecodeError, Decoded, DeviceHint, Timed, Uplink, UplinkId, WhoseClock};
+use super::decoded::{DecodeError, Decoded, DeviceHint, RawFrame, Timed, Uplink, UplinkId, WhoseClock};
 use super::gather::{Channel, Gather};
 use super::{chirpstack, json, tts};
 use base64::Engine;
@@ -76,6 +76,22 @@ impl Frame<'_> {
         })
     }
 
+    fn port(&self) -> Option<u8> {
+        let port = self.f_port.and_then(Value::as_u64)?;
+        u8::try_from(port).ok()
+    }
+
+    /// Its bytes beside what the server made of them; bytes that are none refuse nothing that was decoded.
+    fn raw(&self) -> Option<Box<RawFrame>> {
+        let bytes = frame_bytes(self.bytes?.as_str()?).ok()?;
+        (!bytes.is_empty()).then(|| {
+            Box::new(RawFrame {
+                f_port: self.port(),
+                bytes,
+            })
+        })
+    }
+
     /// The frame without a payload that anybody has decoded.
     pub(super) fn opaque(self) -> Result<Decoded, DecodeError> {
         let bytes = match self.bytes {
@@ -92,10 +108,7 @@ impl Frame<'_> {
                 dropped: Vec::new(),
             });
         }
-        let f_port = self
-            .f_port
-            .and_then(Value::as_u64)
-            .and_then(|port| u8::try_from(port).ok());
+        let f_port = self.port();
         let id = self.id();
         Ok(Decoded::Opaque(Box::new(Uplink {
             dev_eui: self.dev_eui,
@@ -139,7 +152,9 @@ impl Frame<'_> {
             }
         }
         let id = self.id();
-        Ok(Decoded::Reports(vec![gather.report(device, id, None)?]))
+        let mut report = gather.report(device, id, None)?;
+        report.frame = self.raw();
+        Ok(Decoded::Reports(vec![report]))
     }
 }
 

@@ -24,6 +24,7 @@ use std::borrow::Cow;
 pub const NATIVE_MEASUREMENTS_MAX: usize = 32;
 
 #[derive(Deserialize)]
+#[serde(expecting = "a report or a list of reports")]
 struct Envelope<'a> {
     #[serde(borrow, default)]
     device: Loose<'a>,
@@ -35,6 +36,7 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a report")]
 struct Body<'a> {
     #[serde(borrow, default)]
     device: Loose<'a>,
@@ -44,6 +46,7 @@ struct Body<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a measurement")]
 struct Entry<'a> {
     #[serde(borrow, default, rename = "type")]
     kind: Loose<'a>,
@@ -184,6 +187,7 @@ fn report(body: Body<'_>, device: Option<DeviceHint>) -> Result<Report, Fault> {
         measurements,
         dropped: Vec::new(),
         uplink: None,
+        frame: None,
         handle: None,
     })
 }

@@ -60,6 +60,9 @@ pub struct IngestRequest<'a> {
     pub received_at: Timestamp,
     /// SHA-256 of the body as received.
     pub body_sha256: Hash,
+    /// SHA-256 of all that was asked: the body, and what the URL and headers say beside it. The same idempotency key
+    /// with another one is a conflict.
+    pub request_hash: Hash,
     /// The `Idempotency-Key` header.
     pub idempotency_key: Option<&'a str>,
     /// The request's id.
@@ -213,6 +216,12 @@ impl Ingest {
             ..Taken::default()
         };
         taken.dropped = reports.iter().flat_map(|r| r.dropped.iter().cloned()).collect();
+        if resolved.parked.len() > 1 && request.idempotency_key.is_some() {
+            return Err(RecordError::Rejected(Rejection::invalid(
+                "bad_idempotency_key",
+                "several uplinks of unknown devices cannot share one Idempotency-Key: send them one by one",
+            )));
+        }
         for &report in &resolved.parked {
             let recorded = self.park_decoded(request, &reports[report]).await?;
             taken.parked += 1;
@@ -243,7 +252,28 @@ impl Ingest {
         taken.devices.dedup();
         let recorded = self.sequencer.record_readings(group).await?;
         sum_up(&mut taken, &recorded, reports, &resolved.origins);
+        if let (true, [report]) = (taken.replayed, reports) {
+            taken.channels = self.channels_of(request.caller, report);
+        }
         Ok(taken)
+    }
+
+    /// The channels of a report that was recorded before: a repeated answer names them as the first did.
+    fn channels_of(&self, caller: &Caller, report: &Report) -> Vec<TakenChannel> {
+        let registry = self.registry.read();
+        let Ok(Some(device)) = self.device(&registry, caller, report) else {
+            return Vec::new();
+        };
+        let channels = report.measurements.iter().filter_map(|measurement| {
+            let key = value_key(measurement, &self.label_secret);
+            let channel = registry.channel_by_key(device, &key)?;
+            Some(TakenChannel {
+                kind: measurement.kind.name,
+                label: measurement.label.clone(),
+                channel_id: channel.id.clone(),
+            })
+        });
+        channels.collect()
     }
 
     /// Devices, times and keys of all reports; for a single report the first refusal is the request's.
@@ -446,8 +476,8 @@ impl Ingest {
             decoded: Some(report.measurements.iter().map(parked_measurement).collect()),
             dev_eui,
             f_cnt: report.uplink.as_ref().map_or(0, |id| id.f_cnt),
-            f_port: None,
-            frame: None,
+            f_port: report.frame.as_ref().and_then(|frame| frame.f_port),
+            frame: report.frame.as_ref().map(|frame| STANDARD.encode(&frame.bytes)),
             received_at: request.received_at,
             session: report.uplink.as_ref().map(|id| id.session.clone()),
         };
@@ -481,6 +511,11 @@ impl Ingest {
         if let Some(uplink) = uplink {
             metadata["source"]["uplink"] = uplink_value(uplink);
         }
+        let idempotency = idempotency(request);
+        if let Some(idempotency) = &idempotency {
+            metadata["idempotency"] = idempotency.key.to_base64().into();
+            metadata["request_hash"] = idempotency.request.to_base64().into();
+        }
         let unwritable =
             || RecordError::Rejected(Rejection::invalid("bad_json", "the uplink cannot be written"));
         let event = Event::UplinkParked(parked);
@@ -498,6 +533,7 @@ impl Ingest {
                 events: vec![(event, None)],
                 token: Some(caller.token.clone()),
                 uplink: uplink.cloned(),
+                idempotency,
                 ..EventGroup::default()
             })
             .await
@@ -555,7 +591,8 @@ fn time_of(measurement: &Measurement, received_at: Timestamp) -> (Timestamp, Tim
     }
 }
 
-fn is_plausible(at: Timestamp, received_at: Timestamp) -> bool {
+/// Whether a clock is believed: after the year 2015, and not more than a day ahead of ours.
+pub(crate) fn is_plausible(at: Timestamp, received_at: Timestamp) -> bool {
     at.as_micros() >= CLOCK_MIN_US && at.since(received_at) <= CLOCK_AHEAD_MAX_US
 }
 
@@ -578,7 +615,7 @@ fn idempotency(request: &IngestRequest<'_>) -> Option<Idempotency> {
     let key = sha256_of(&[request.caller.token.as_bytes(), b"\n", key.as_bytes()]);
     Some(Idempotency {
         key,
-        request: request.body_sha256,
+        request: request.request_hash,
     })
 }
 
@@ -594,7 +631,7 @@ fn metadata(request: &IngestRequest<'_>, uplink: Option<&UplinkId>) -> Vec<u8> {
     request.received_at.write(&mut out);
     out.push(b'"');
     if idempotency.is_some() {
-        out.extend_from_slice(format!(",\"request_hash\":\"{}\"", request.body_sha256).as_bytes());
+        out.extend_from_slice(format!(",\"request_hash\":\"{}\"", request.request_hash).as_bytes());
     }
     out.extend_from_slice(b",\"request_id\":");
     write_string(&mut out, request.request_id);

@@ -5,7 +5,7 @@
 //! a flat object with the query's names, which is read as a query.
 //! Source: the vendor's API documents and payloads seen in the wild. Not here: MQTT topics, CoIoT.
 
-use super::decoded::{DEVICE_CHARS_MAX, DecodeError, Decoded, DeviceHint, DropReason, Report};
+use super::decoded::{DEVICE_CHARS_MAX, DecodeError, Decoded, DeviceHint, DropReason};
 use super::gather::{Channel, Gather};
 use super::{json, shelly_gen1, shelly_query, shelly_rpc};
 use serde_json::{Map, Value};
@@ -120,27 +120,15 @@ pub(super) fn finish(
     device: Option<DeviceHint>,
     why: &'static str,
 ) -> Result<Decoded, DecodeError> {
-    let Report {
-        device,
-        measurements,
-        dropped,
-        uplink,
-        handle,
-    } = gather.report(device, None, None)?;
-    if measurements.is_empty() {
+    let report = gather.report(device, None, None)?;
+    if report.measurements.is_empty() {
         return Ok(Decoded::Nothing {
             why: Cow::Borrowed(why),
-            device,
-            dropped,
+            device: report.device,
+            dropped: report.dropped,
         });
     }
-    Ok(Decoded::Reports(vec![Report {
-        device,
-        measurements,
-        dropped,
-        uplink,
-        handle,
-    }]))
+    Ok(Decoded::Reports(vec![report]))
 }
 
 /// An id in a payload, where it can be one.

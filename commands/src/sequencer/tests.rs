@@ -420,6 +420,7 @@ impl World {
             measurements,
             dropped: vec![],
             uplink,
+            frame: None,
             handle: None,
         };
         let caller = Caller {
@@ -435,6 +436,7 @@ impl World {
                 decoded: Decoded::Reports(vec![report]),
                 received_at: self.clock.now(),
                 body_sha256: sha256(body.as_bytes()),
+                request_hash: sha256(body.as_bytes()),
                 idempotency_key: key,
                 request_id: "req_1",
                 source: "http",

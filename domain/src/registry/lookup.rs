@@ -164,6 +164,13 @@ impl Registry {
         self.trays.get(id).filter(|tray| *tray.account == *account)
     }
 
+    /// The tray whose uplinks a device was given when it was adopted.
+    pub fn tray_adopted_by(&self, device: &Device) -> Option<&Tray> {
+        let slots = &self.accounts.get(&device.account)?.trays;
+        let mut trays = slots.iter().map(|slot| self.trays.at(*slot));
+        trays.find(|tray| tray.adopted_by.as_deref() == Some(&*device.id))
+    }
+
     /// The parked uplinks of a known device whose frames nobody could decode.
     pub fn tray_of(&self, device: &Device) -> Option<&Tray> {
         device.tray.map(|slot| self.trays.at(slot))

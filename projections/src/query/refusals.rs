@@ -9,8 +9,8 @@ use crate::error::QueryError;
 use domain::{Position, Timestamp};
 use rusqlite::{Connection, Row, ToSql};
 
-/// Most refusals of an answer.
-const REFUSALS_MAX: usize = 1_000;
+/// Most refusals of an answer: a page of the API, and the one more that tells whether there is another.
+const REFUSALS_MAX: usize = 1_001;
 
 /// One `RequestsRefused`: a source within about a minute.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,18 +63,38 @@ impl ReadModel {
         device: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Refusal>, QueryError> {
+        self.refusals_before(account, device, None, limit)
+    }
+
+    /// As [`ReadModel::refusals`], but only those recorded before a position: the next page of the list.
+    ///
+    /// # Errors
+    /// `DeviceNotFound`, `Unavailable`.
+    pub fn refusals_before(
+        &self,
+        account: &str,
+        device: Option<&str>,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<Refusal>, QueryError> {
+        let before = before.map_or(i64::MAX, |position| {
+            i64::try_from(position.get()).unwrap_or(i64::MAX)
+        });
         self.ask(|connection| match device {
             Some(device) => {
                 let key = find_device(connection, account, device)?;
-                let sql = format!("SELECT {COLUMNS} WHERE r.device = ?1 ORDER BY r.position DESC LIMIT ?2");
-                list(connection, &sql, &key, limit)
+                let sql = format!(
+                    "SELECT {COLUMNS} WHERE r.device = ?1 AND r.position < ?2
+                     ORDER BY r.position DESC LIMIT ?3"
+                );
+                list(connection, &sql, &key, before, limit)
             }
             None => {
                 let sql = format!(
                     "SELECT {COLUMNS} WHERE r.account = (SELECT key FROM accounts WHERE id = ?1)
-                     ORDER BY r.position DESC LIMIT ?2"
+                     AND r.position < ?2 ORDER BY r.position DESC LIMIT ?3"
                 );
-                list(connection, &sql, &account, limit)
+                list(connection, &sql, &account, before, limit)
             }
         })
     }
@@ -85,9 +105,11 @@ impl ReadModel {
     /// `Unavailable`.
     pub fn refusals_of_nobody(&self, limit: usize) -> Result<Vec<Refusal>, QueryError> {
         self.ask(|connection| {
-            let sql =
-                format!("SELECT {COLUMNS} WHERE r.account IS NULL AND ?1 ORDER BY r.position DESC LIMIT ?2");
-            list(connection, &sql, &true, limit)
+            let sql = format!(
+                "SELECT {COLUMNS} WHERE r.account IS NULL AND ?1 AND r.position < ?2
+                 ORDER BY r.position DESC LIMIT ?3"
+            );
+            list(connection, &sql, &true, i64::MAX, limit)
         })
     }
 
@@ -119,10 +141,11 @@ fn list(
     connection: &Connection,
     sql: &str,
     of: &dyn ToSql,
+    before: i64,
     limit: usize,
 ) -> Result<Vec<Refusal>, QueryError> {
     let mut statement = connection.prepare_cached(sql)?;
-    let refusals = statement.query_map((of, limit.min(REFUSALS_MAX) as i64), refusal)?;
+    let refusals = statement.query_map((of, before, limit.min(REFUSALS_MAX) as i64), refusal)?;
     Ok(refusals.collect::<rusqlite::Result<_>>()?)
 }
 

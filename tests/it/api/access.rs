@@ -117,7 +117,7 @@ fn an_auditor_reads_everything_and_changes_nothing_but_their_own_tokens() {
 }
 
 /// Uses a printed link, and gives the cookie.
-fn sign_in(daybook: &Daybook, email: &str) -> String {
+pub fn sign_in(daybook: &Daybook, email: &str) -> String {
     let (code, link, _) = daybook.cli(&["sign-in", email]);
     assert_eq!(code, 0);
     let token = link.trim().split_once("token=").expect("a link").1.to_owned();
@@ -141,7 +141,7 @@ fn sign_in(daybook: &Daybook, email: &str) -> String {
     cookie.split(';').next().expect("a pair").to_owned()
 }
 
-fn csrf_of(daybook: &Daybook, cookie: &str) -> String {
+pub fn csrf_of(daybook: &Daybook, cookie: &str) -> String {
     let account = daybook
         .call("GET", "/v1/account")
         .header("Cookie", cookie)
@@ -223,4 +223,44 @@ fn metrics_are_for_loopback_or_a_token() {
         .header("X-Forwarded-For", "192.0.2.1")
         .send();
     assert_eq!(forwarded.refused(401), "auth_required");
+}
+
+#[test]
+fn a_suspended_account_is_refused_and_let_in_again_with_all_it_has() {
+    let daybook = Daybook::start();
+    let (_, device, token) = daybook.device("hut01");
+    let body = json!({"measurements": [{"type": "temperature", "value": 4}]});
+    let send = || {
+        let call = daybook.call("POST", "/v1/ingest").token(&token);
+        call.json(&body).send()
+    };
+    send().expect(200);
+    let account = daybook.get("/v1/account").expect(200)["id"].clone();
+    let account = account.as_str().expect("an id");
+    let cookie = sign_in(&daybook, "owner@localhost");
+    let (code, _, said) = daybook.cli(&["account", "suspend", account, "--reason", "contract ended"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(send().refused(403), "account_suspended");
+    assert_eq!(daybook.get("/v1/sites").refused(403), "account_suspended");
+    let session = daybook.call("GET", "/v1/sites").header("Cookie", &cookie).send();
+    assert_eq!(session.refused(403), "account_suspended");
+    let (code, _, _) = daybook.cli(&["account", "suspend", "acc_nobody"]);
+    assert_eq!(code, 1);
+    let (code, _, said) = daybook.cli(&["account", "resume", account]);
+    assert_eq!(code, 0, "{said}");
+    send().expect(200);
+    let shown = daybook
+        .get(&format!("/v1/refusals?device_id={device}"))
+        .expect(200);
+    assert_eq!(shown["recent"][0]["code"], "account_suspended");
+    let changes = daybook
+        .get(&format!("/v1/timeline?subject={account}"))
+        .expect(200);
+    let types: Vec<&str> = changes["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|change| change["event_type"].as_str())
+        .collect();
+    assert!(types.contains(&"AccountSuspended") && types.contains(&"AccountResumed"));
 }

@@ -154,16 +154,28 @@ fn an_unknown_lorawan_device_waits_in_the_tray_and_is_adopted_with_its_readings(
         (&tray["data"][0]["dev_eui"], &tray["data"][0]["uplinks"]),
         (&json!(eui), &json!(3))
     );
+    let last = &tray["data"][0]["last_uplink"];
+    assert_eq!(
+        (&last["frame"], &last["f_port"]),
+        (&json!("AQID"), &json!(2)),
+        "the bytes are kept beside what was decoded"
+    );
+    let arrived = last["received_at"].clone();
     let adopted = daybook
         .post(
             &format!("/v1/tray/{eui}/adopt"),
-            &json!({"site_id": site, "local_id": "probe1", "name": "Probe", "model": "dragino-lht65"}),
+            &json!({"site_id": site, "local_id": "probe1", "name": "Probe", "model": "lht65"}),
         )
         .expect(201);
     assert_eq!(adopted["dev_eui"], json!(eui));
+    assert_eq!(adopted["ingest_url_kind"], "lorawan");
     assert!(
         adopted["adopted_uplinks"].as_u64().is_some_and(|n| n >= 1),
         "{adopted}"
+    );
+    assert_eq!(
+        adopted["last_seen_at"], arrived,
+        "it was seen when it sent, not when it was adopted"
     );
     assert_eq!(daybook.get("/v1/tray").expect(200)["data"], json!([]));
     let next = daybook
@@ -340,6 +352,93 @@ fn refusals_are_in_words_counted_and_shown_for_the_device() {
         daybook.get("/v1/refusals?device_id=dev_nobody").refused(404),
         "device_not_found"
     );
+}
+
+#[test]
+fn a_repeated_report_is_answered_as_the_first_was_and_another_one_is_a_conflict() {
+    let daybook = Daybook::start();
+    let (_, _, token) = daybook.device("hut01");
+    let lorawan = integration(&daybook, "lorawan");
+    let send = |method: &'static str, path: &str, token: &str, body: Option<&Value>| {
+        let call = daybook
+            .call(method, path)
+            .token(token)
+            .header("Idempotency-Key", "key-1");
+        match body {
+            Some(body) => call.json(body).send(),
+            None => call.send(),
+        }
+    };
+    let body = json!({"measurements": [{"type": "temperature", "value": 4.2, "label": "front"}]});
+    let first = send("POST", "/v1/ingest", &token, Some(&body)).expect(200);
+    let again = send("POST", "/v1/ingest", &token, Some(&body)).expect(200);
+    assert_eq!(
+        (&again["replayed"], &again["accepted"]),
+        (&json!(true), &json!(1))
+    );
+    assert_eq!(again["channels"], first["channels"]);
+    let query = |celsius: &str| format!("/v1/ingest/shelly?device=hut01&temp={celsius}");
+    let other = send("GET", &query("4.3"), &token, None);
+    assert_eq!(
+        other.refused(409),
+        "idempotency_conflict",
+        "its body is in the URL"
+    );
+    let url = format!("{}&token={token}", query("4.4"));
+    let by_url = |key: &str| daybook.call("GET", &url).header("Idempotency-Key", key).send();
+    by_url("key-2").expect(200);
+    assert_eq!(by_url("key-2").expect(200)["replayed"], true);
+    let frame = json!({
+        "end_device_ids": {"device_id": "d1", "dev_eui": "0011223344556677"},
+        "uplink_message": {"f_port": 2, "frm_payload": "AQID"},
+    });
+    let parked = send("POST", "/v1/ingest/lorawan", &lorawan, Some(&frame)).expect(200);
+    let again = send("POST", "/v1/ingest/lorawan", &lorawan, Some(&frame)).expect(200);
+    assert_eq!(again["first_position"], parked["first_position"], "{again}");
+    let tray = daybook.get("/v1/tray").expect(200);
+    assert_eq!(tray["data"][0]["uplinks"], 1, "parked once");
+}
+
+#[test]
+fn a_list_of_refusals_goes_on_where_its_cursor_says() {
+    let mut daybook = Daybook::start();
+    let (site, _, first) = daybook.device("hut01");
+    let (_, second) = daybook.device_on(&site, "hut02");
+    let (_, third) = daybook.device_on(&site, "hut03");
+    for token in [first, second, third] {
+        ingest(&daybook, &token, &json!([])).refused(400);
+    }
+    // What was refused is recorded now and then, and at the stop.
+    daybook.stop();
+    daybook.restart();
+    let list = |path: &str| {
+        let page = daybook.get(path).expect(200);
+        let positions: Vec<u64> = page["data"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|refusal| refusal["position"].as_u64())
+            .collect();
+        (
+            positions,
+            page["next_cursor"].as_str().map(str::to_owned),
+            page["has_more"].clone(),
+        )
+    };
+    let (whole, _, more) = list("/v1/refusals");
+    assert_eq!((whole.len(), more), (3, json!(false)));
+    let mut seen = Vec::new();
+    let mut path = "/v1/refusals?limit=2".to_owned();
+    loop {
+        let (positions, cursor, more) = list(&path);
+        seen.extend(positions);
+        assert_eq!(more, cursor.is_some());
+        match cursor {
+            Some(cursor) => path = format!("/v1/refusals?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, whole, "newest first, each once");
 }
 
 #[test]

@@ -90,3 +90,46 @@ fn headers_without_end_are_refused() {
     assert!(!answer.contains("200 OK"), "{answer}");
     daybook.call("GET", "/healthz").send().expect(200);
 }
+
+#[test]
+fn what_is_no_http_is_told_so_and_not_left_without_an_answer() {
+    let daybook = Daybook::start();
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(12_000));
+    for (request, status) in [
+        ("GARBAGE\r\n\r\n", "400"),
+        ("GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n", "400"),
+        (
+            "POST /v1/ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+            "400",
+        ),
+        (
+            "POST /v1/ingest HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\nab",
+            "400",
+        ),
+        (long.as_str(), "404"),
+    ] {
+        let socket = connect(&daybook);
+        (&socket).write_all(request.as_bytes()).expect("sent");
+        let mut answer = [0; 12];
+        (&socket).read_exact(&mut answer).expect("an answer");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(
+            answer,
+            format!("HTTP/1.1 {status}"),
+            "{}",
+            &request[..30.min(request.len())]
+        );
+    }
+}
+
+#[test]
+fn an_answer_does_not_wait_for_the_rest_of_the_next_request() {
+    let daybook = Daybook::start();
+    let socket = connect(&daybook);
+    (&socket)
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /readyz HTT")
+        .expect("sent");
+    let mut answer = [0; 15];
+    (&socket).read_exact(&mut answer).expect("the first is answered");
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+}

@@ -366,6 +366,18 @@ fn bodies_that_are_not_what_belongs_there_are_refused_in_words() {
         post(br#"{"name":"x","vertical":"moon"}"#).refused(422),
         "invalid_vertical"
     );
+    let twice = post(br#"{"name":"x","vertical":"haccp","name":"y"}"#);
+    assert!(twice.text().contains("`name` stands twice"), "{}", twice.text());
+    assert_eq!(twice.refused(400), "bad_json");
+    for ours in [
+        r#"{"site_id":"x","local_id":"x","name":"x","model":"x","cadence_s":-1}"#,
+        "5",
+        r#"{"site_id":[]}"#,
+    ] {
+        let call = daybook.call("POST", "/v1/devices").token(&token).bytes(ours);
+        let said = call.send().text();
+        assert!(!said.contains("u32") && !said.contains("struct"), "{said}");
+    }
     assert_eq!(post(&vec![b' '; 2 << 20]).refused(413), "payload_too_large");
     let problem = daybook
         .call("POST", "/v1/sites")
@@ -375,4 +387,67 @@ fn bodies_that_are_not_what_belongs_there_are_refused_in_words() {
         .send();
     assert_eq!(problem.header("content-type"), Some("application/problem+json"));
     assert_eq!(problem.expect(400)["code"], "bad_json");
+}
+
+#[test]
+fn what_was_taken_out_of_service_is_still_there_as_it_was_then() {
+    let daybook = Daybook::start();
+    let (site, device, token) = daybook.device("hut01");
+    daybook.send(&token, "hut01", None, 4.2).expect(200);
+    let sensors = daybook.get(&format!("/v1/devices/{device}/sensors")).expect(200);
+    let sensor = id(&sensors["data"][0]);
+    let then = daybook.size() - 1;
+    assert_eq!(daybook.delete(&format!("/v1/devices/{device}")).status, 204);
+    for path in [
+        format!("/v1/devices/{device}"),
+        format!("/v1/devices/{device}/sensors"),
+        format!("/v1/sensors/{sensor}"),
+    ] {
+        assert_eq!(daybook.get(&path).status, 404, "{path}");
+        daybook.get(&format!("{path}?as_of={then}")).expect(200);
+    }
+    let listed = daybook.get(&format!("/v1/devices?site_id={site}&as_of={then}"));
+    assert_eq!(listed.expect(200)["data"][0]["id"], json!(device));
+    let online = daybook.get(&format!("/v1/devices?site_id={site}&online=true&as_of={then}"));
+    assert_eq!(online.refused(400), "bad_query");
+    let bare_plus = daybook.get(&format!("/v1/devices/{device}?as_of=2020-01-01T00:00:00+01:00"));
+    assert_eq!(bare_plus.refused(404), "device_not_found");
+}
+
+#[test]
+fn if_match_is_held_against_every_change_of_a_device() {
+    let daybook = Daybook::start();
+    let (site, device, token) = daybook.device("hut01");
+    let integration = daybook
+        .post("/v1/integrations", &json!({"kind": "lorawan", "name": "ttn"}))
+        .expect(201);
+    let integration = format!("/v1/integrations/{}", id(&integration));
+    let device = format!("/v1/devices/{device}");
+    for (method, path, body) in [
+        ("PATCH", device.clone(), json!({"name": "x"})),
+        ("DELETE", device.clone(), json!({})),
+        ("POST", format!("{device}/move"), json!({"to_site_id": site})),
+        ("POST", format!("{device}/rotate-token"), json!({})),
+        ("POST", format!("{device}/sensors"), json!({"kind": "co2"})),
+        ("DELETE", integration.clone(), json!({})),
+        ("POST", format!("{integration}/rotate-token"), json!({})),
+    ] {
+        let size = daybook.size();
+        let stale = daybook
+            .call(method, &path)
+            .token(&daybook.owner_token())
+            .header("If-Match", "\"99\"")
+            .json(&body)
+            .send();
+        assert_eq!(stale.refused(412), "precondition_failed", "{method} {path}");
+        assert_eq!(daybook.size(), size, "{method} {path}");
+    }
+    daybook.send(&token, "hut01", None, 4.2).expect(200);
+    let fits = daybook
+        .call("POST", &format!("{device}/rotate-token"))
+        .token(&daybook.owner_token())
+        .header("If-Match", "\"1\"")
+        .json(&json!({}))
+        .send();
+    fits.expect(200);
 }

@@ -23,6 +23,10 @@ struct Event {
 
 impl Stream {
     fn open(daybook: &Daybook, token: &str, path: &str, last: Option<u64>) -> Self {
+        Self::with(daybook, &format!("Authorization: Bearer {token}"), path, last)
+    }
+
+    fn with(daybook: &Daybook, header: &str, path: &str, last: Option<u64>) -> Self {
         let mut socket = TcpStream::connect(daybook.address()).expect("it listens");
         socket
             .set_read_timeout(Some(Duration::from_secs(60)))
@@ -30,7 +34,7 @@ impl Stream {
         let last = last.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
         write!(
             socket,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{last}\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n{last}\r\n"
         )
         .expect("sent");
         let mut stream = Self {
@@ -125,6 +129,28 @@ fn only_the_accounts_own_entries_are_sent() {
         {
             break;
         }
+    }
+}
+
+#[test]
+fn a_stream_ends_with_the_session_that_opened_it() {
+    let daybook = Daybook::start();
+    let cookie = super::access::sign_in(&daybook, "owner@localhost");
+    let csrf = super::access::csrf_of(&daybook, &cookie);
+    let mut stream = Stream::with(&daybook, &format!("Cookie: {cookie}"), "/v1/stream", None);
+    let site = |name: &str| json!({"name": name, "vertical": "climate"});
+    daybook.post("/v1/sites", &site("A")).expect(201);
+    stream.until("SiteCreated");
+    let out = daybook
+        .call("POST", "/app/sign-out")
+        .header("Cookie", &cookie)
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .bytes(format!("csrf={csrf}"))
+        .send();
+    assert_eq!(out.status, 303);
+    daybook.post("/v1/sites", &site("B")).expect(201);
+    while let Some(event) = stream.next() {
+        assert_ne!(event.kind, "SiteCreated", "nothing is sent after the sign-out");
     }
 }
 

@@ -99,6 +99,12 @@ async fn an_adopted_device_keeps_what_it_sent_before() {
     assert_eq!(readings[2].1["time_from"], "received");
     assert_eq!(readings[0].2["causation_id"], first + 1);
     assert_eq!(readings[2].2["causation_id"], first + 2);
+    for (_, _, metadata) in &readings {
+        assert_eq!(
+            metadata["received_at"], "2026-05-17T09:59:00.000000Z",
+            "it arrived when it was parked, not when it was adopted"
+        );
+    }
     for (_, payload, _) in &readings {
         let config = payload["config"].as_u64().expect("a position");
         assert!(adopted.device.positions.contains(&config));
@@ -115,4 +121,68 @@ async fn an_adopted_device_keeps_what_it_sent_before() {
         .expect("known now");
     assert_eq!(registry.channels(found).count(), 3);
     assert_eq!(registry.trays(&account, None).count(), 0);
+}
+
+#[tokio::test]
+async fn a_repeated_adoption_answers_the_counts_of_the_first() {
+    let world = World::new().await;
+    let site = world.site().await;
+    let account = world.owner.account.clone();
+    let stream = domain::ids::IdKind::Stream.id(&[8; 16]);
+    let uplinks = [
+        parked(1, None, Some(vec![measured("temperature", None, 4.0)])),
+        parked(2, None, None),
+    ];
+    for uplink in uplinks {
+        world.record(&stream, uplink, &account).await;
+    }
+    let mut owner = world.owner.clone();
+    owner.idempotency = Some(crate::sequencer::Idempotency {
+        key: domain::hash::sha256(b"key"),
+        request: domain::hash::sha256(b"request"),
+    });
+    let adopt = || {
+        let device = domain::aggregate::device::NewDevice {
+            dev_eui: Some("0004A30B001B7AD1".into()),
+            ..world.new_device(&site, "hut01")
+        };
+        let (management, owner) = (&world.management, &owner);
+        async move { management.adopt(owner, &reason(), device).await }
+    };
+    let (first, again) = (adopt().await.expect("adopted"), adopt().await.expect("answered"));
+    assert!(again.device.replayed && !first.device.replayed);
+    assert_eq!((first.readings, first.left), (1, 1));
+    assert_eq!((again.readings, again.left), (1, 1));
+    assert_eq!(again.device.id, first.device.id);
+    assert_eq!(again.device.token_id, first.device.token_id);
+}
+
+#[tokio::test]
+async fn a_network_servers_clock_that_cannot_be_is_not_believed_when_adopted() {
+    let world = World::new().await;
+    let site = world.site().await;
+    let account = world.owner.account.clone();
+    let stream = domain::ids::IdKind::Stream.id(&[8; 16]);
+    let decoded = Some(vec![measured("temperature", None, 4.0)]);
+    world
+        .record(
+            &stream,
+            parked(1, Some("2036-01-01T00:00:00Z"), decoded),
+            &account,
+        )
+        .await;
+    let device = domain::aggregate::device::NewDevice {
+        dev_eui: Some("0004A30B001B7AD1".into()),
+        ..world.new_device(&site, "hut01")
+    };
+    let adopted = world.management.adopt(&world.owner, &reason(), device).await;
+    let positions = adopted.expect("adopted").device.positions;
+    let recorded = world.recorded(positions).await;
+    let (_, reading, _) = recorded
+        .iter()
+        .find(|(t, ..)| t == "ReadingRecorded")
+        .expect("a reading");
+    assert_eq!(reading["measured_at"], "2026-05-17T09:59:00.000000Z");
+    assert_eq!(reading["time_from"], "received");
+    assert_eq!(reading["claimed_at"], "2036-01-01T00:00:00.000000Z");
 }
