@@ -121,6 +121,10 @@ impl StreamDay {
 /// Nodes of a level from which on two processors share the work: below it a thread costs more than it saves.
 const SHARED_NODES: usize = 1 << 15;
 
+/// New streams that find room without anything being moved: so many, and one in so many of those that are there.
+const ROOM_MIN: usize = 256;
+const ROOM_SHARE: usize = 64;
+
 /// A stream that a map does not hold, or whose line has no place yet.
 const NOWHERE: u32 = u32::MAX;
 
@@ -192,8 +196,9 @@ impl StreamMap {
         self.build_from(changed.map_or(moved, |line| moved.min(line as usize)));
     }
 
-    /// Brings the lines that are there up to date; new streams wait for [`StreamMap::settle`].
+    /// Brings the lines that are there up to date; new streams wait for [`StreamMap::settle`], and find room then.
     pub fn settle_changed(&mut self) {
+        self.make_room();
         let mut lines = self.hash_changed();
         for level in 1..self.levels.len() {
             lines.iter_mut().for_each(|index| *index /= 2);
@@ -205,6 +210,18 @@ impl StreamMap {
                 let left = index as usize * 2;
                 above[index as usize] = node_hash(&below[left], &below[left + 1]);
             }
+        }
+    }
+
+    /// Moving tens of megabytes for want of room costs more than hashing what moved.
+    fn make_room(&mut self) {
+        let room = ROOM_MIN + self.days.len() / ROOM_SHARE;
+        self.days.reserve(room);
+        self.line.reserve(room);
+        self.is_changed.reserve(room);
+        self.order.reserve(room);
+        for (level, nodes) in self.levels.iter_mut().enumerate() {
+            nodes.reserve((room >> level) + 1);
         }
     }
 

@@ -154,7 +154,13 @@ impl Alone {
         )
         .await?;
         let stage = Stage::begin(&self.management, &self.registry).await?;
-        let ids: Arc<[Arc<str>]> = stage.devices(0..devices).await?.into();
+        let ids = stage.devices(0..devices).await?;
+        // As the pipeline finds them.
+        let ids: Arc<[Known]> = {
+            let registry = self.registry.read();
+            let number = |id: &Arc<str>| registry.device_anywhere(id).map(|device| device.number);
+            ids.into_iter().map(|id| (number(&id), id)).collect()
+        };
         let token: Arc<str> = stage.gateway().await?.id.as_str().into();
         let sender = Sender {
             sequencer: self.sequencer.clone(),
@@ -200,6 +206,9 @@ impl Alone {
     }
 }
 
+/// A device's number and id.
+type Known = (Option<u32>, Arc<str>);
+
 #[derive(Clone)]
 struct Sender {
     sequencer: Sequencer,
@@ -209,19 +218,19 @@ struct Sender {
 }
 
 impl Sender {
-    async fn send_turn(&self, devices: &[Arc<str>], count: &mut i64) -> Result<(), BenchError> {
-        let ids: Vec<Arc<str>> = devices.iter().cycle().take(GROUP).cloned().collect();
+    async fn send_turn(&self, devices: &[Known], count: &mut i64) -> Result<(), BenchError> {
+        let ids: Vec<Known> = devices.iter().cycle().take(GROUP).cloned().collect();
         *count += GROUP as i64;
         self.send(&ids, *count).await
     }
 
-    async fn send(&self, devices: &[Arc<str>], count: i64) -> Result<(), BenchError> {
+    async fn send(&self, devices: &[Known], count: i64) -> Result<(), BenchError> {
         let readings = devices
             .iter()
             .zip(count..)
-            .map(|(device, n)| PendingReading {
+            .map(|((number, device), n)| PendingReading {
                 device: device.clone(),
-                number: None,
+                number: *number,
                 measured_at: self.start.plus_micros(n),
                 time_from: TimeFrom::Device,
                 claimed_at: None,

@@ -128,10 +128,16 @@ impl Drop for DayPreparer {
     }
 }
 
-/// New lines are placed many at once: each time, every node behind the first of them is made again.
-fn is_stale(map: &StreamMap) -> bool {
+/// Hashes what is worth it. New lines are placed many at once, since each time every node behind the first of them is
+/// made again; what is left of them at the day's end are few.
+fn keep_ready(map: &mut StreamMap, due: Due) {
     let (changed, fresh) = map.stale();
-    changed + fresh > STALE_MIN.max(map.count() as usize / STALE_SHARE)
+    let stale_max = STALE_MIN.max(map.count() as usize / STALE_SHARE);
+    match due {
+        Due::Soon if fresh <= STALE_MIN => map.settle_changed(),
+        Due::Later if changed + fresh <= stale_max => {}
+        Due::Soon | Due::Later => map.settle(),
+    }
 }
 
 fn prepare(messages: &Receiver<Message>, store: &dyn DerivedStore) {
@@ -140,11 +146,7 @@ fn prepare(messages: &Receiver<Message>, store: &dyn DerivedStore) {
         match message {
             Message::Moved(days, due) => {
                 days.into_iter().for_each(|(number, day)| map.update(number, day));
-                match (due, is_stale(&map)) {
-                    (Due::Soon, false) => map.settle_changed(),
-                    (Due::Later, false) => {}
-                    (_, true) => map.settle(),
-                }
+                keep_ready(&mut map, due);
             }
             Message::Close { date, last, answer } => {
                 last.into_iter().for_each(|(number, day)| map.update(number, day));

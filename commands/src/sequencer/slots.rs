@@ -156,6 +156,8 @@ impl Slots {
             self.numbered.resize(number + 1, None);
         }
         self.numbered[number] = Some(at);
+        // The same allocation: what comes from the registry is then told by its address.
+        slot.id = device.id.clone();
         slot.present = !device.state.removed;
         slot.account = device.account.clone();
         slot.config = device.config;
