@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-/// Entries read at once: what fills a few milliseconds of hashing.
-const READ_ENTRIES: usize = 4096;
+/// Entries read at once: what fills a millisecond of hashing and stays in the processor's second cache.
+const READ_ENTRIES: usize = 512;
 /// Bytes read at once, about.
 const READ_BYTES: usize = 2 << 20;
 

@@ -287,7 +287,7 @@ fn files(dir: &Path, mut report: Report, size: Option<TreeSize>) -> Result<Repor
         }
     }
     report.checked.push(format!(
-        "the ledger's own files: {} segments, {} sealed files, {} commits",
+        "the ledger's own files: segments {}, sealed files {}, commits {}",
         checked.segments, checked.sealed_files, checked.frames
     ));
     if let Some(tail) = checked.tail {

@@ -508,10 +508,9 @@ impl Deciding<'_> {
     ) -> Result<Position, RecordError> {
         let stream = self.readings_stream(slot);
         let placement = self.placement(stream);
-        let id = self.state.slots.get(slot).id.clone();
         let head = EntryHead {
             aggregate_type: READINGS,
-            aggregate_id: &id,
+            aggregate_id: &self.state.slots.get(slot).id,
             event_type,
             event_version: VERSION,
         };

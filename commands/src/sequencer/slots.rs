@@ -89,7 +89,10 @@ impl ChannelSlot {
 /// A device.
 #[derive(Debug)]
 pub(super) struct Slot {
+    /// A copy of its own: the registry's lies beside a count that every request changes.
     pub id: Arc<str>,
+    /// The registry's, told by its address.
+    known_as: Arc<str>,
     pub account: Arc<str>,
     /// Index of `readings/<id>` among the streams, once it has one.
     pub stream: Option<u32>,
@@ -115,7 +118,8 @@ impl Slots {
     pub fn known(&self, reading: &PendingReading) -> Option<u32> {
         let at = (*self.numbered.get(reading.number? as usize)?)?;
         let slot = &self.slots[at as usize];
-        (!slot.stale && slot.id == reading.device).then_some(at)
+        let same = Arc::ptr_eq(&slot.known_as, &reading.device) || slot.id == reading.device;
+        (!slot.stale && same).then_some(at)
     }
 
     /// The slot of a device; `None` where the registry knows no such device.
@@ -131,6 +135,7 @@ impl Slots {
         let id: Arc<str> = device.into();
         self.slots.push(Slot {
             id: id.clone(),
+            known_as: id.clone(),
             account: "".into(),
             stream: None,
             config: Position(0),
@@ -156,8 +161,7 @@ impl Slots {
             self.numbered.resize(number + 1, None);
         }
         self.numbered[number] = Some(at);
-        // The same allocation: what comes from the registry is then told by its address.
-        slot.id = device.id.clone();
+        slot.known_as = device.id.clone();
         slot.present = !device.state.removed;
         slot.account = device.account.clone();
         slot.config = device.config;
