@@ -53,7 +53,7 @@ pub struct Loaded {
     pub drain: Duration,
     /// Processor time of the service a reading, the rest of the folding included, microseconds.
     pub cpu_us: Option<f64>,
-    /// What it held and took meanwhile, [`SAMPLES`] times evenly.
+    /// What it held and took meanwhile, three times evenly.
     pub meanwhile: Vec<Footprint>,
 }
 
