@@ -80,6 +80,20 @@ impl Limits {
         self.users.take(&user).map_err(ApiError::rate_limited)
     }
 
+    /// What reading so many channels at once costs beyond the request itself: as much as asking for each.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn further_channels(&self, user: &str, channels: usize) -> Result<(), ApiError> {
+        match u32::try_from(channels).ok().and_then(NonZeroU32::new) {
+            Some(channels) => self
+                .users
+                .take_many(&user, channels)
+                .map_err(ApiError::rate_limited),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a peer may try a token that nobody has verified yet: not for a while after it failed too often.
     ///
     /// # Errors
@@ -138,6 +152,7 @@ fn network(peer: IpAddr) -> u64 {
 
 struct Buckets<C: Clock> {
     limiter: Option<Limiter<C>>,
+    burst: NonZeroU32,
     keys: RandomState,
     clock: C,
 }
@@ -147,12 +162,13 @@ type Limiter<C> = RateLimiter<u64, DashMapStateStore<u64>, C, NoOpMiddleware<<C 
 impl<C: Clock + Clone> Buckets<C> {
     /// `per_minute` 0: no limit.
     fn new(per_minute: u32, burst: u32, clock: C) -> Self {
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         let limiter = NonZeroU32::new(per_minute).map(|rate| {
-            let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
             RateLimiter::dashmap_with_clock(Quota::per_minute(rate).allow_burst(burst), clock.clone())
         });
         Self {
             limiter,
+            burst,
             keys: RandomState::new(),
             clock,
         }
@@ -160,16 +176,22 @@ impl<C: Clock + Clone> Buckets<C> {
 
     /// Takes one, or says in how many seconds one will be there.
     fn take(&self, key: &impl Hash) -> Result<(), u32> {
+        self.take_many(key, NonZeroU32::MIN)
+    }
+
+    /// Takes several at once, or none; never more than a full bucket holds, which nobody could wait for.
+    fn take_many(&self, key: &impl Hash, count: NonZeroU32) -> Result<(), u32> {
         let Some(limiter) = &self.limiter else {
             return Ok(());
         };
-        limiter.check_key(&self.keys.hash_one(key)).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.clock.now());
-            // Rounded up: who comes back after that many seconds is let in.
-            u32::try_from(wait.as_millis().div_ceil(1000))
-                .unwrap_or(u32::MAX)
-                .max(1)
-        })
+        let taken = limiter.check_key_n(&self.keys.hash_one(key), count.min(self.burst));
+        let Ok(Err(not_until)) = taken else {
+            return Ok(());
+        };
+        let wait = not_until.wait_time_from(self.clock.now());
+        // Rounded up: who comes back after that many seconds is let in.
+        let wait_s = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+        Err(wait_s.max(1))
     }
 
     fn sweep(&self) {
@@ -196,6 +218,26 @@ mod tests {
         assert!(buckets.take(&"b").is_ok(), "another device has its own bucket");
         clock.advance(Duration::from_secs(u64::from(wait_s)));
         assert!(buckets.take(&"a").is_ok());
+        assert!(buckets.take(&"a").is_err());
+    }
+
+    #[test]
+    fn several_are_taken_at_once_or_none_of_them() {
+        let clock = FakeRelativeClock::default();
+        let buckets = Buckets::new(60, 40, clock.clone());
+        let many = |n| NonZeroU32::new(n).expect("some");
+        assert!(buckets.take_many(&"a", many(31)).is_ok());
+        assert_eq!(buckets.take_many(&"a", many(31)), Err(22));
+        assert!(
+            (0..9).all(|_| buckets.take(&"a").is_ok()),
+            "what was refused took nothing"
+        );
+        assert!(buckets.take(&"a").is_err());
+        clock.advance(Duration::from_secs(600));
+        assert!(
+            buckets.take_many(&"a", many(1000)).is_ok(),
+            "a full bucket is enough"
+        );
         assert!(buckets.take(&"a").is_err());
     }
 

@@ -311,6 +311,8 @@ async fn of_channels(ctx: Ctx) -> Answer {
             format!("'channel_ids' must be 1 to {CHANNELS_MAX} channel ids with commas between them"),
         ));
     }
+    let user = &ctx.caller.user()?.user;
+    ctx.app.limits().further_channels(user, ids.len() - 1)?;
     {
         let registry = ctx.app.registry().read();
         if let Some(missing) = ids.iter().find(|id| registry.channel(&account, id).is_none()) {
