@@ -97,7 +97,7 @@ pub fn pair_hash(first: &Hash, second: &Hash) -> Hash {
 
 /// SHA-256 of the first `length` bytes of `message`, whose rest is zeros; with its padding it fills two blocks.
 ///
-/// Half of all hashing is of this shape, and what a streaming hasher keeps account of costs it a third.
+/// Every node and every link of a chain is of this shape, and needs nothing of what a streaming hasher keeps account of.
 /// Source: FIPS 180-4 §5.1.1, §5.3.3, §6.2.
 fn two_blocks(mut message: [u8; 128], length: usize) -> Hash {
     debug_assert!((56..=119).contains(&length));

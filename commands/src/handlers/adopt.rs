@@ -103,6 +103,9 @@ impl Management {
                 .read(Position(next), READ_ENTRIES, READ_BYTES)
                 .await;
             let block = block.map_err(|e| ManageError::Unavailable(e.to_string()))?;
+            if block.is_empty() {
+                break;
+            }
             for (position, bytes) in block.iter() {
                 let Ok(entry) = Entry::read(bytes) else {
                     return Ok(readings);

@@ -216,10 +216,11 @@ impl Ingest {
             ..Taken::default()
         };
         taken.dropped = reports.iter().flat_map(|r| r.dropped.iter().cloned()).collect();
-        if resolved.parked.len() > 1 && request.idempotency_key.is_some() {
+        // Each is recorded by itself: what follows it under the same key would be taken for a repetition.
+        if !resolved.parked.is_empty() && reports.len() > 1 && request.idempotency_key.is_some() {
             return Err(RecordError::Rejected(Rejection::invalid(
                 "bad_idempotency_key",
-                "several uplinks of unknown devices cannot share one Idempotency-Key: send them one by one",
+                "an uplink of an unknown device cannot share its Idempotency-Key with other reports: send it by itself",
             )));
         }
         for &report in &resolved.parked {

@@ -45,11 +45,11 @@ const TELL: Duration = Duration::from_secs(10);
 const TELL_SOON: Duration = Duration::from_millis(100);
 /// Before midnight the map is kept ready for so long, microseconds.
 const SOON_US: i64 = 60 * 1_000_000;
-/// Streams that are told at once, however little time has passed: what they did takes 10 MB.
+/// Streams that are told at once, however little time has passed: 8 MB at 128 bytes each.
 const TELL_STREAMS: usize = 65_536;
 /// How often the clock is recorded (FORMAT §5), microseconds.
 const OBSERVE_US: i64 = 3600 * 1_000_000;
-/// Entries after which a new snapshot is kept: what a start after a crash has to fold, half a second.
+/// Entries after which a new snapshot is kept: what a start after a crash has to fold.
 const SNAPSHOT_ENTRIES: u64 = 500_000;
 /// … or this many for each stream, since a snapshot is as large as the streams are many.
 const SNAPSHOT_ENTRIES_A_STREAM: u64 = 8;
