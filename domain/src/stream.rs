@@ -441,6 +441,22 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_two_processors_make_are_those_that_one_makes() {
+        // The level above the lines is shared from four times this on; odd, so that no level pairs up.
+        let count = 4 * SHARED_NODES as u32 + 7;
+        let mut map = StreamMap::new();
+        for n in 0..count - 3 {
+            map.update(n, day(n, 5));
+        }
+        map.settle();
+        for n in count - 3..count {
+            map.update(n, day(n, 5));
+        }
+        map.settle();
+        assert_eq!((map.count(), map.root()), (u64::from(count), naive(&map)));
+    }
+
+    #[test]
     fn an_account_and_an_owner_are_contiguous_and_closed_by_neighbours() {
         let mut map = StreamMap::new();
         for n in 0..60 {
