@@ -135,6 +135,7 @@ impl App {
             sequencer::Settings {
                 origin: stores.origin.clone(),
                 build_date: Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default(),
+                snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
                 heads: HeadStore::new(&settings.data.join("heads")),
             },
             registry.clone(),

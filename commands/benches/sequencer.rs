@@ -7,7 +7,8 @@
 use commands::ingest::channels::AutoChannels;
 use commands::ledger::{Ledger, Options};
 use commands::sequencer::{
-    EventGroup, HeadStore, PendingReading, PendingValue, Ports, ReadingGroup, Sequencer, Settings,
+    EventGroup, HeadStore, PendingReading, PendingValue, Ports, ReadingGroup, SNAPSHOT_ENTRIES, Sequencer,
+    Settings,
 };
 use domain::canonical::Canonical;
 use domain::entry::NewEvent;
@@ -284,6 +285,7 @@ fn main() {
     let settings = Settings {
         origin: ORIGIN.into(),
         build_date: Date::from_days(0),
+        snapshot_entries: SNAPSHOT_ENTRIES,
         heads: HeadStore::new(&dir.path().join("heads")),
     };
     let sequencer =

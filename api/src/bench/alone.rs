@@ -101,6 +101,7 @@ impl Alone {
             sequencer::Settings {
                 origin: stores.origin.clone(),
                 build_date: Date::default(),
+                snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
                 heads: HeadStore::new(&settings.data.join("heads")),
             },
             registry.clone(),

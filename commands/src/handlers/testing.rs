@@ -4,7 +4,7 @@
 use super::{Actor, Management, ManagementPorts, ManagementSettings, Outcome};
 use crate::ingest::channels::AutoChannels;
 use crate::keys::{FileKeyStore, Secret};
-use crate::sequencer::{DerivedStore, EventGroup, HeadStore, Ports, Sequencer, Settings};
+use crate::sequencer::{DerivedStore, EventGroup, HeadStore, Ports, SNAPSHOT_ENTRIES, Sequencer, Settings};
 use crate::tokens::Authenticator;
 use domain::aggregate::device::NewDevice;
 use domain::canonical::Canonical;
@@ -154,6 +154,7 @@ impl World {
             Settings {
                 origin: ORIGIN.into(),
                 build_date: Date::parse("2026-01-01").expect("a day"),
+                snapshot_entries: SNAPSHOT_ENTRIES,
                 heads: HeadStore::new(dir.path()),
             },
             registry.clone(),

@@ -28,7 +28,7 @@ pub use checkpoints::{CheckpointError, Checkpointer, HeadStore};
 pub use clock::{ClockGuard, ClockState, Reading as ClockReading};
 pub use days::{DayPreparer, DerivedStore, Due, Moved};
 pub use dedup::Dedup;
-pub use owner::{Ports, Sequencer, Settings, StartError};
+pub use owner::{Ports, SNAPSHOT_ENTRIES, Sequencer, Settings, StartError};
 pub use state::StreamPositions;
 pub use types::{
     EventGroup, GroupAnswer, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup,

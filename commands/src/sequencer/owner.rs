@@ -49,9 +49,9 @@ const SOON_US: i64 = 60 * 1_000_000;
 const TELL_STREAMS: usize = 65_536;
 /// How often the clock is recorded (FORMAT §5), microseconds.
 const OBSERVE_US: i64 = 3600 * 1_000_000;
-/// Entries after which a new snapshot is kept: what a start after a crash has to fold.
-const SNAPSHOT_ENTRIES: u64 = 500_000;
-/// … or this many for each stream, since a snapshot is as large as the streams are many.
+/// Entries after which a new snapshot is kept, where nobody says otherwise.
+pub const SNAPSHOT_ENTRIES: u64 = 500_000;
+/// At least so many for each stream, since a snapshot is as large as the streams are many.
 const SNAPSHOT_ENTRIES_A_STREAM: u64 = 8;
 /// Most entries of one group.
 pub const GROUP_ENTRIES_MAX: usize = 4_096;
@@ -87,6 +87,9 @@ pub struct Settings {
     pub build_date: Date,
     /// Where the heads of days are kept.
     pub heads: HeadStore,
+    /// Entries after which the state is kept beside the ledger, such as [`SNAPSHOT_ENTRIES`]: what a start after a
+    /// crash has to fold. Fewer cost the sequencer's time, more the start's.
+    pub snapshot_entries: u64,
 }
 
 /// Why the sequencer did not start.
@@ -403,7 +406,10 @@ impl Owner {
         }
         let Some(state) = &mut self.state else { return };
         let streams = state.streams.len() as u64;
-        let enough = SNAPSHOT_ENTRIES.max(streams * SNAPSHOT_ENTRIES_A_STREAM);
+        let enough = self
+            .settings
+            .snapshot_entries
+            .max(streams * SNAPSHOT_ENTRIES_A_STREAM);
         if state.size().since(self.snapshot_at) >= enough {
             self.snapshot_beside();
         }

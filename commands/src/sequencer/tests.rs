@@ -450,14 +450,11 @@ impl World {
         let mut sequences: HashMap<String, u64> = HashMap::new();
         let mut last = Timestamp::default();
         let mut out = Vec::new();
-        let whole = self.verify(|_, _| {});
-        assert_eq!(
-            whole.verdict,
-            Verdict::Verified {
-                size: self.log.size()
-            }
-        );
-        for (n, bytes) in read_all(&self.log).iter().enumerate() {
+        let (all, root) = self.entries_and_root();
+        let size = TreeSize(all.len() as u64);
+        let whole = verified(all.clone(), root, |_, _| {});
+        assert_eq!(whole.verdict, Verdict::Verified { size });
+        for (n, bytes) in all.iter().enumerate() {
             let entry = Entry::decode(bytes).expect("canonical");
             assert_eq!(entry.position, Position(n as u64));
             assert!(entry.recorded_at >= last, "recorded_at goes back");
@@ -478,18 +475,18 @@ impl World {
 
     /// The verdict over the whole log, after `change` had its way with each entry's bytes.
     fn verify(&self, change: impl Fn(usize, &mut Vec<u8>)) -> LogReport {
-        let known = KnownRoot {
-            size: self.log.size(),
-            root: self.log.root(),
-            kept: Kept::Outside,
-            source: "the test".into(),
-        };
-        let mut verifier = LogVerifier::new(Strictness::Canonical, Some(ORIGIN), vec![known]);
-        for (n, mut bytes) in read_all(&self.log).into_iter().enumerate() {
-            change(n, &mut bytes);
-            verifier.entry(&bytes);
+        let (all, root) = self.entries_and_root();
+        verified(all, root, change)
+    }
+
+    /// The log at one size, although the sequencer may record the clock at any time.
+    fn entries_and_root(&self) -> (Vec<Vec<u8>>, Hash) {
+        loop {
+            let (all, root) = (read_all(&self.log), self.log.root());
+            if self.log.size().get() == all.len() as u64 {
+                return (all, root);
+            }
         }
-        verifier.finish()
     }
 
     fn types(&self) -> Vec<String> {
@@ -505,6 +502,21 @@ impl World {
         }
         panic!("never: {:?}", self.sequencer.status());
     }
+}
+
+fn verified(all: Vec<Vec<u8>>, root: Hash, change: impl Fn(usize, &mut Vec<u8>)) -> LogReport {
+    let known = KnownRoot {
+        size: TreeSize(all.len() as u64),
+        root,
+        kept: Kept::Outside,
+        source: "the test".into(),
+    };
+    let mut verifier = LogVerifier::new(Strictness::Canonical, Some(ORIGIN), vec![known]);
+    for (n, mut bytes) in all.into_iter().enumerate() {
+        change(n, &mut bytes);
+        verifier.entry(&bytes);
+    }
+    verifier.finish()
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -535,6 +547,7 @@ fn start_sequencer(
     let settings = Settings {
         origin: ORIGIN.into(),
         build_date: Date::parse("2026-01-01").expect("a day"),
+        snapshot_entries: 1,
         heads: HeadStore::new(heads.path()),
     };
     Sequencer::start(ports, settings, registry.clone()).expect("starts")
@@ -1124,6 +1137,58 @@ async fn state_from_the_snapshot_is_the_state_folded_from_the_start() {
         (b_counts["audit"], b_counts["reading"])
     );
     assert_eq!(a.state.slots.newest(), b.state.slots.newest());
+}
+
+/// The state that was kept while readings went on, once it holds at least so many entries.
+async fn kept_beside(world: &World, size: TreeSize) -> Vec<u8> {
+    for _ in 0..4000 {
+        let kept = world.store.load("sequencer");
+        let enough = kept.filter(|bytes| {
+            snapshot::read(bytes, ORIGIN, StreamPositions::default()).is_some_and(|kept| kept.size >= size)
+        });
+        if let Some(bytes) = enough {
+            return bytes;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the state was not kept at {size}");
+}
+
+async fn send_many(world: &World, count: i64, from_s: i64) {
+    for n in 0..count {
+        world
+            .send(&[("temperature", n as f64, from_s + n)])
+            .await
+            .expect("taken");
+    }
+}
+
+#[tokio::test]
+async fn a_crash_goes_on_from_the_state_that_was_kept_beside_whichever_day_it_is_of() {
+    let until_day = |day: &'static str| move |s: &Status| s.open_day == Date::parse(day).ok();
+    for kept_on_the_second_day in [false, true] {
+        let mut world = World::new().await;
+        // The state is kept after eight entries for each of seven streams.
+        send_many(&world, 100, 30_000).await;
+        let first = kept_beside(&world, TreeSize(50)).await;
+        world.clock.pass(15 * 3600 * 1_000_000);
+        world.until(until_day("2026-05-18")).await;
+        // Of the streams of the first day only this device's go on.
+        send_many(&world, 100, 90_000).await;
+        let second = kept_beside(&world, TreeSize(160)).await;
+        world.sequencer.stop().await;
+        // A process that dies keeps nothing when it ends.
+        let kept = if kept_on_the_second_day { second } else { first };
+        world.store.save("sequencer", &kept).expect("kept");
+        world.start_again();
+        send_many(&world, 3, 95_000).await;
+        world.clock.pass(24 * 3600 * 1_000_000);
+        world.until(until_day("2026-05-19")).await;
+        world.sequencer.stop().await;
+        let closings = world.types().iter().filter(|t| *t == "DayClosed").count();
+        assert_eq!(closings, 2);
+        world.check();
+    }
 }
 
 #[tokio::test]
