@@ -239,6 +239,15 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// The event type of an entry whose bytes this house wrote; the members behind it are not looked at. Never panics,
+    /// whatever the bytes.
+    pub fn event_type_of(bytes: &'a [u8]) -> Option<&'a str> {
+        let rest = bytes.strip_prefix(b"{\"aggregate_id\":\"")?;
+        let (_, rest) = plain_before(rest, b"\",\"aggregate_type\":\"")?;
+        let (_, rest) = plain_before(rest, b"\",\"event_type\":\"")?;
+        Some(plain_before(rest, b"\",\"event_version\":\"")?.0)
+    }
+
     /// The members of an entry as it is usually written, found from both ends; `None` where it has to be gone
     /// through. What lies between metadata and payload stands between two members nowhere else: a quote inside a
     /// text has a backslash before it.

@@ -57,6 +57,12 @@ impl EntryBlock {
         }
     }
 
+    /// Makes room for so many entries and bytes more, so that adding them copies nothing that is there.
+    pub fn reserve(&mut self, entries: usize, bytes: usize) {
+        self.items.reserve(entries);
+        self.bytes.reserve(bytes);
+    }
+
     /// Forgets the entries, keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();

@@ -143,7 +143,7 @@ fn main() {
     let path = dir.path().join("projections.sqlite");
     let roots = |_: TreeSize| Ok::<_, String>(Some(Hash::default()));
     let mut store = Store::create(&path).expect("opens");
-    store.apply(&blocks[..1], &roots).expect("applies");
+    store.apply(blocks[..1].iter().map(Ok), &roots).expect("applies");
 
     let decoding = (Instant::now(), cpu_s());
     let mut values = 0usize;
@@ -158,7 +158,7 @@ fn main() {
     let mut slowest = 0f64;
     for block in &blocks[1..] {
         let began = Instant::now();
-        store.apply(std::slice::from_ref(block), &roots).expect("applies");
+        store.apply([Ok(block)], &roots).expect("applies");
         slowest = slowest.max(began.elapsed().as_secs_f64());
     }
     let folding = (folding.0.elapsed().as_secs_f64(), cpu_s() - folding.1);

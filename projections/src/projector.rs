@@ -27,13 +27,14 @@ use tokio::sync::watch;
 
 /// Fewest entries that a batch may be limited to, on a machine that is slow.
 const BATCH_ENTRIES_MIN: usize = 2_000;
-/// Most entries of a batch: beyond it, folding gains little and a failure repeats more.
-const BATCH_ENTRIES_MAX: usize = 100_000;
-/// Most bytes of a batch.
-const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Entries and bytes of one read from the ledger.
-const READ_ENTRIES: usize = 10_000;
-const READ_BYTES: usize = 8 * 1024 * 1024;
+/// Most entries of a batch: beyond it, folding gains little and a failure repeats more. What is gathered of each
+/// value until the batch is written takes 48 bytes.
+const BATCH_ENTRIES_MAX: usize = 500_000;
+/// Most bytes that are read for a batch.
+const BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Entries and bytes of one read from the ledger: what stays in the processor's cache until it is folded.
+const READ_ENTRIES: usize = 1_024;
+const READ_BYTES: usize = 1024 * 1024;
 /// A batch that took longer halves the limit: whoever waits for a change of configuration waits for a batch.
 const BATCH_LONG: Duration = Duration::from_millis(1_000);
 /// A full batch that took less doubles it.
@@ -42,8 +43,9 @@ const BATCH_SHORT: Duration = Duration::from_millis(300);
 const REST_FACTOR: u32 = 3;
 /// … and at most this, which bounds how old a page is.
 const REST_MAX: Duration = Duration::from_secs(1);
-/// With more entries waiting there is no rest.
-const BEHIND_ENTRIES: u64 = 50_000;
+/// With more entries waiting there is no rest. What is written of each device and bucket costs the same however
+/// many readings it is written for, so a busy service gains by gathering.
+const BEHIND_ENTRIES: u64 = 300_000;
 /// Between two tries when something failed that may pass.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -339,9 +341,9 @@ impl Worker {
             return Ok(());
         }
         let began = self.shared.clock.monotonic();
-        let blocks = gather(&*self.shared.log, size, self.batch_max)?;
-        let entries: usize = blocks.iter().map(EntryBlock::len).sum();
-        let cursor = store.apply(&blocks, &*self.roots)?;
+        let mut unread = Unread::new(&*self.shared.log, size, self.batch_max);
+        let cursor = store.apply(&mut unread, &*self.roots)?;
+        let entries = unread.entries;
         let took = self.shared.clock.monotonic().saturating_sub(began);
         self.shared.announce(cursor);
         tracing::debug!(
@@ -443,8 +445,8 @@ impl Worker {
             if self.shared.stop.load(Ordering::Acquire) {
                 return Err(ProjectionError::Stopped);
             }
-            let blocks = gather(&*self.shared.log, second.cursor().size, self.batch_max)?;
-            second.apply(&blocks, &*self.roots)?;
+            let mut unread = Unread::new(&*self.shared.log, second.cursor().size, self.batch_max);
+            second.apply(&mut unread, &*self.roots)?;
         }
         let path = self.shared.readers.path().to_owned();
         let shared = self.shared.clone();
@@ -458,23 +460,44 @@ impl Worker {
     }
 }
 
-/// Reads what waits behind `size`: at least one entry, at most `entries_max` or so.
-pub(crate) fn gather(
-    log: &dyn EventLog,
-    size: TreeSize,
+/// What waits behind a size, read from the ledger block by block: at least one entry if there is one, at most
+/// `entries_max` or so.
+pub(crate) struct Unread<'a> {
+    log: &'a dyn EventLog,
+    from: Position,
     entries_max: usize,
-) -> Result<Vec<EntryBlock>, ProjectionError> {
-    let (mut blocks, mut entries, mut bytes) = (Vec::new(), 0, 0);
-    let mut from = size.next_position();
-    while entries < entries_max && bytes < BATCH_BYTES_MAX && log.size().contains(from) {
-        let block = run(log.read(from, READ_ENTRIES.min(entries_max - entries), READ_BYTES))?;
-        if block.is_empty() {
-            break;
+    /// Entries that were read.
+    pub(crate) entries: usize,
+    bytes: usize,
+}
+
+impl<'a> Unread<'a> {
+    pub(crate) fn new(log: &'a dyn EventLog, size: TreeSize, entries_max: usize) -> Self {
+        Self {
+            log,
+            from: size.next_position(),
+            entries_max,
+            entries: 0,
+            bytes: 0,
         }
-        from = from.plus(block.len() as u64);
-        entries += block.len();
-        bytes += block.bytes().len();
-        blocks.push(block);
     }
-    Ok(blocks)
+}
+
+impl Iterator for Unread<'_> {
+    type Item = Result<EntryBlock, ProjectionError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let left = self.entries_max.saturating_sub(self.entries);
+        if left == 0 || self.bytes >= BATCH_BYTES_MAX || !self.log.size().contains(self.from) {
+            return None;
+        }
+        let block = match run(self.log.read(self.from, READ_ENTRIES.min(left), READ_BYTES)) {
+            Ok(block) => block,
+            Err(error) => return Some(Err(error.into())),
+        };
+        self.from = self.from.plus(block.len() as u64);
+        self.entries += block.len();
+        self.bytes += block.bytes().len();
+        (!block.is_empty()).then_some(Ok(block))
+    }
 }

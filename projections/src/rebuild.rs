@@ -5,7 +5,7 @@
 //! Not here: when to rebuild (`store` on a mismatch, the command line).
 
 use crate::error::ProjectionError;
-use crate::projector::gather;
+use crate::projector::Unread;
 use crate::store::{Roots, Store, remove};
 use domain::TreeSize;
 use domain::ports::EventLog;
@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Entries a transaction: folding gains little beyond.
-const BATCH_ENTRIES: usize = 100_000;
+const BATCH_ENTRIES: usize = 500_000;
 
 /// How far a rebuild is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +83,8 @@ fn fill_store(
     };
     tell(progress, TreeSize::EMPTY)?;
     while store.cursor().size < log.size() {
-        let blocks = gather(log, store.cursor().size, BATCH_ENTRIES)?;
-        let cursor = store.apply(&blocks, roots)?;
+        let mut unread = Unread::new(log, store.cursor().size, BATCH_ENTRIES);
+        let cursor = store.apply(&mut unread, roots)?;
         tell(progress, cursor.size)?;
     }
     store.settle()

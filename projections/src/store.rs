@@ -13,6 +13,7 @@ use domain::ports::{EntryBlock, TileStore};
 use domain::{Hash, Timestamp, TreeSize};
 use migrations::{MigrateError, PROJECTIONS, open_and_migrate};
 use rusqlite::{Connection, OptionalExtension, params};
+use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -184,11 +185,16 @@ impl Store {
         &self.path
     }
 
-    /// Folds consecutive entries, beginning at the cursor, in one transaction.
+    /// Folds consecutive entries, beginning at the cursor, in one transaction. A block is taken when the one before
+    /// it was folded, so that a batch need not be in memory as a whole.
     ///
     /// # Errors
     /// [`ProjectionError`]; nothing of the batch is kept then, and it may be applied again.
-    pub fn apply(&mut self, blocks: &[EntryBlock], roots: &dyn Roots) -> Result<Cursor, ProjectionError> {
+    pub fn apply<B: Borrow<EntryBlock>>(
+        &mut self,
+        blocks: impl IntoIterator<Item = Result<B, ProjectionError>>,
+        roots: &dyn Roots,
+    ) -> Result<Cursor, ProjectionError> {
         let result = self.transact(blocks, roots);
         match result {
             Ok(cursor) => self.cursor = cursor,
@@ -197,20 +203,26 @@ impl Store {
         result
     }
 
-    fn transact(&mut self, blocks: &[EntryBlock], roots: &dyn Roots) -> Result<Cursor, ProjectionError> {
+    fn transact<B: Borrow<EntryBlock>>(
+        &mut self,
+        blocks: impl IntoIterator<Item = Result<B, ProjectionError>>,
+        roots: &dyn Roots,
+    ) -> Result<Cursor, ProjectionError> {
         let mut cursor = self.cursor;
         // Dropped without a commit, it is rolled back.
         let transaction = self.connection.unchecked_transaction()?;
-        for (position, bytes) in blocks.iter().flat_map(EntryBlock::iter) {
-            let expected = cursor.size.next_position();
-            if position != expected {
-                return Err(ProjectionError::OutOfOrder {
-                    expected,
-                    found: position,
-                });
+        for block in blocks {
+            for (position, bytes) in block?.borrow().iter() {
+                let expected = cursor.size.next_position();
+                if position != expected {
+                    return Err(ProjectionError::OutOfOrder {
+                        expected,
+                        found: position,
+                    });
+                }
+                cursor.recorded_at = self.fold.entry(&transaction, position, bytes)?;
+                cursor.size = position.size_through();
             }
-            cursor.recorded_at = self.fold.entry(&transaction, position, bytes)?;
-            cursor.size = position.size_through();
         }
         if cursor.size == self.cursor.size {
             return Ok(cursor);

@@ -88,9 +88,15 @@ impl Inner {
         let mut writers: Vec<SealedWriter> = Vec::new();
         let mut reader = FrameReader::new(segment.file.clone(), SEGMENT_HEAD_BYTES as u64, bytes)?;
         let mut position = segment.first;
+        // Most entries are of the type of the one before.
+        let (mut last, mut class) = (String::new(), NO_CLASS);
         while let Found::Frame(frame) = reader.step()? {
             for (_, entry) in frame.entries() {
-                let class = Entry::read(entry).map_or(NO_CLASS, |entry| (self.classify)(entry.event_type));
+                let event_type = Entry::event_type_of(entry).unwrap_or_default();
+                if event_type != last {
+                    class = self.class_of(event_type);
+                    event_type.clone_into(&mut last);
+                }
                 let writer = match writers.iter_mut().position(|writer| writer.class() == class) {
                     Some(at) => &mut writers[at],
                     None => {
@@ -118,6 +124,14 @@ impl Inner {
         self.disk.sync_dir(&folder(&self.dir))?;
         self.read_back(segment, end, &records)?;
         Ok(records)
+    }
+
+    /// The class of entries of that type.
+    fn class_of(&self, event_type: &str) -> &'static str {
+        match event_type {
+            "" => NO_CLASS,
+            event_type => (self.classify)(event_type),
+        }
     }
 
     /// Whether the sealed files hold every entry of the segment once, and those that are in the tree.

@@ -233,6 +233,7 @@ impl PlainSegment {
             count = 1;
             end = start + slots[0].len() as u64;
         }
+        out.reserve(count, bytes);
         span.resize((end - start) as usize, 0);
         let read = self.file.read_at(span, start).map_err(unavailable)?;
         for (i, slot) in slots[..count].iter().enumerate() {

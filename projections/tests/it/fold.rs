@@ -191,9 +191,13 @@ fn a_batch_that_is_not_committed_leaves_no_trace_and_is_folded_again() {
     let blocks = scribe.blocks(5);
     let no_root = |_: TreeSize| Err::<Option<Hash>, _>("the tiles do not answer".to_owned());
     let mut store = Store::create(&torn).expect("opens");
-    store.apply(&blocks[..1], &scribe.roots()).expect("applies");
+    store
+        .apply(blocks[..1].iter().map(Ok), &scribe.roots())
+        .expect("applies");
     // Every row of the second batch is written, then the transaction is dropped.
-    let error = store.apply(&blocks[1..2], &no_root).expect_err("fails");
+    let error = store
+        .apply(blocks[1..2].iter().map(Ok), &no_root)
+        .expect_err("fails");
     assert!(
         matches!(error, ProjectionError::Root { .. }) && error.may_pass(),
         "{error}"
@@ -203,10 +207,10 @@ fn a_batch_that_is_not_committed_leaves_no_trace_and_is_folded_again() {
     drop(store);
     let (mut store, found) = Store::open(&torn, &scribe.roots()).expect("opens");
     assert_eq!((found, store.cursor().size), (Found::Good, size(5)));
-    assert!(store.apply(&blocks[1..2], &no_root).is_err());
+    assert!(store.apply(blocks[1..2].iter().map(Ok), &no_root).is_err());
     for block in &blocks[1..] {
         store
-            .apply(std::slice::from_ref(block), &scribe.roots())
+            .apply([Ok(block)], &scribe.roots())
             .expect("applies");
     }
     drop(store);
@@ -219,7 +223,9 @@ fn entries_out_of_order_are_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut store = Store::create(&dir.path().join("x.sqlite")).expect("opens");
     let blocks = scribe.blocks(1);
-    let error = store.apply(&blocks[1..], &scribe.roots()).expect_err("refused");
+    let error = store
+        .apply(blocks[1..].iter().map(Ok), &scribe.roots())
+        .expect_err("refused");
     assert!(
         matches!(
             error,
@@ -232,10 +238,10 @@ fn entries_out_of_order_are_refused() {
     );
     let mut lying = EntryBlock::new();
     lying.push(Position(0), blocks[1].get(0).expect("has an entry").1);
-    assert!(store.apply(&[lying], &scribe.roots()).is_err());
+    assert!(store.apply([Ok(lying)], &scribe.roots()).is_err());
     let mut garbage = EntryBlock::new();
     garbage.push(Position(0), b"{}");
-    let error = store.apply(&[garbage], &scribe.roots()).expect_err("refused");
+    let error = store.apply([Ok(garbage)], &scribe.roots()).expect_err("refused");
     assert!(
         matches!(
             error,

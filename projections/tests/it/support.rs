@@ -171,7 +171,7 @@ impl Scribe {
         let roots = self.roots();
         let mut store = Store::create(path).expect("opens");
         for block in self.blocks(batch) {
-            store.apply(&[block], &roots).expect("applies");
+            store.apply([Ok(block)], &roots).expect("applies");
         }
         store
     }
