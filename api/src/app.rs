@@ -136,6 +136,7 @@ impl App {
                 origin: stores.origin.clone(),
                 build_date: Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default(),
                 snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
+                beside_entries: sequencer::BESIDE_ENTRIES,
                 heads: HeadStore::new(&settings.data.join("heads")),
             },
             registry.clone(),

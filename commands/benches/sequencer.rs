@@ -7,8 +7,8 @@
 use commands::ingest::channels::AutoChannels;
 use commands::ledger::{Ledger, Options};
 use commands::sequencer::{
-    EventGroup, HeadStore, PendingReading, PendingValue, Ports, ReadingGroup, SNAPSHOT_ENTRIES, Sequencer,
-    Settings,
+    BESIDE_ENTRIES, EventGroup, HeadStore, PendingReading, PendingValue, Ports, ReadingGroup,
+    SNAPSHOT_ENTRIES, Sequencer, Settings,
 };
 use domain::canonical::Canonical;
 use domain::entry::NewEvent;
@@ -286,6 +286,7 @@ fn main() {
         origin: ORIGIN.into(),
         build_date: Date::from_days(0),
         snapshot_entries: SNAPSHOT_ENTRIES,
+        beside_entries: BESIDE_ENTRIES,
         heads: HeadStore::new(&dir.path().join("heads")),
     };
     let sequencer =

@@ -7,8 +7,8 @@
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use commands::ingest::channels::AutoChannels;
 use commands::sequencer::{
-    DerivedStore, EventGroup, HeadStore, PendingReading, PendingValue, Ports, ReadingGroup, SNAPSHOT_ENTRIES,
-    Sequencer, Settings,
+    BESIDE_ENTRIES, DerivedStore, EventGroup, HeadStore, PendingReading, PendingValue, Ports, ReadingGroup,
+    SNAPSHOT_ENTRIES, Sequencer, Settings,
 };
 use domain::canonical::Canonical;
 use domain::entry::NewEvent;
@@ -346,6 +346,7 @@ async fn record(plan: Plan) -> SmallLedger {
         origin: ORIGIN.into(),
         build_date: Date::parse("2026-01-01").expect("a day"),
         snapshot_entries: SNAPSHOT_ENTRIES,
+        beside_entries: BESIDE_ENTRIES,
         heads: heads.clone(),
     };
     let sequencer =

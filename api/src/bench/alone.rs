@@ -102,6 +102,7 @@ impl Alone {
                 origin: stores.origin.clone(),
                 build_date: Date::default(),
                 snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
+                beside_entries: sequencer::BESIDE_ENTRIES,
                 heads: HeadStore::new(&settings.data.join("heads")),
             },
             registry.clone(),

@@ -126,6 +126,9 @@ fn streams_of(app: &App, account: &str) -> Vec<Position> {
             add("channel", &channel.id);
         }
     }
+    // What was decided and is not durable yet is not there.
+    let size = app.log().size();
+    positions.retain(|position| size.contains(*position));
     positions.sort_unstable();
     positions
 }

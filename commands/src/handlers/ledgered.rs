@@ -16,6 +16,7 @@ use cqrs_es::persist::{
     SerializedSnapshot,
 };
 use cqrs_es::{AggregateError, CqrsFramework, DomainEvent};
+use domain::Position;
 use domain::aggregate::{self, Aggregate, Stamp};
 use domain::canonical::Canonical;
 use domain::entry::{Entry, NewEvent, Salt};
@@ -28,6 +29,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a stream's newest entry may be on its way to disk before it is read all the same.
+const DURABLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A domain aggregate as cqrs-es sees it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -191,6 +196,9 @@ impl Gathering {
     /// The entries of a stream, then what this request adds to it.
     async fn load(&self, aggregate_type: &str, id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
         let positions = self.index.positions(aggregate_type, id);
+        if let Some(last) = positions.last() {
+            self.until_durable(*last).await;
+        }
         let block = self
             .log
             .read_at(&positions)
@@ -216,6 +224,19 @@ impl Gathering {
             events.push(of_wire(&wire, aggregate_type, id)?);
         }
         Ok(events)
+    }
+
+    /// The index names what was decided, which is durable a moment later. Where it never will be, reading says so.
+    async fn until_durable(&self, position: Position) {
+        let durable = async {
+            let mut size = self.log.size();
+            while !size.contains(position) {
+                size = self.log.follow(size).await;
+            }
+        };
+        if tokio::time::timeout(DURABLE_WITHIN, durable).await.is_err() {
+            tracing::warn!(%position, "an entry of a stream is not durable");
+        }
     }
 
     /// An event as it is recorded.

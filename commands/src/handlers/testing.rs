@@ -155,6 +155,7 @@ impl World {
                 origin: ORIGIN.into(),
                 build_date: Date::parse("2026-01-01").expect("a day"),
                 snapshot_entries: SNAPSHOT_ENTRIES,
+                beside_entries: 1,
                 heads: HeadStore::new(dir.path()),
             },
             registry.clone(),

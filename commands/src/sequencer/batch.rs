@@ -6,8 +6,9 @@
 //! Invariant: until the commit is durable nobody is answered; when it fails, the state is thrown away and loaded
 //! again, so nothing here is ever undone piece by piece.
 
+use super::commit::Pending;
 use super::dedup::{SeenItem, short};
-use super::owner::{Pending, Submission};
+use super::handle::Submission;
 use super::slots::Recent;
 use super::state::{State, account_of, uplink_key};
 use super::types::{
@@ -62,8 +63,8 @@ impl Batch {
     }
 
     /// Begins the next commit, keeping the memory.
-    pub fn begin(&mut self, recorded_at: Timestamp, held: bool) {
-        self.number += 1;
+    pub fn begin(&mut self, number: u64, recorded_at: Timestamp, held: bool) {
+        self.number = number;
         self.recorded_at = recorded_at;
         self.held = held;
         self.entries.clear();

@@ -3,7 +3,7 @@
 //! One thread owns the order. Requests queue in a bounded channel; while one commit is on its way to disk the
 //! next gathers (group commit), so nobody waits on a timer. For each commit it decides duplicates, assigns
 //! positions, sequences and `recorded_at`, encodes, hashes, extends tree and chains, has the commit made durable,
-//! and only then answers.
+//! and only then answers. Of large commits two are under way: while one is written, the next is decided.
 //!
 //! Invariants: `recorded_at` never goes back; a stream's sequence has no gaps; nothing is answered before it is
 //! durable; what a day's entries were is told by its `DayClosed` before the first entry of a later day.
@@ -14,8 +14,10 @@
 mod batch;
 mod checkpoints;
 mod clock;
+mod commit;
 mod days;
 mod dedup;
+mod handle;
 mod owner;
 mod recover;
 mod slots;
@@ -28,7 +30,8 @@ pub use checkpoints::{CheckpointError, Checkpointer, HeadStore};
 pub use clock::{ClockGuard, ClockState, Reading as ClockReading};
 pub use days::{DayPreparer, DerivedStore, Due, Moved};
 pub use dedup::Dedup;
-pub use owner::{Ports, SNAPSHOT_ENTRIES, Sequencer, Settings, StartError};
+pub use handle::{Ports, Sequencer, Settings, StartError};
+pub use owner::{BESIDE_ENTRIES, SNAPSHOT_ENTRIES};
 pub use state::StreamPositions;
 pub use types::{
     EventGroup, GroupAnswer, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup,

@@ -141,11 +141,16 @@ impl SeenReadings for Raw {
     }
 }
 
-/// The in-memory log, failing on demand: 0 = not, 1 = nothing is written, 2 = written and then failed.
+/// The in-memory log, failing on demand: 0 = not, 1 = nothing is written, 2 = written and then failed, 3 = waits
+/// until it is another.
 struct Failing {
     log: Arc<MemoryLog>,
     mode: AtomicU8,
+    /// Whether an append waits.
+    held: AtomicBool,
 }
+
+const HELD: u8 = 3;
 
 impl EventLog for Failing {
     fn size(&self) -> TreeSize {
@@ -153,6 +158,10 @@ impl EventLog for Failing {
     }
 
     fn append<'a>(&'a self, commit: Append<'a>) -> BoxFuture<'a, Result<(), AppendError>> {
+        while self.mode.load(Ordering::SeqCst) == HELD {
+            self.held.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(1));
+        }
         match self.mode.load(Ordering::SeqCst) {
             0 => self.log.append(commit),
             1 => Box::pin(async { Err(AppendError::Unknown("no space left on device".into())) }),
@@ -315,6 +324,7 @@ impl World {
         let failing = Arc::new(Failing {
             log: log.clone(),
             mode: AtomicU8::new(0),
+            held: AtomicBool::new(false),
         });
         let store = Arc::new(MemoryStore::default());
         let clock = Arc::new(TestClock {
@@ -548,6 +558,7 @@ fn start_sequencer(
         origin: ORIGIN.into(),
         build_date: Date::parse("2026-01-01").expect("a day"),
         snapshot_entries: 1,
+        beside_entries: 1,
         heads: HeadStore::new(heads.path()),
     };
     Sequencer::start(ports, settings, registry.clone()).expect("starts")
@@ -1075,6 +1086,98 @@ async fn a_commit_that_failed_but_persisted_is_found_by_the_retry() {
     world.check();
 }
 
+/// Sends a reading while appends wait, and when that one is on its way, its duplicate with a newer value.
+async fn two_under_way(world: &Arc<World>) -> [tokio::task::JoinHandle<Answered>; 2] {
+    world.send(&[("temperature", 4.2, 30_000)]).await.expect("taken");
+    world.failing.mode.store(HELD, Ordering::SeqCst);
+    let first = {
+        let world = world.clone();
+        tokio::spawn(async move { world.send(&[("temperature", 4.3, 30_060)]).await })
+    };
+    while !world.failing.held.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let second = {
+        let world = world.clone();
+        tokio::spawn(async move {
+            world
+                .send(&[("temperature", 4.3, 30_060), ("temperature", 4.4, 30_120)])
+                .await
+        })
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(
+        !first.is_finished() && !second.is_finished(),
+        "nothing is durable yet"
+    );
+    [first, second]
+}
+
+type Answered = Result<crate::ingest::pipeline::Taken, RecordError>;
+
+#[tokio::test]
+async fn a_duplicate_of_what_is_on_its_way_to_disk_is_answered_after_it() {
+    let world = Arc::new(World::new().await);
+    let [first, second] = two_under_way(&world).await;
+    world.failing.mode.store(0, Ordering::SeqCst);
+    let first = first.await.expect("joins").expect("taken");
+    let second = second.await.expect("joins").expect("taken");
+    assert_eq!((first.accepted, second.accepted, second.deduplicated), (1, 1, 1));
+    world.check();
+}
+
+#[tokio::test]
+async fn what_was_decided_on_top_of_a_commit_that_failed_is_not_written_and_is_told_so() {
+    for (mode, persisted) in [(1, 0), (2, 1)] {
+        let world = Arc::new(World::new().await);
+        let [first, second] = two_under_way(&world).await;
+        let size = world.log.size();
+        world.failing.mode.store(mode, Ordering::SeqCst);
+        for answered in [first, second] {
+            let answered = answered.await.expect("joins");
+            let unknown = matches!(
+                answered,
+                Err(RecordError::Unavailable {
+                    outcome_unknown: true,
+                    ..
+                })
+            );
+            assert!(unknown, "{answered:?}");
+        }
+        assert_eq!(world.log.size().since(size), persisted);
+        world.failing.mode.store(0, Ordering::SeqCst);
+        world.until(|s| s.writing == Writing::Yes).await;
+        let again = world
+            .send(&[("temperature", 4.3, 30_060), ("temperature", 4.4, 30_120)])
+            .await
+            .expect("taken");
+        assert_eq!(u64::from(again.deduplicated), persisted);
+        assert_eq!(u64::from(again.accepted), 2 - persisted);
+        world.check();
+    }
+}
+
+#[tokio::test]
+async fn a_day_is_closed_behind_what_is_on_its_way_to_disk() {
+    let world = Arc::new(World::new().await);
+    let [first, second] = two_under_way(&world).await;
+    world.clock.pass(24 * 3600 * 1_000_000);
+    world.failing.mode.store(0, Ordering::SeqCst);
+    for answered in [first, second] {
+        answered.await.expect("joins").expect("taken");
+    }
+    let next = Date::parse("2026-05-18").ok();
+    world.until(|s| s.open_day == next).await;
+    let types = world.types();
+    let closed = types
+        .iter()
+        .position(|t| t == "DayClosed")
+        .expect("a day was closed");
+    let last = types.iter().rposition(|t| t == "ReadingRecorded");
+    assert!(last.expect("readings") < closed);
+    world.check();
+}
+
 #[tokio::test]
 async fn checkpoints_extend_each_other_and_an_older_copy_is_refused() {
     let mut world = World::new().await;
@@ -1088,6 +1191,7 @@ async fn checkpoints_extend_each_other_and_an_older_copy_is_refused() {
     older.push_entries(all[..all.len() - 1].iter().map(Vec::as_slice));
     world.failing = Arc::new(Failing {
         log: older.clone(),
+        held: AtomicBool::new(false),
         mode: AtomicU8::new(0),
     });
     let opened = Checkpointer::open(

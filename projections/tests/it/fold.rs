@@ -209,9 +209,7 @@ fn a_batch_that_is_not_committed_leaves_no_trace_and_is_folded_again() {
     assert_eq!((found, store.cursor().size), (Found::Good, size(5)));
     assert!(store.apply(blocks[1..2].iter().map(Ok), &no_root).is_err());
     for block in &blocks[1..] {
-        store
-            .apply([Ok(block)], &scribe.roots())
-            .expect("applies");
+        store.apply([Ok(block)], &scribe.roots()).expect("applies");
     }
     drop(store);
     assert_eq!(dump(&torn), dump(&whole));
