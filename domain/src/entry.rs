@@ -243,8 +243,8 @@ impl<'a> Entry<'a> {
     /// whatever the bytes.
     pub fn event_type_of(bytes: &'a [u8]) -> Option<&'a str> {
         let rest = bytes.strip_prefix(b"{\"aggregate_id\":\"")?;
-        let (_, rest) = plain_before(rest, b"\",\"aggregate_type\":\"")?;
-        let (_, rest) = plain_before(rest, b"\",\"event_type\":\"")?;
+        let (_, rest) = quoted_before(rest, b"\",\"aggregate_type\":\"")?;
+        let (_, rest) = quoted_before(rest, b"\",\"event_type\":\"")?;
         Some(plain_before(rest, b"\",\"event_version\":\"")?.0)
     }
 
@@ -358,13 +358,21 @@ impl<'a> Entry<'a> {
 
 /// The characters before `literal`, which begins with the quote that ends them, and what follows it.
 fn plain_before<'a>(bytes: &'a [u8], literal: &[u8]) -> Option<(&'a str, &'a [u8])> {
+    let (text, rest) = quoted_before(bytes, literal)?;
+    Some((plain(text)?, rest))
+}
+
+/// The same, whatever the characters are.
+fn quoted_before<'a>(bytes: &'a [u8], literal: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let (text, rest) = bytes.split_at_checked(memchr::memchr(b'"', bytes)?)?;
-    Some((plain(text)?, rest.strip_prefix(literal)?))
+    Some((text, rest.strip_prefix(literal)?))
 }
 
 /// Characters that need no escape.
 fn plain(text: &[u8]) -> Option<&str> {
-    let plain = text.iter().all(|b| *b >= 0x20 && !matches!(b, b'"' | b'\\'));
+    // Every character is looked at whatever the ones before were, which a processor does for many at once.
+    let escaped = |seen: bool, b: &u8| seen | (*b < 0x20) | (*b == b'"') | (*b == b'\\');
+    let plain = !text.iter().fold(false, escaped);
     std::str::from_utf8(text).ok().filter(|_| plain)
 }
 
@@ -452,6 +460,19 @@ mod tests {
         let value: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
         assert_eq!(serde_json_canonicalizer::to_vec(&value).expect("JCS"), bytes);
         assert_eq!(value.as_object().map(serde_json::Map::len), Some(11));
+    }
+
+    #[test]
+    fn the_event_type_is_found_without_the_rest() {
+        let bytes = encoded();
+        assert_eq!(Entry::event_type_of(&bytes), Some("DeviceRegistered"));
+        assert_eq!(
+            Entry::event_type_of(&bytes[..bytes.len() / 2]),
+            Some("DeviceRegistered")
+        );
+        for cut in [b"".as_slice(), b"{\"aggregate_id\":\"", &bytes[1..], &bytes[..80]] {
+            assert_eq!(Entry::event_type_of(cut), None);
+        }
     }
 
     #[test]

@@ -120,7 +120,15 @@ impl SealedCache {
             let cursor = &mut cursors[file];
             let bundle = match &cursor.bundle {
                 Some((number, bundle)) if *number == located.bundle => bundle.clone(),
-                _ => self.bundle(part, &opened, file, located.bundle)?,
+                _ => {
+                    let bundle = self.bundle(part, &opened, file, located.bundle)?;
+                    let wanted = from + count as u64 - position;
+                    out.reserve(
+                        (wanted as usize).min(bundle.count()),
+                        bundle.bytes().min(bytes_max),
+                    );
+                    bundle
+                }
             };
             let entry = bundle
                 .entry(located.ordinal)

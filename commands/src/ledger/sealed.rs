@@ -22,6 +22,8 @@ pub const BUNDLE_ENTRIES: usize = 256;
 const BUNDLE_BYTES: usize = 256 * 1024;
 /// No bundle unpacks to more: one entry may come on top of [`BUNDLE_BYTES`], and the lengths.
 const RAW_BYTES_MAX: usize = 2 * BUNDLE_BYTES;
+/// Bytes of the lengths of a full bundle.
+const LENGTHS_BYTES: usize = 2 * BUNDLE_ENTRIES;
 /// Where the bundles begin.
 const HEAD_BYTES: u64 = 16;
 /// Bytes behind the footer.
@@ -74,7 +76,8 @@ pub struct SealedWriter {
     hasher: Sha256,
     compressor: zstd::bulk::Compressor<'static>,
     lengths: Vec<u8>,
-    entries: Vec<u8>,
+    /// The bundle's entries behind room for their lengths, so that both are compressed where they are.
+    bundle: Vec<u8>,
     runs: Vec<(u64, u32)>,
     footer: Vec<u8>,
     last_end: u64,
@@ -96,7 +99,7 @@ impl SealedWriter {
             hasher: Sha256::new(),
             compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
             lengths: Vec::new(),
-            entries: Vec::new(),
+            bundle: vec![0; LENGTHS_BYTES],
             runs: Vec::new(),
             footer: Vec::new(),
             last_end: 0,
@@ -116,7 +119,8 @@ impl SealedWriter {
 
     /// Adds an entry; positions rise.
     pub fn push(&mut self, position: u64, entry: &[u8]) -> io::Result<()> {
-        if self.lengths.len() / 2 >= BUNDLE_ENTRIES || self.entries.len() + entry.len() > BUNDLE_BYTES {
+        let bytes = self.bundle.len() - LENGTHS_BYTES + entry.len();
+        if self.lengths.len() / 2 >= BUNDLE_ENTRIES || bytes > BUNDLE_BYTES {
             self.close_bundle()?;
         }
         match self.runs.last_mut() {
@@ -125,7 +129,7 @@ impl SealedWriter {
         }
         self.lengths
             .extend_from_slice(&(entry.len() as u16).to_le_bytes());
-        self.entries.extend_from_slice(entry);
+        self.bundle.extend_from_slice(entry);
         self.count += 1;
         Ok(())
     }
@@ -135,12 +139,14 @@ impl SealedWriter {
             return Ok(());
         }
         let count = self.lengths.len() as u32 / 2;
-        self.lengths.append(&mut self.entries);
-        let compressed = self.compressor.compress(&self.lengths)?;
+        let start = LENGTHS_BYTES - self.lengths.len();
+        self.bundle[start..LENGTHS_BYTES].copy_from_slice(&self.lengths);
+        let raw = &self.bundle[start..];
+        let compressed = self.compressor.compress(raw)?;
         self.footer.extend_from_slice(&self.offset.to_le_bytes());
         for field in [
             compressed.len() as u32,
-            self.lengths.len() as u32,
+            raw.len() as u32,
             crc32c::crc32c(&compressed),
             count,
             self.runs.len() as u32,
@@ -153,6 +159,7 @@ impl SealedWriter {
             self.last_end = start + u64::from(len);
         }
         self.lengths.clear();
+        self.bundle.truncate(LENGTHS_BYTES);
         self.write(&compressed)
     }
 
@@ -199,6 +206,16 @@ impl Bundle {
         let start = *self.starts.get(ordinal as usize)?;
         let end = *self.starts.get(ordinal as usize + 1)?;
         self.raw.get(start as usize..end as usize)
+    }
+
+    /// How many entries.
+    pub fn count(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Bytes of its entries, and of their lengths.
+    pub fn bytes(&self) -> usize {
+        self.raw.len()
     }
 
     /// Bytes of memory.

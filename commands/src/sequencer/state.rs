@@ -447,3 +447,35 @@ struct UplinkMark {
     session: String,
     f_cnt: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_moved_is_told_once_and_again_when_it_moves_again() {
+        let mut state = State::new("daybook.test/log", StreamPositions::default());
+        let stream = state.stream("readings", "dev_a", || ("acc_a".into(), "dev_a".into()));
+        let told = |state: &mut State| -> Vec<(u64, u64)> {
+            let moved = state.take_touched();
+            moved.iter().map(|(_, day)| (day.first, day.last)).collect()
+        };
+        let leaf = Hash::default();
+        state.advance(stream, &leaf, Class::Reading);
+        state.advance(stream, &leaf, Class::Reading);
+        assert_eq!(told(&mut state), [(1, 2)]);
+        assert!(told(&mut state).is_empty());
+        state.advance(stream, &leaf, Class::Reading);
+        assert_eq!(told(&mut state), [(1, 3)]);
+        state.advance(stream, &leaf, Class::Reading);
+        let previous = PreviousDay {
+            date: Date::default(),
+            position: Position(4),
+            checkpoint_sha256: leaf,
+        };
+        state.begin_day(Date::default().next(), Position(5), previous);
+        assert!(told(&mut state).is_empty(), "of the day before");
+        state.advance(stream, &leaf, Class::Reading);
+        assert_eq!(told(&mut state), [(5, 5)]);
+    }
+}

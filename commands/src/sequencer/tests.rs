@@ -826,6 +826,76 @@ async fn a_revoked_token_is_refused_by_the_next_request() {
 }
 
 #[tokio::test]
+async fn a_reading_names_the_configuration_that_was_in_force() {
+    let world = World::new().await;
+    world.send(&[("temperature", 4.2, 30_000)]).await.expect("taken");
+    let changed = event(
+        "device",
+        &id("dev", 1),
+        "DeviceChanged",
+        json!({"changes": {"cadence_s": {"old": 60, "new": 30}}}),
+    );
+    let changed = world
+        .sequencer
+        .record(group(vec![changed]))
+        .await
+        .expect("recorded");
+    world.send(&[("temperature", 4.2, 30_060)]).await.expect("taken");
+    let log = world.check();
+    let (_, _, _, reading) = log.last().expect("there");
+    assert_eq!(reading["config"], json!(changed.positions.start));
+}
+
+#[tokio::test]
+async fn a_reading_goes_to_its_device_whatever_number_it_brings() {
+    let world = World::new().await;
+    world
+        .sequencer
+        .record(group(device(2, "fridge02", None)))
+        .await
+        .expect("recorded");
+    let number = |device: &str| {
+        let registry = world.registry.read();
+        registry.device_anywhere(device).map(|d| d.number)
+    };
+    let devices = [id("dev", 1), id("dev", 2)];
+    let wrong = [number(&devices[1]), number(&devices[0]), Some(u32::MAX), None];
+    for (at, number) in wrong.into_iter().cycle().take(8).enumerate() {
+        let device: Arc<str> = devices[at % 2].as_str().into();
+        let reading = PendingReading {
+            device: device.clone(),
+            number,
+            measured_at: world.clock.now().plus_micros(at as i64),
+            time_from: domain::reading::TimeFrom::Device,
+            claimed_at: None,
+            values: vec![PendingValue {
+                key: "temperature".into(),
+                kind: "temperature".into(),
+                label: None,
+                unit: "Cel".into(),
+                value: 4.2,
+                auxiliary: false,
+            }],
+            uplink: None,
+        };
+        let group = ReadingGroup {
+            account: account().into(),
+            token: id("token", 1).into(),
+            metadata: b"{}".to_vec(),
+            idempotency: None,
+            readings: vec![reading],
+            want_channels: false,
+            want_entries: true,
+        };
+        let recorded = world.sequencer.record_readings(group).await.expect("recorded");
+        let entry = recorded.entries.last().expect("an entry");
+        let entry = Entry::read(&entry.bytes).expect("reads");
+        assert_eq!(entry.aggregate_id, &*device, "number {number:?}");
+    }
+    world.check();
+}
+
+#[tokio::test]
 async fn a_group_is_recorded_whole_or_not_at_all() {
     let world = World::new().await;
     let size = world.log.size();
