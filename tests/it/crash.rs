@@ -26,7 +26,7 @@ const KILLS: u64 = 20;
 /// Devices that send at once.
 const DEVICES: usize = 4;
 /// Most measurements that a round waits for before the kill.
-const MEASUREMENTS_MAX: u64 = 600;
+const MEASUREMENTS_MAX: u64 = 1_200;
 /// The kill comes up to this much later, at any instant of a commit.
 const PHASE_US: u64 = 20_000;
 /// A start is killed within this time: it takes a few hundred milliseconds.

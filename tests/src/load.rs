@@ -12,8 +12,10 @@ use std::ops::Range;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Most reports of one batch.
+/// Most reports of a small batch.
 const BATCH_MAX: u64 = 40;
+/// Most reports of a large one: commits so large are written while the next is decided.
+const LARGE_BATCH_MAX: u64 = 400;
 /// How far behind now the measured times begin: far enough that no test catches up with it.
 const BEHIND_US: i64 = 20 * 86_400 * 1_000_000;
 /// Between two measured times.
@@ -167,7 +169,12 @@ impl Device {
     pub fn next(&mut self) -> Sent {
         let timed = self.dice.chance(70);
         let batch = self.dice.chance(40);
-        let reports = if batch { 1 + self.dice.below(BATCH_MAX) } else { 1 };
+        let most = if self.dice.chance(25) {
+            LARGE_BATCH_MAX
+        } else {
+            BATCH_MAX
+        };
+        let reports = if batch { 1 + self.dice.below(most) } else { 1 };
         let label = (self.dice.below(500) == 0).then(|| format!("probe {}", self.count));
         // Without a time all reports have the same, and could not be told apart.
         let reports = if timed { reports } else { 1 };
