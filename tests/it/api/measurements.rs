@@ -125,3 +125,44 @@ fn several_channels_are_each_answered_once_with_what_their_points_stand_for() {
         refused.refused(400);
     }
 }
+
+#[test]
+fn several_channels_at_once_cost_as_much_as_each_of_them() {
+    let daybook = Daybook::with().set("user_rate_per_minute", 60).start();
+    let (_, device, token) = daybook.device("hut01");
+    let measurements: Vec<Value> = ["temperature", "humidity", "battery", "power"]
+        .iter()
+        .map(|kind| json!({"type": kind, "value": 4}))
+        .collect();
+    daybook
+        .call("POST", "/v1/ingest")
+        .token(&token)
+        .json(&json!({"device": "hut01", "measurements": measurements}))
+        .send()
+        .expect(200);
+    let sensors = daybook.get(&format!("/v1/devices/{device}/sensors")).expect(200);
+    let ids: Vec<&str> = sensors["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|sensor| sensor["channel_id"].as_str())
+        .collect();
+    assert_eq!(ids.len(), 4);
+    let path = format!("/v1/measurements?channel_ids={}", ids.join(","));
+    let owner = daybook.owner_token();
+    let call = daybook.call("GET", &path).token(&owner);
+    let mut answered = 0;
+    let refused = loop {
+        let answer = call.again();
+        if answer.status != 200 {
+            break answer;
+        }
+        answered += 1;
+        assert!(
+            answered <= 20,
+            "60 requests were enough for more than 15 times four channels"
+        );
+    };
+    assert_eq!(refused.refused(429), "rate_limited");
+    assert!(refused.header("retry-after").is_some());
+}

@@ -150,3 +150,23 @@ fn a_token_that_a_request_quotes_is_in_no_error_and_no_refusal() {
         .send();
     assert_eq!(too_long.refused(401), "token_invalid");
 }
+
+#[test]
+fn what_names_nothing_is_refused_in_words() {
+    let daybook = Daybook::start();
+    let nobody = "/v1/tokens/tok_aaaaaaaaaaaaaaaaaaaaaaaaaa";
+    assert_eq!(
+        daybook.post(&format!("{nobody}/rotate"), &json!({})).refused(404),
+        "token_not_found"
+    );
+    let issued = daybook.post("/v1/tokens", &json!({})).expect(201);
+    let rotate = format!("/v1/tokens/{}/rotate", text(&issued["id"]));
+    for body in [json!({"overlap_s": -1}), json!({"overlap_s": "soon"}), json!([])] {
+        let answer = daybook.post(&rotate, &body);
+        assert!(matches!(answer.status, 400 | 422), "{body}: {}", answer.status);
+    }
+    let of_nobody = daybook.get("/v1/tokens?owner=dev_aaaaaaaaaaaaaaaaaaaaaaaaaa");
+    assert_eq!(of_nobody.status, 404, "{}", of_nobody.text());
+    let cursor = daybook.get("/v1/refusals?cursor=%00nonsense");
+    assert_eq!(cursor.status, 400, "{}", cursor.text());
+}
