@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::request::Request;
 use crate::router::Table;
 use crate::routes;
+use crate::self_audit::{self, SelfAudit};
 use crate::state::{State, StateError};
 use crate::stores::{self, Stores, StoresError};
 use commands::handlers::{Management, ManagementPorts, ManagementSettings};
@@ -63,6 +64,8 @@ pub struct App {
     refusals: Arc<Refusals>,
     authenticator: Arc<Authenticator>,
     backlog: Arc<Backlog>,
+    self_audit: SelfAudit,
+    auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     streams: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
@@ -94,6 +97,9 @@ pub enum OpenError {
     /// The sequencer does not start.
     #[error(transparent)]
     Sequencer(#[from] StartError),
+    /// No thread.
+    #[error("no thread could be started: {0}")]
+    Thread(#[from] std::io::Error),
     /// The first entries could not be recorded.
     #[error(transparent)]
     Begin(#[from] BeginError),
@@ -196,12 +202,15 @@ impl App {
             refusals,
             authenticator,
             backlog,
+            self_audit: SelfAudit::default(),
+            auditing: Mutex::default(),
             stopping,
             chores: Mutex::default(),
             address: OnceLock::new(),
             begun,
         });
         *app.chores.lock() = chores::start(&app);
+        *app.auditing.lock() = self_audit::start(&app)?;
         Ok(app)
     }
 
@@ -209,6 +218,10 @@ impl App {
     /// must have ended; those that come later are refused.
     pub async fn stop(&self) {
         self.begin_stop();
+        let auditing = self.auditing.lock().take();
+        if auditing.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the self-audit ended badly");
+        }
         let chores = std::mem::take(&mut *self.chores.lock());
         for chore in chores {
             if let Err(error) = chore.await {
@@ -321,6 +334,11 @@ impl App {
     /// Who holds which token.
     pub fn authenticator(&self) -> &Authenticator {
         &self.authenticator
+    }
+
+    /// The service's own reading of its ledger.
+    pub fn self_audit(&self) -> &SelfAudit {
+        &self.self_audit
     }
 
     /// The projector.
@@ -445,6 +463,7 @@ impl App {
     /// Tells long answers (streams) and chores to end.
     pub fn begin_stop(&self) {
         self.stopping.send_replace(true);
+        self.self_audit.stop();
     }
 
     /// Becomes true when the stop begins.

@@ -11,6 +11,7 @@ use commands::sequencer::HeadStore;
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
 use domain::note::VerifierKey;
+use domain::ports::EventLog;
 use domain::{Date, Position};
 use serde::Deserialize;
 use std::path::Path;
@@ -65,9 +66,19 @@ impl DataSource {
 
     /// The ledger as it was found.
     pub fn source(&self) -> PortsSource<'_> {
+        self.source_through(&self.ledger)
+    }
+
+    /// The ledger itself.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The same, its entries read through `log`, which stands before [`DataSource::ledger`].
+    pub fn source_through<'a>(&'a self, log: &'a dyn EventLog) -> PortsSource<'a> {
         PortsSource {
             name: self.name.clone(),
-            log: &self.ledger,
+            log,
             tiles: &self.ledger,
             size: self.ledger.size_now(),
             checkpoint: self.checkpoint.clone(),

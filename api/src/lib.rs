@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `app` | the wiring: what a running Daybook is made of |
 //! | `stores`, `begin`, `chores` | the data directory, the first entries of a start, what runs beside |
+//! | `self_audit` | the service reads its own ledger again and verifies it |
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
 //! | `routes` | the API, one file a resource |
@@ -40,6 +41,7 @@ pub mod reply;
 pub mod request;
 pub mod router;
 pub mod routes;
+pub mod self_audit;
 pub mod serve;
 pub mod state;
 pub mod stores;

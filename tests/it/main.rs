@@ -9,5 +9,6 @@ mod demo;
 mod faults;
 mod fuzz;
 mod payloads;
+mod self_audit;
 mod tidy;
 mod verify;

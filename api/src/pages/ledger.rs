@@ -44,6 +44,7 @@ pub fn page(frame: &Frame, view: &LedgerPage) -> Markup {
             div { dt { "Origin" } dd { code.break { (view.origin) } } }
             div { dt { "Verifier key" } dd { code.break { (view.verifier_key) } } }
         }
+        (self_audit(frame, view))
         (verify(view))
         (heads(view))
         (checkpoint(frame, view))
@@ -59,6 +60,29 @@ pub fn page(frame: &Frame, view: &LedgerPage) -> Markup {
             body,
         },
     )
+}
+
+fn self_audit(frame: &Frame, view: &LedgerPage) -> Markup {
+    let Some(audit) = &view.audit else { return html! {} };
+    html! {
+        @match &audit.wrong {
+            None => {
+                p.dim {
+                    "Read again in full by the service itself " (parts::ago(audit.at, &frame.zone, frame.now)) ": "
+                    (words::plural(audit.size, "entry", "entries")) ", all as they were written."
+                }
+            }
+            Some(wrong) => {
+                section.notice.bad role="alert" {
+                    h2 { "The ledger does not hold" }
+                    p {
+                        "Read again by the service itself " (parts::ago(audit.at, &frame.zone, frame.now)) ": " (wrong)
+                        ". Nothing is recorded any more. What you read from here may be wrong: compare with heads kept elsewhere."
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn head_path(date: Date) -> String {

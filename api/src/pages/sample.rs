@@ -726,7 +726,21 @@ pub fn ledger(days: i32) -> LedgerPage {
         heads_total: heads.len() as u64,
         heads,
         older_href: None,
+        audit: (days > 0).then(|| AuditRow {
+            at: now().plus_micros(-40 * 60 * 1_000_000),
+            size: 1_204_332,
+            wrong: None,
+        }),
     }
+}
+
+/// A ledger whose self-audit found damage.
+pub fn damaged_ledger() -> LedgerPage {
+    let mut page = ledger(3);
+    if let Some(audit) = &mut page.audit {
+        audit.wrong = Some("TAMPERED at position 812,004: the entry hashes to another leaf".into());
+    }
+    page
 }
 
 pub fn entry() -> EntryPage {

@@ -98,6 +98,10 @@ fn every_page() -> Vec<(&'static str, Markup)> {
             "ledger-first-day",
             ledger::page(&sample::public_frame(), &sample::ledger(0)),
         ),
+        (
+            "ledger-damaged",
+            ledger::page(&sample::public_frame(), &sample::damaged_ledger()),
+        ),
         ("entry", ledger::entry(&frame, &sample::entry())),
         ("sign-in", sign_in::ask("", None, Delivery::Mail)),
         (

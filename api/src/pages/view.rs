@@ -751,6 +751,19 @@ pub struct LedgerPage {
     pub heads_total: u64,
     /// Where older heads are listed.
     pub older_href: Option<String>,
+    /// The service's own reading of all of it, last finished.
+    pub audit: Option<AuditRow>,
+}
+
+/// What a self-audit found.
+#[derive(Debug, Clone)]
+pub struct AuditRow {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Entries that it read.
+    pub size: u64,
+    /// What does not hold, in words.
+    pub wrong: Option<String>,
 }
 
 /// A day's head in a list.

@@ -100,6 +100,29 @@ async fn metrics(ctx: Ctx) -> Answer {
     ))
 }
 
+fn audit_gauges(app: &App) {
+    let audited = app.self_audit().audited();
+    let Some(pass) = audited.last else { return };
+    let set = |name: &'static str, help: &'static str, value: f64| {
+        app.metrics().gauge(name, help, Vec::new()).set(value)
+    };
+    set(
+        "daybook_self_audit_holds",
+        "1 where the ledger held when the service last read all of it again.",
+        f64::from(u8::from(pass.wrong.is_none())),
+    );
+    set(
+        "daybook_self_audit_entries",
+        "Entries that it read.",
+        pass.size.get() as f64,
+    );
+    set(
+        "daybook_self_audit_timestamp_seconds",
+        "When it had read them, seconds since 1970.",
+        pass.at.as_micros() as f64 / 1e6,
+    );
+}
+
 fn gauges(app: &App) {
     let set = |name: &'static str, help: &'static str, value: f64| {
         app.metrics().gauge(name, help, Vec::new()).set(value)
@@ -128,6 +151,7 @@ fn gauges(app: &App) {
             size.get() as f64,
         );
     }
+    audit_gauges(app);
     let projections = app.projector().status();
     set(
         "daybook_projection_lag_entries",

@@ -230,10 +230,11 @@ impl Pen {
     }
 }
 
-/// Says whether entries are written.
+/// Says whether entries are written. A ledger that was found damaged stays so until the process ends.
 pub(super) fn set_writing(status: &RwLock<Status>, writing: Writing) {
     let mut status = status.write();
-    if status.writing != writing {
+    let damaged = matches!(status.writing, Writing::Corrupt(_)) && writing != Writing::Stopping;
+    if status.writing != writing && !damaged {
         match writing {
             Writing::Yes | Writing::Stopping => {
                 tracing::info!(?writing, "whether entries are written changed")

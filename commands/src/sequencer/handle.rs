@@ -4,11 +4,12 @@
 
 use super::batch::ChannelMaker;
 use super::checkpoints::{CheckpointError, Checkpointer, HeadStore};
+use super::commit::set_writing;
 use super::days::DerivedStore;
 use super::owner::Owner;
 use super::recover::LoadError;
 use super::state::StreamPositions;
-use super::types::{EventGroup, GroupAnswer, PendingReading, ReadingGroup, RecordError, Status};
+use super::types::{EventGroup, GroupAnswer, PendingReading, ReadingGroup, RecordError, Status, Writing};
 use domain::entry::NewEvent;
 use domain::note::Signer;
 use domain::ports::{CheckpointStore, Clock, Entropy, EventLog, SeenReadings, TileStore};
@@ -215,6 +216,12 @@ impl Sequencer {
     /// How it is.
     pub fn status(&self) -> Status {
         self.status.read().clone()
+    }
+
+    /// What is stored does not hold: nothing is recorded or signed any more, until somebody has looked.
+    pub fn distrust(&self, reason: &str) {
+        set_writing(&self.status, Writing::Corrupt(reason.to_owned()));
+        self.checkpointer.stop();
     }
 
     /// Positions of each stream's entries.

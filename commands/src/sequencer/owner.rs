@@ -510,6 +510,11 @@ impl Owner {
     /// The last commit was made: sign it, keep the state.
     fn finish(&mut self) {
         self.land();
+        if matches!(self.status.read().writing, Writing::Corrupt(_)) {
+            // Neither a signature nor a kept state may vouch for what does not hold.
+            self.join_saving();
+            return self.set_writing(Writing::Stopping);
+        }
         if let Some(state) = &self.state
             && !state.size().is_empty()
             && let Err(error) = self.checkpointer.sign(state.size(), state.frontier.root())

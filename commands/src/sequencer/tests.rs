@@ -1249,6 +1249,32 @@ async fn a_day_is_closed_behind_what_is_on_its_way_to_disk() {
 }
 
 #[tokio::test]
+async fn a_ledger_that_is_not_trusted_takes_and_signs_nothing_until_a_new_start() {
+    let mut world = World::new().await;
+    world.send(&[("temperature", 4.2, 30_000)]).await.expect("taken");
+    let kept = world.store.load("sequencer");
+    world.sequencer.distrust("somebody looked");
+    let size = world.log.size();
+    let refused = |answered: Answered| matches!(answered, Err(RecordError::Corrupt(_)));
+    assert!(refused(world.send(&[("temperature", 4.2, 30_060)]).await));
+    // A clock that is wrong for a while does not make it trusted again.
+    world.clock.step(3650 * 24 * 3600 * 1_000_000);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(refused(world.send(&[("temperature", 4.2, 30_060)]).await));
+    world.clock.step(-3650 * 24 * 3600 * 1_000_000);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(refused(world.send(&[("temperature", 4.2, 30_060)]).await));
+    let signed = world.sequencer.checkpoint().map(|(size, _)| size);
+    world.sequencer.stop().await;
+    assert_eq!(world.log.size(), size);
+    assert_eq!(world.sequencer.checkpoint().map(|(size, _)| size), signed);
+    assert_eq!(world.store.load("sequencer"), kept, "nothing was kept of it");
+    world.start_again();
+    world.send(&[("temperature", 4.2, 30_060)]).await.expect("taken");
+    world.check();
+}
+
+#[tokio::test]
 async fn checkpoints_extend_each_other_and_an_older_copy_is_refused() {
     let mut world = World::new().await;
     world.send(&[("temperature", 4.2, 30_000)]).await.expect("taken");

@@ -9,7 +9,7 @@ use domain::{Date, Position};
 use warp::http::{StatusCode, header};
 
 use super::super::sign_in::{self as door, Delivery};
-use super::super::view::{HeadRow, LedgerPage};
+use super::super::view::{AuditRow, HeadRow, LedgerPage};
 use super::super::{assets, ledger as page};
 use super::forms::Form;
 use super::{html, public_frame, signed_in, trouble};
@@ -148,6 +148,11 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
         heads_total,
         older_href: oldest.map(|date: Date| format!("/v1/heads?cursor={date}")),
         heads,
+        audit: app.self_audit().audited().last.map(|pass| AuditRow {
+            at: pass.at,
+            size: pass.size.get(),
+            wrong: pass.wrong,
+        }),
     })
 }
 
