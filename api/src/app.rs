@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::errors::ApiError;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::publishing::{self, ChannelError, Publishing};
 use crate::request::Request;
 use crate::router::Table;
 use crate::routes;
@@ -65,6 +66,8 @@ pub struct App {
     authenticator: Arc<Authenticator>,
     backlog: Arc<Backlog>,
     self_audit: SelfAudit,
+    publishing: Publishing,
+    sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     streams: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
@@ -97,6 +100,9 @@ pub enum OpenError {
     /// The sequencer does not start.
     #[error(transparent)]
     Sequencer(#[from] StartError),
+    /// A channel that heads are published on cannot be used.
+    #[error(transparent)]
+    Publishing(#[from] ChannelError),
     /// No thread.
     #[error("no thread could be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -203,6 +209,8 @@ impl App {
             authenticator,
             backlog,
             self_audit: SelfAudit::default(),
+            publishing: Publishing::default(),
+            sending: Mutex::default(),
             auditing: Mutex::default(),
             stopping,
             chores: Mutex::default(),
@@ -211,6 +219,7 @@ impl App {
         });
         *app.chores.lock() = chores::start(&app);
         *app.auditing.lock() = self_audit::start(&app)?;
+        *app.sending.lock() = publishing::start(&app)?;
         Ok(app)
     }
 
@@ -218,6 +227,16 @@ impl App {
     /// must have ended; those that come later are refused.
     pub async fn stop(&self) {
         self.begin_stop();
+        let sending = self.sending.lock().take();
+        if let Some(thread) = sending {
+            // It waits for what it records.
+            if tokio::task::spawn_blocking(move || thread.join())
+                .await
+                .is_ok_and(|ended| ended.is_err())
+            {
+                tracing::error!("publishing ended badly");
+            }
+        }
         let auditing = self.auditing.lock().take();
         if auditing.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the self-audit ended badly");
@@ -334,6 +353,11 @@ impl App {
     /// Who holds which token.
     pub fn authenticator(&self) -> &Authenticator {
         &self.authenticator
+    }
+
+    /// Heads on their way out.
+    pub fn publishing(&self) -> &Publishing {
+        &self.publishing
     }
 
     /// The service's own reading of its ledger.
@@ -464,6 +488,7 @@ impl App {
     pub fn begin_stop(&self) {
         self.stopping.send_replace(true);
         self.self_audit.stop();
+        self.publishing.stop();
     }
 
     /// Becomes true when the stop begins.

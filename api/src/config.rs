@@ -92,6 +92,14 @@ pub struct Settings {
     /// Seconds between two passes of the self-audit. Default 3,600.
     pub self_audit_pause_s: u64,
 
+    /// Where the head of each day goes beside this service: `[[publish]]` tables with `to`, a `name` of your own, and
+    /// for `to = "directory"` a `path` for a static host, for `to = "git"` a `path` and perhaps `signing_key` (an SSH
+    /// key's file) and `push` (a remote), for `to = "webhook"` a `url` and `secret_file`. Default: nowhere; whoever
+    /// wants heads fetches them.
+    pub publish: Vec<PublishTo>,
+    /// Seconds after which a channel that failed is tried again; doubled each time, up to an hour. Default 30.
+    pub publish_retry_s: u64,
+
     /// Minutes for which a sign-in link works, once. Default 15.
     pub sign_in_minutes: u32,
     /// Days for which a browser stays signed in. Default 30.
@@ -103,6 +111,57 @@ pub struct Settings {
     pub log: String,
     /// `text` for people, `json` for machines. Default `text`.
     pub log_format: LogFormat,
+}
+
+/// A channel that heads are published on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "to", rename_all = "lowercase", deny_unknown_fields)]
+pub enum PublishTo {
+    /// A directory for a static host.
+    Directory {
+        /// The channel's name, for pages, metrics and entries.
+        name: String,
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A Git repository.
+    Git {
+        /// As above.
+        name: String,
+        /// The working tree; a repository is made where there is none.
+        path: PathBuf,
+        /// An SSH key that commits are signed with.
+        signing_key: Option<PathBuf>,
+        /// A remote's name or URL that is pushed to.
+        push: Option<String>,
+    },
+    /// A signed POST.
+    Webhook {
+        /// As above.
+        name: String,
+        /// Where to.
+        url: String,
+        /// The file with the secret, `whsec_…`, readable by nobody else.
+        secret_file: PathBuf,
+    },
+}
+
+impl PublishTo {
+    /// The channel's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Directory { name, .. } | Self::Git { name, .. } | Self::Webhook { name, .. } => name,
+        }
+    }
+
+    /// What it is, in a word.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } => "directory",
+            Self::Git { .. } => "git",
+            Self::Webhook { .. } => "webhook",
+        }
+    }
 }
 
 /// The least version of TLS that ingest routes accept.
@@ -178,6 +237,8 @@ impl Default for Settings {
             efento_refused_as_taken: false,
             self_audit_mb_per_s: 8,
             self_audit_pause_s: 3600,
+            publish: Vec::new(),
+            publish_retry_s: 30,
             sign_in_minutes: 15,
             session_days: 30,
             stop_grace_s: 10,
@@ -259,6 +320,21 @@ impl Settings {
 
     fn check(&self) -> Result<(), ConfigError> {
         let invalid = |reason: &str| Err(ConfigError::Invalid(reason.to_owned()));
+        for (at, to) in self.publish.iter().enumerate() {
+            let name = to.name();
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+                return invalid("a publish table's name is 1 to 64 letters, digits, '.', '_' and '-'");
+            }
+            if self.publish[..at].iter().any(|other| other.name() == name) {
+                return invalid("two publish tables have one name");
+            }
+            if let PublishTo::Webhook { url, .. } = to
+                && !(url.starts_with("https://") || url.starts_with("http://"))
+            {
+                return invalid("a webhook's url begins with https:// or http://");
+            }
+        }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return invalid("tls_cert and tls_key belong together: give both or none");
         }

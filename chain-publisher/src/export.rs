@@ -24,6 +24,9 @@ use std::path::{Path, PathBuf};
 
 /// Bundles between two marks of how far it is: some 16,000 entries are written again after a crash.
 const BUNDLES_A_MARK: usize = 64;
+/// A directory's mode: for whoever runs the service, and for everybody to read.
+const FOR_THE_OWNER: u32 = 0o700;
+const FOR_EVERYBODY: u32 = 0o755;
 /// Levels that tiles have.
 const LEVELS: u8 = 8;
 
@@ -90,30 +93,39 @@ pub fn export(
     dir: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    let note = source.checkpoint()?.ok_or(ExportError::Unsigned)?;
-    let signed =
-        SignedCheckpoint::parse(&note).map_err(|error| SourceError::malformed("the checkpoint", error))?;
-    let files = Files::open(dir)?;
-    let mut export = Export {
-        source,
-        checkpoint: signed.checkpoint().clone(),
-        files,
-        finished: TreeSize::EMPTY,
-        entries: 0,
-    };
+    // It holds what the ledger holds.
+    let (mut export, note) = Export::open(source, dir, FOR_THE_OWNER)?;
     let mark = export.begin()?;
     export.entries(mark.clone(), progress)?;
-    export.tiles()?;
+    export.tiles(1)?;
+    let heads = export.heads()?;
+    let readme = layout::readme(export.checkpoint.origin());
+    export.files.write_if_new(README, readme.as_bytes())?;
+    export.finish(&note, &mark)?;
+    Ok(export.exported(heads))
+}
+
+/// Writes the tree of `source` and its heads, up to its latest checkpoint, to `dir`, and no entries: for everybody.
+///
+/// # Errors
+/// [`ExportError`]; running it again goes on where it was.
+pub fn export_tree(source: &dyn LogSource, dir: &Path) -> Result<Exported, ExportError> {
+    let (mut export, note) = Export::open(source, dir, FOR_EVERYBODY)?;
+    let mark = export.begin()?;
+    export.tiles(0)?;
     let heads = export.heads()?;
     export.finish(&note, &mark)?;
-    Ok(Exported {
-        origin: export.checkpoint.origin().to_owned(),
-        size: export.checkpoint.size(),
-        root: export.checkpoint.root(),
-        entries: export.entries,
-        files: export.files.written,
-        heads,
-    })
+    Ok(export.exported(heads))
+}
+
+/// Puts a file of that name, below `dir`, in the place of the one that is there; durable when this returns.
+///
+/// # Errors
+/// [`ExportError::Io`].
+pub(crate) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
+    let mut files = Files::open(dir, FOR_EVERYBODY)?;
+    files.write_if_new(name, bytes)?;
+    files.sync()
 }
 
 struct Export<'a> {
@@ -125,7 +137,33 @@ struct Export<'a> {
     entries: u64,
 }
 
-impl Export<'_> {
+impl<'a> Export<'a> {
+    /// What is exported to where, and its checkpoint as it was signed.
+    fn open(source: &'a dyn LogSource, dir: &Path, mode: u32) -> Result<(Self, Vec<u8>), ExportError> {
+        let note = source.checkpoint()?.ok_or(ExportError::Unsigned)?;
+        let signed = SignedCheckpoint::parse(&note)
+            .map_err(|error| SourceError::malformed("the checkpoint", error))?;
+        let export = Self {
+            source,
+            checkpoint: signed.checkpoint().clone(),
+            files: Files::open(dir, mode)?,
+            finished: TreeSize::EMPTY,
+            entries: 0,
+        };
+        Ok((export, note))
+    }
+
+    fn exported(&self, heads: u64) -> Exported {
+        Exported {
+            origin: self.checkpoint.origin().to_owned(),
+            size: self.checkpoint.size(),
+            root: self.checkpoint.root(),
+            entries: self.entries,
+            files: self.files.written,
+            heads,
+        }
+    }
+
     /// Where to go on: what is there must be a prefix of this log.
     fn begin(&mut self) -> Result<Mark, ExportError> {
         let mut mark = Mark {
@@ -289,10 +327,10 @@ impl Export<'_> {
         self.files.write(&tile.to_string(), &bytes)
     }
 
-    /// Tiles above the leaves: one in 256, so they are all written again since the last finished run.
-    fn tiles(&mut self) -> Result<(), ExportError> {
+    /// Tiles from a level on, those since the last finished run. Above the leaves they are one in 256.
+    fn tiles(&mut self, lowest: u8) -> Result<(), ExportError> {
         let size = self.checkpoint.size();
-        for tile in tiles_since(self.finished, size).filter(|tile| tile.level() > 0) {
+        for tile in tiles_since(self.finished, size).filter(|tile| tile.level() >= lowest) {
             let bytes = self.source.tile(tile)?;
             self.files.write(&tile.to_string(), &bytes)?;
         }
@@ -315,8 +353,6 @@ impl Export<'_> {
 
     /// The checkpoint, and then nothing is left that it does not cover.
     fn finish(&mut self, note: &[u8], mark: &Mark) -> Result<(), ExportError> {
-        let readme = layout::readme(self.checkpoint.origin());
-        self.files.write_if_new(README, readme.as_bytes())?;
         if let Some(key) = self.source.key_hint()? {
             self.files
                 .write_if_new(VERIFIER_KEY, format!("{key}\n").as_bytes())?;
@@ -403,12 +439,12 @@ struct Files {
 }
 
 impl Files {
-    fn open(dir: &Path) -> Result<Self, ExportError> {
+    /// `mode` is that of the directory, where it is made.
+    fn open(dir: &Path, #[cfg_attr(not(unix), allow(unused))] mode: u32) -> Result<Self, ExportError> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
-        // It holds what the ledger holds.
         #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
         builder.create(dir).map_err(io_error(dir))?;
         Ok(Self {
             dir: dir.to_owned(),

@@ -5,6 +5,7 @@
 //! - `directory`: a log in tlog-tiles layout on disk; `layout` names its files.
 //! - `url`: a log served over HTTP.
 //! - `export`: a log written to a directory.
+//! - `publish`: heads put where others can get them.
 //! - `verify`: a whole log against what its asker knows from elsewhere; `evidence` is that, `heads` the heads of days,
 //!   `tiles` the tiles, `report` what is said in the end.
 //!
@@ -17,6 +18,7 @@ pub mod export;
 pub mod heads;
 pub mod layout;
 pub mod ports_source;
+pub mod publish;
 pub mod report;
 pub mod source;
 mod tiles;

@@ -252,6 +252,25 @@ fn read_or_make(path: &Path, start: Start, entropy: &dyn Entropy) -> Result<Secr
     }
 }
 
+/// A secret that an operator put into a file, as text; nobody else may read the file.
+///
+/// # Errors
+/// [`KeyError`], also where it is larger than `bytes_max` or no text.
+pub fn read_secret_text(path: &Path, bytes_max: u64) -> Result<Zeroizing<String>, KeyError> {
+    check_mode(path, 0o600)?;
+    let mut text = Zeroizing::new(String::new());
+    let file = File::open(path).map_err(at(path))?;
+    let read = file
+        .take(bytes_max + 1)
+        .read_to_string(&mut text)
+        .map_err(at(path))?;
+    if read as u64 > bytes_max {
+        let large = io::Error::new(io::ErrorKind::InvalidData, "too large for a secret");
+        return Err(at(path)(large));
+    }
+    Ok(text)
+}
+
 fn read(path: &Path) -> Result<Secret, KeyError> {
     check_mode(path, 0o600)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_BYTES + 1));

@@ -12,7 +12,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::parts;
-use super::view::{EntryPage, Frame, HeadRow, LedgerPage};
+use super::view::{EntryPage, Frame, HeadRow, LedgerPage, PublicationRow};
 use super::words;
 
 /// Seconds between two looks of an open page.
@@ -47,6 +47,7 @@ pub fn page(frame: &Frame, view: &LedgerPage) -> Markup {
         (self_audit(frame, view))
         (verify(view))
         (heads(view))
+        (publications(frame, view))
         (checkpoint(frame, view))
         (not_claimed())
         (machines(view))
@@ -170,6 +171,48 @@ fn heads(view: &LedgerPage) -> Markup {
                     "All heads: " a href="/v1/heads" { "/v1/heads" }
                     @if let Some(href) = &view.older_href { " · " a href=(href) { "Older" } }
                 }
+            }
+        }
+    }
+}
+
+fn publications(frame: &Frame, view: &LedgerPage) -> Markup {
+    html! {
+        @if !view.channels.is_empty() {
+            section aria-labelledby="published-h" {
+                h2 #published-h { "Published" }
+                p { "Each head also goes where this service cannot take it back." }
+                div.scroll tabindex="0" role="group" aria-label="Channels" {
+                    table {
+                        thead {
+                            tr {
+                                th scope="col" { "Channel" }
+                                th scope="col" { "Last day out" }
+                                th.r scope="col" { "Waiting" }
+                                th scope="col" { "State" }
+                            }
+                        }
+                        tbody { @for channel in &view.channels { (publication(frame, channel)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn publication(frame: &Frame, channel: &PublicationRow) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (channel.name) " " span.dim { (channel.kind) } }
+            td {
+                @match channel.last { Some(date) => { (words::date(date)) } None => { "none yet" } }
+                @if let Some(at) = channel.at { span.dim { ", " (parts::ago(at, &frame.zone, frame.now)) } }
+            }
+            td.r.num { (words::count(channel.waiting)) }
+            td {
+                @if channel.failing { strong { "late: it failed and is tried again" } }
+                @else if channel.waiting > 0 { "on its way" }
+                @else { "up to date" }
             }
         }
     }

@@ -726,12 +726,34 @@ pub fn ledger(days: i32) -> LedgerPage {
         heads_total: heads.len() as u64,
         heads,
         older_href: None,
+        channels: if days > 0 { publications(today) } else { Vec::new() },
         audit: (days > 0).then(|| AuditRow {
             at: now().plus_micros(-40 * 60 * 1_000_000),
             size: 1_204_332,
             wrong: None,
         }),
     }
+}
+
+fn publications(today: Date) -> Vec<PublicationRow> {
+    vec![
+        PublicationRow {
+            name: "static-site".into(),
+            kind: "directory",
+            last: Some(Date::from_days(today.days() - 1)),
+            at: Some(now().plus_micros(-11 * 3600 * 1_000_000)),
+            waiting: 0,
+            failing: false,
+        },
+        PublicationRow {
+            name: "auditor".into(),
+            kind: "webhook",
+            last: Some(Date::from_days(today.days() - 3)),
+            at: None,
+            waiting: 2,
+            failing: true,
+        },
+    ]
 }
 
 /// A ledger whose self-audit found damage.

@@ -751,8 +751,27 @@ pub struct LedgerPage {
     pub heads_total: u64,
     /// Where older heads are listed.
     pub older_href: Option<String>,
+    /// Where heads go beside this service.
+    pub channels: Vec<PublicationRow>,
     /// The service's own reading of all of it, last finished.
     pub audit: Option<AuditRow>,
+}
+
+/// A channel that heads are published on.
+#[derive(Debug, Clone)]
+pub struct PublicationRow {
+    /// As the operator calls it.
+    pub name: String,
+    /// What it is, in a word.
+    pub kind: &'static str,
+    /// The last day that is out.
+    pub last: Option<Date>,
+    /// When it went out, where this process did it.
+    pub at: Option<Timestamp>,
+    /// Days that wait.
+    pub waiting: u64,
+    /// Whether the next one failed.
+    pub failing: bool,
 }
 
 /// What a self-audit found.

@@ -100,6 +100,26 @@ async fn metrics(ctx: Ctx) -> Answer {
     ))
 }
 
+fn publishing_gauges(app: &App) {
+    for channel in app.publishing().channels() {
+        let labels = || vec![Label::new("channel", channel.name.clone())];
+        app.metrics()
+            .gauge(
+                "daybook_publication_waiting_days",
+                "Closed days whose head is not out on the channel yet.",
+                labels(),
+            )
+            .set(channel.waiting as f64);
+        app.metrics()
+            .gauge(
+                "daybook_publication_trouble",
+                "1 while the channel's next head could not be published.",
+                labels(),
+            )
+            .set(f64::from(u8::from(channel.trouble.is_some())));
+    }
+}
+
 fn audit_gauges(app: &App) {
     let audited = app.self_audit().audited();
     let Some(pass) = audited.last else { return };
@@ -152,6 +172,7 @@ fn gauges(app: &App) {
         );
     }
     audit_gauges(app);
+    publishing_gauges(app);
     let projections = app.projector().status();
     set(
         "daybook_projection_lag_entries",

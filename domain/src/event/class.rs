@@ -69,6 +69,8 @@ pub const CLASS_TABLE: &[(&str, Class)] = &[
     ("DeviceMoved", Class::Audit),
     ("DeviceRegistered", Class::Audit),
     ("DeviceRemoved", Class::Audit),
+    ("HeadNotPublished", Class::Outbound),
+    ("HeadPublished", Class::Outbound),
     ("HoldPlaced", Class::Ledger),
     ("HoldReleased", Class::Ledger),
     ("IntegrationCreated", Class::Audit),

@@ -9,7 +9,7 @@ use domain::{Date, Position};
 use warp::http::{StatusCode, header};
 
 use super::super::sign_in::{self as door, Delivery};
-use super::super::view::{AuditRow, HeadRow, LedgerPage};
+use super::super::view::{AuditRow, HeadRow, LedgerPage, PublicationRow};
 use super::super::{assets, ledger as page};
 use super::forms::Form;
 use super::{html, public_frame, signed_in, trouble};
@@ -148,6 +148,19 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
         heads_total,
         older_href: oldest.map(|date: Date| format!("/v1/heads?cursor={date}")),
         heads,
+        channels: app
+            .publishing()
+            .channels()
+            .into_iter()
+            .map(|channel| PublicationRow {
+                name: channel.name,
+                kind: channel.kind,
+                last: channel.last,
+                at: channel.at,
+                waiting: channel.waiting,
+                failing: channel.trouble.is_some(),
+            })
+            .collect(),
         audit: app.self_audit().audited().last.map(|pass| AuditRow {
             at: pass.at,
             size: pass.size.get(),
