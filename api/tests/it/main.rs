@@ -1,0 +1,7 @@
+//! Whole services in this process, under a clock of the test's.
+//!
+//! Not here: what needs no clock of its own (the workspace's end-to-end tests, with real processes).
+
+mod clock;
+mod publishing;
+mod service;
