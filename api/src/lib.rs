@@ -32,6 +32,7 @@ pub mod control;
 pub mod data_source;
 pub mod demo;
 pub mod entropy;
+pub mod entry_filter;
 pub mod errors;
 pub mod limits;
 pub mod metrics;

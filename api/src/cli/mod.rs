@@ -23,6 +23,7 @@ pub mod key;
 pub mod logging;
 pub mod progress;
 pub mod rebuild;
+pub mod replay;
 pub mod serve;
 pub mod sign_in;
 pub mod verify;
@@ -73,6 +74,7 @@ enum Command {
     Verify(Box<verify::Verify>),
     Export(export::Export),
     Rebuild(rebuild::Rebuild),
+    Replay(replay::Replay),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
 }
@@ -132,6 +134,7 @@ pub fn run() -> ExitCode {
         Command::Verify(command) => command.run(&cli.global),
         Command::Export(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
+        Command::Replay(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),
     };
@@ -225,6 +228,19 @@ pub fn talk(line: &str) {
 pub fn data(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     writeln!(io::stdout(), "{text}").map_err(Failure::failed)
+}
+
+/// Writes bytes to stdout; `false` where nobody reads them any more.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn data_bytes(bytes: &[u8]) -> Result<bool, Failure> {
+    use std::io::Write;
+    match io::stdout().lock().write_all(bytes) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::failed(error)),
+    }
 }
 
 /// Writes a JSON document to stdout.

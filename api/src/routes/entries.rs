@@ -7,6 +7,7 @@
 
 use crate::app::App;
 use crate::auth::User;
+use crate::entry_filter::Filter;
 use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
@@ -18,7 +19,7 @@ use domain::ports::ReadError;
 use domain::{Position, TreeSize};
 use futures_util::stream;
 use std::sync::Arc;
-use warp::http::HeaderName;
+use warp::http::{HeaderName, StatusCode};
 
 /// Entries of one answer, unless asked otherwise.
 const LIMIT_DEFAULT: u64 = 1_000;
@@ -28,6 +29,12 @@ const LIMIT_MAX: u64 = 10_000;
 const READ_ENTRIES: usize = 512;
 /// Bytes read at once, about; what a slow reader holds in memory.
 const READ_BYTES: usize = 512 << 10;
+/// Entries that are looked at for one answer: a fifth of a second of one processor.
+const LOOKED_AT_MAX: u64 = 200_000;
+/// An answer of chosen entries ends behind so many bytes.
+const ANSWER_BYTES: usize = 8 << 20;
+/// Where the next request goes on; the ledger's size where there is no more.
+pub const NEXT_HEADER: HeaderName = HeaderName::from_static("daybook-next");
 /// The ledger's size when the answer began.
 pub const SIZE_HEADER: HeaderName = HeaderName::from_static("daybook-size");
 /// Streams whose entries carry what no read API shows.
@@ -40,10 +47,21 @@ pub const ROUTES: &[Route] = &[Route {
     access: Access::Read,
     handler: |ctx| Box::pin(list(ctx)),
     doc: Some(Doc {
-        summary: "Entries from a position on, one a line; those of other accounts as stubs.",
+        summary: "Entries from a position on, one a line; those of other accounts as stubs. `Daybook-Next` is where to go on.",
         query: &[
             Param("from", "The first position; 0 by default."),
             Param("limit", "At most so many, up to 10000; 1000 by default."),
+            Param(
+                "type",
+                "Only these event types, with commas between them; then no stubs are given.",
+            ),
+            Param("stream", "Only this stream, such as device/dev_…."),
+            Param(
+                "actor",
+                "Only what this user id, device:<id> or system:<component> did.",
+            ),
+            Param("since", "Recorded at or after this time or day, UTC."),
+            Param("until", "Recorded before it."),
         ],
         body: None,
         status: 200,
@@ -62,6 +80,10 @@ async fn list(ctx: Ctx) -> Answer {
         ));
     }
     let size = ctx.app.log().size();
+    let filter = filter(&ctx)?;
+    if !filter.is_empty() {
+        return chosen(&ctx, &filter, Position(from), limit as usize, size).await;
+    }
     let end = from.saturating_add(limit).min(size.get());
     let viewer = Viewer::of(&ctx.app, ctx.caller.user()?);
     let app = Arc::clone(&ctx.app);
@@ -84,6 +106,62 @@ async fn list(ctx: Ctx) -> Answer {
         }
     });
     let response = reply::stream("application/x-ndjson", body);
+    let response = reply::with(response, NEXT_HEADER, &end.max(from).to_string());
+    Ok(reply::with(response, SIZE_HEADER, &size.to_string()))
+}
+
+fn filter(ctx: &Ctx) -> Result<Filter, ApiError> {
+    let query = |name: &str| ctx.request.query(name);
+    let types: Vec<String> = query("type")
+        .unwrap_or_default()
+        .split(',')
+        .map(|text| text.trim().to_owned())
+        .collect();
+    Filter::parse(
+        &types,
+        query("stream").as_deref(),
+        query("actor").as_deref(),
+        query("since").as_deref(),
+        query("until").as_deref(),
+    )
+    .map_err(|reason| ApiError::malformed("bad_query", reason))
+}
+
+/// The entries that match and may be seen. Not more are looked at than a request may cost; where to go on is said.
+async fn chosen(ctx: &Ctx, filter: &Filter, from: Position, limit: usize, size: TreeSize) -> Answer {
+    let viewer = Viewer::of(&ctx.app, ctx.caller.user()?);
+    let log = ctx.app.log();
+    let mut next = filter.first(log, from, size).await.map_err(read_error)?;
+    let last = next.get().saturating_add(LOOKED_AT_MAX).min(size.get());
+    let (mut lines, mut count, mut over) = (Vec::new(), 0, false);
+    while next.get() < last && count < limit && lines.len() < ANSWER_BYTES && !over {
+        let wanted = usize::try_from(last - next.get())
+            .unwrap_or(usize::MAX)
+            .min(READ_ENTRIES);
+        let block = log.read(next, wanted, READ_BYTES).await.map_err(read_error)?;
+        for (position, bytes) in block.iter() {
+            if count >= limit || lines.len() >= ANSWER_BYTES {
+                break;
+            }
+            let entry = Entry::read(bytes).map_err(ApiError::internal)?;
+            if filter.is_over(&entry) {
+                over = true;
+                break;
+            }
+            if filter.matches(&entry) && !viewer.withholds_entry(&entry) {
+                lines.extend_from_slice(bytes);
+                lines.push(b'\n');
+                count += 1;
+            }
+            next = position.next();
+        }
+        tokio::task::yield_now().await;
+    }
+    if over {
+        next = size.next_position();
+    }
+    let response = reply::bytes(StatusCode::OK, "application/x-ndjson", lines);
+    let response = reply::with(response, NEXT_HEADER, &next.get().max(from.get()).to_string());
     Ok(reply::with(response, SIZE_HEADER, &size.to_string()))
 }
 

@@ -197,3 +197,78 @@ fn a_day_that_is_not_over_has_no_head() {
         );
     }
 }
+
+#[test]
+fn entries_are_chosen_by_type_stream_actor_and_time_and_walls_stand() {
+    let daybook = Daybook::start();
+    let (_, device, token) = daybook.device("hut01");
+    for n in 0..5 {
+        daybook.send(&token, "hut01", None, f64::from(n)).expect(200);
+    }
+    let all = daybook.get("/v1/entries?limit=10000").ndjson();
+    let chosen = |query: &str| daybook.get(&format!("/v1/entries?{query}")).ndjson();
+    let of_type = |name: &str| {
+        all.iter()
+            .filter(|e| e["event_type"] == name)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(chosen("type=ReadingRecorded"), of_type("ReadingRecorded"));
+    assert_eq!(chosen("type=ReadingRecorded").len(), 5);
+    assert_eq!(
+        chosen("type=ReadingRecorded,DeviceRegistered").len(),
+        5 + of_type("DeviceRegistered").len()
+    );
+    let registered = chosen(&format!("stream=device/{device}"));
+    assert_eq!(registered.len(), 1);
+    assert_eq!(
+        chosen(&format!("actor=device:{device}&type=ReadingRecorded")).len(),
+        5
+    );
+    let actor = registered[0]["metadata"]["actor"].as_str().expect("an actor");
+    assert!(
+        chosen(&format!("actor={actor}"))
+            .iter()
+            .all(|e| e["metadata"]["actor"] == actor)
+    );
+    assert!(
+        chosen("type=TokenIssued").is_empty(),
+        "a token's hash is shown to nobody"
+    );
+
+    let middle = all[all.len() - 3]["recorded_at"].as_str().expect("a time");
+    let (before, after) = (
+        chosen(&format!("until={middle}")),
+        chosen(&format!("since={middle}")),
+    );
+    assert!(before.iter().all(|e| e["recorded_at"].as_str() < Some(middle)));
+    assert!(after.iter().all(|e| e["recorded_at"].as_str() >= Some(middle)) && !after.is_empty());
+    assert!(chosen("since=2030-01-01").is_empty());
+
+    // In pieces: each answer says where the next begins.
+    let (mut from, mut pieces) = ("0".to_owned(), Vec::new());
+    loop {
+        let answer = daybook.get(&format!("/v1/entries?type=ReadingRecorded&limit=2&from={from}"));
+        let next = answer.header("daybook-next").expect("where to go on").to_owned();
+        let size = answer.header("daybook-size").expect("the size").to_owned();
+        pieces.extend(answer.ndjson());
+        if next == size {
+            break;
+        }
+        from = next;
+    }
+    assert_eq!(pieces, of_type("ReadingRecorded"));
+    for bad in ["stream=device", "since=soon", "until=", "type=A&limit=0"] {
+        let answer = daybook.get(&format!("/v1/entries?{bad}"));
+        let expected = if bad == "until=" { 200 } else { 400 };
+        assert_eq!(answer.status, expected, "{bad}: {}", answer.text());
+    }
+    let (code, out, _) = daybook.cli(&["replay", "--type", "ReadingRecorded"]);
+    let lines: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!((code, lines), (0, of_type("ReadingRecorded")));
+    let (code, _, said) = daybook.cli(&["replay", "--from", "soon"]);
+    assert!(code == 2 && said.contains("--from"), "{said}");
+}

@@ -190,6 +190,8 @@ fn another_accounts_things_are_in_no_list_and_its_entries_are_stubs() {
         &format!("/v1/timeline?subject={}", theirs.device),
         "/v1/refusals",
         "/v1/entries?limit=1000",
+        "/v1/entries?type=DeviceRegistered,ReadingRecorded,SiteCreated,ChannelRegistered",
+        &format!("/v1/entries?stream=readings/{}", theirs.device),
         "/v1/account",
     ];
     for path in lists {
