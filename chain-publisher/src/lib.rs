@@ -7,18 +7,22 @@
 //! - `export`: a log written to a directory.
 //! - `verify`: a whole log against what its asker knows from elsewhere; `evidence` is that, `heads` the heads of days,
 //!   `tiles` the tiles, `report` what is said in the end.
+//! - `arguments`, `terminal`, `progress`: what the commands that verify share.
 //!
 //! Invariant: nothing that is read is believed before it was hashed.
-//! Not here: signing, storing, the process's arguments and exit (`api`).
+//! Not here: signing, storing (`commands`), the service's commands (`api`).
 
+pub mod arguments;
 pub mod directory;
 pub mod evidence;
 pub mod export;
 pub mod heads;
 pub mod layout;
 pub mod ports_source;
+pub mod progress;
 pub mod report;
 pub mod source;
+pub mod terminal;
 mod tiles;
 pub mod url;
 pub mod verify;
