@@ -10,6 +10,7 @@
 //! - `tree`: the tree of a log behind its signed checkpoint, where whole entries are not needed; `confirm` holds single
 //!   checkpoints against what is known, `kept_heads`, `one_proof`, `receipt` and `watch` are what is asked then.
 //! - `arguments`, `terminal`, `progress`: what the commands that verify share.
+//! - `bin/daybook-verify`: the auditor's own program.
 //!
 //! Invariant: nothing that is read is believed before it was hashed.
 //! Not here: signing, storing (`commands`), the service's commands (`api`).
