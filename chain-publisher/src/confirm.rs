@@ -1,6 +1,6 @@
 //! Single checkpoints against what is known from elsewhere: which of them somebody outside confirms.
 //!
-//! Without the log only an equal checkpoint confirms one; with it, any later one that the log's tree leads to.
+//! Without the log only an equal checkpoint confirms one; with it, any other of the same tree that covers what is asked.
 //! Source: FORMAT §8.
 //! Not here: their signatures (`tree::signatures`), what they belong to (`kept_heads`, `one_proof`).
 
@@ -20,11 +20,20 @@ pub struct Asked<'a> {
     pub size: TreeSize,
     /// Its root.
     pub root: Hash,
+    /// What is asked about lies below this size of its tree: an earlier confirmation is enough.
+    pub needs: TreeSize,
     /// Enough witnesses have cosigned it.
     pub quorum: bool,
 }
 
-/// Tells for each whether it is confirmed. What contradicts one is a finding.
+impl Asked<'_> {
+    /// Whether it is confirmed, where somebody outside confirms its tree up to that size.
+    pub fn is_confirmed(&self, anchored: TreeSize) -> bool {
+        self.needs <= anchored
+    }
+}
+
+/// Tells for each up to which size somebody outside confirms its tree. What contradicts one is a finding.
 ///
 /// # Errors
 /// [`VerifyError`] where the log does not answer, or what was kept cannot be used.
@@ -34,15 +43,19 @@ pub fn confirm(
     settings: &VerifySettings,
     log: Option<&dyn LogSource>,
     report: &mut Report,
-) -> Result<Vec<bool>, VerifyError> {
-    let mut confirmed: Vec<bool> = match log {
+) -> Result<Vec<TreeSize>, VerifyError> {
+    let mut anchored = match log {
         None => beside(asked, origin, settings, report)?,
         Some(log) => within(asked, settings, log, report)?,
     };
-    for (one, confirmed) in asked.iter().zip(&mut confirmed) {
-        *confirmed = (*confirmed || one.quorum) && settings.trust.is_known();
+    for (one, anchored) in asked.iter().zip(&mut anchored) {
+        if !settings.trust.is_known() {
+            *anchored = TreeSize::EMPTY;
+        } else if one.quorum {
+            *anchored = one.size;
+        }
     }
-    Ok(confirmed)
+    Ok(anchored)
 }
 
 /// Against what was kept alone.
@@ -51,17 +64,17 @@ fn beside(
     origin: &str,
     settings: &VerifySettings,
     report: &mut Report,
-) -> Result<Vec<bool>, VerifyError> {
-    let mut confirmed = vec![false; asked.len()];
+) -> Result<Vec<TreeSize>, VerifyError> {
+    let mut anchored = vec![TreeSize::EMPTY; asked.len()];
     for known in known_roots(&settings.evidence, origin, &settings.trust)? {
         let mut met = false;
-        for (one, confirmed) in asked.iter().zip(&mut confirmed) {
+        for (one, anchored) in asked.iter().zip(&mut anchored) {
             if one.size != known.size {
                 continue;
             }
             met = true;
             if one.root == known.root {
-                *confirmed = true;
+                *anchored = one.size;
             } else {
                 report.or_worse(Verdict::Forked {
                     size: one.size,
@@ -82,7 +95,7 @@ fn beside(
             ));
         }
     }
-    Ok(confirmed)
+    Ok(anchored)
 }
 
 /// Within the tree of the log.
@@ -91,16 +104,20 @@ fn within(
     settings: &VerifySettings,
     log: &dyn LogSource,
     report: &mut Report,
-) -> Result<Vec<bool>, VerifyError> {
+) -> Result<Vec<TreeSize>, VerifyError> {
     let (size, root, signed) = (report.size, report.root, report.signed);
     let Some(tree) = SignedTree::open(log, settings, report)? else {
-        return Ok(vec![false; asked.len()]);
+        return Ok(vec![TreeSize::EMPTY; asked.len()]);
     };
     let anchored = tree.hold_against_evidence(settings, report)?;
     let mut confirmed = Vec::new();
     for one in asked {
         let agrees = tree.agrees(one.size, &one.root, one.name, report)?;
-        confirmed.push(agrees && one.size <= anchored);
+        confirmed.push(if agrees {
+            anchored.min(one.size)
+        } else {
+            TreeSize::EMPTY
+        });
     }
     report.checked.push(format!(
         "that {}, of {} entries, continues what was given: from its tiles, up to its signed root",

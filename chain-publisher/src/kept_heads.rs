@@ -70,10 +70,15 @@ pub fn verify_heads(
             name,
             size: head.size,
             root: head.root,
+            needs: head.size,
             quorum: head.witnesses.quorum,
         })
         .collect();
-    let mut confirmed = confirm(&asked, &origin, settings, log, &mut report)?;
+    let anchored = confirm(&asked, &origin, settings, log, &mut report)?;
+    let confirmed = asked.iter().zip(anchored);
+    let mut confirmed: Vec<bool> = confirmed
+        .map(|(one, anchored)| one.is_confirmed(anchored))
+        .collect();
     lead_back(&heads, &mut confirmed);
     conclude(&mut report, &heads, &confirmed, log.is_some());
     Ok(report)
@@ -187,7 +192,7 @@ fn conclude(report: &mut Report, heads: &[(&str, CheckedHead)], confirmed: &[boo
         "{} heads of days: entry, counts, root and proof of each, dates and what each says of the one before",
         heads.len()
     ));
-    report.say_signatures("the signatures of their checkpoints");
+    report.say_outside("the signatures of their checkpoints");
     let gaps = heads
         .windows(2)
         .filter(|pair| !pair[1].1.continues(&pair[0].1))

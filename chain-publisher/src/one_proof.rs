@@ -15,6 +15,7 @@ use domain::hash::leaf_hash;
 use domain::tlog_proof::TlogProof;
 use domain::verify::Verdict;
 use domain::{Position, TreeSize};
+use std::slice;
 
 /// A proof and what it is about.
 pub struct ProofQuestion<'a> {
@@ -69,10 +70,19 @@ pub fn verify_proof(question: &ProofQuestion<'_>, settings: &VerifySettings) -> 
         name: question.name,
         size: checkpoint.size(),
         root: checkpoint.root(),
+        needs: proof.index.size_through(),
         quorum: witnesses.is_some_and(|witnesses| witnesses.quorum),
     };
-    let confirmed = confirm(&[asked], &origin, settings, question.log, &mut report)?;
-    conclude(&mut report, confirmed == [true], entry, &proof);
+    let anchored = confirm(
+        slice::from_ref(&asked),
+        &origin,
+        settings,
+        question.log,
+        &mut report,
+    )?;
+    report.anchored = anchored.first().copied().unwrap_or(TreeSize::EMPTY);
+    let confirmed = asked.is_confirmed(report.anchored);
+    conclude(&mut report, confirmed, entry, &proof);
     Ok(report)
 }
 
@@ -107,7 +117,6 @@ fn check_entry(report: &mut Report, bytes: &[u8], index: Position, origin: &str)
 
 fn conclude(report: &mut Report, confirmed: bool, entry: &[u8], proof: &TlogProof) {
     let size = proof.size();
-    report.anchored = if confirmed { size } else { TreeSize::EMPTY };
     report.or_worse(if confirmed {
         Verdict::Verified { size }
     } else {
@@ -121,7 +130,7 @@ fn conclude(report: &mut Report, confirmed: bool, entry: &[u8], proof: &TlogProo
         entry.len(),
         proof.hashes.len()
     ));
-    report.say_signatures("the signatures of the checkpoint");
+    report.say_outside("the signatures of the checkpoint");
     report.not_checked.push("every other entry of the log".to_owned());
     report.concerning(&format!(
         "the entry at position {} is in the log of {size} entries",

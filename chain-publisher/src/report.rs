@@ -189,14 +189,22 @@ impl Report {
         };
     }
 
-    /// Says whether signatures were checked.
-    pub(crate) fn say_signatures(&mut self, what: &str) {
+    /// Says whether signatures were checked, and what was kept elsewhere and held against it.
+    pub(crate) fn say_outside(&mut self, what: &str) {
         if self.keys_from == KeysFrom::Nowhere {
             self.notes.push(
                 "no key is known, so no signature was checked: give the log's key with --key".to_owned(),
             );
         } else {
             self.checked.push(what.to_owned());
+        }
+        self.say_evidence();
+    }
+
+    /// Says what was kept elsewhere and held against it.
+    pub(crate) fn say_evidence(&mut self) {
+        if !self.evidence.is_empty() {
+            self.checked.push(format!("against {}", self.evidence.join(", ")));
         }
     }
 

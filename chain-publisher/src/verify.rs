@@ -607,11 +607,7 @@ impl Run<'_> {
                 .checked
                 .push("the signatures of the checkpoint and the heads".to_owned());
         }
-        if !report.evidence.is_empty() {
-            report
-                .checked
-                .push(format!("against {}", report.evidence.join(", ")));
-        }
+        report.say_evidence();
         let unsaid = |what: &String| !from_tiles || !what.contains("withheld");
         report
             .not_checked

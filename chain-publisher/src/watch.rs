@@ -55,7 +55,7 @@ pub fn look(
     } else {
         Verdict::Unanchored { anchored, size }
     });
-    report.say_signatures("the signature of the checkpoint");
+    report.say_outside("the signature of the checkpoint");
     report
         .checked
         .push("the tree from its tiles, up to its signed root".to_owned());

@@ -254,14 +254,14 @@ fn entries(text: &ReceiptText, answer: Option<&Receipt>, report: &mut Report) {
         .iter()
         .map(|given| (given.position, leaf_hash(given.entry.as_bytes())))
         .collect();
-    let differs = text
-        .entries
-        .iter()
-        .zip(&given)
-        .find(|(named, given)| named != given);
-    if let Some(((position, _), _)) = differs {
+    let named = text.entries.iter().zip(&given).zip(&answer.entries);
+    let differs = named
+        .filter(|((named, given), stated)| named != given || stated.leaf_hash != named.1)
+        .map(|((named, _), _)| named.0)
+        .next();
+    if let Some(position) = differs {
         report.tampered(Flaw {
-            position: Some(*position),
+            position: Some(position),
             what: "the bytes in the answer are not those of the entry that the receipt names".to_owned(),
         });
     } else if given.len() != text.entries.len() {
@@ -297,7 +297,7 @@ fn conclude(tree: &SignedTree<'_>, text: &ReceiptText, anchored: TreeSize, repor
         report.entries,
         tree.size()
     ));
-    report.say_signatures("the signature of the log's checkpoint");
+    report.say_outside("the signature of the log's checkpoint");
     report
         .not_checked
         .push("every other entry of the log, and what was sent without a receipt".to_owned());

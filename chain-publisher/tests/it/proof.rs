@@ -19,9 +19,19 @@ fn an_entry_is_in_the_log_and_what_was_kept_confirms_it() {
         ],
     );
     run(&[&proof, "--head", &checkpoint]).ends(0, &["VERIFIED: the entry at position 7 is in the log of"]);
-    // An older head does not cover the checkpoint of the proof.
+    // An older head covers the entry, and the log's tree shows that both checkpoints are of one history.
     run(&[&proof, "--head", &head]).ends(3, &["--log"]);
-    run(&[&proof, "--head", &head, "--log", auditor.copy()]).ends(3, &["UNANCHORED"]);
+    run(&[&proof, "--head", &head, "--log", auditor.copy()]).ends(
+        0,
+        &[
+            "VERIFIED: the entry at position 7",
+            "confirmed   up to 11",
+            "against ",
+        ],
+    );
+    let last = auditor.ledger.size().get() - 1;
+    let last = auditor.keep("last.tlog-proof", auditor.proof(last).encode().as_bytes());
+    run(&[&last, "--head", &head, "--log", auditor.copy()]).ends(3, &["UNANCHORED"]);
     // A head is a proof too; the log's tree leads from it to what was kept.
     run(&[&head, "--head", &checkpoint]).ends(3, &["--log"]);
     run(&[&head, "--head", &checkpoint, "--log", auditor.copy()]).ends(0, &["VERIFIED", "DayClosed"]);

@@ -140,6 +140,12 @@ fn a_receipt_that_does_not_hold_says_nothing_about_the_log() {
     run(&good, &["--body", &other_body]).ends(1, &["TAMPERED", "a body with the SHA-256"]);
     let swapped = auditor.keep("swapped", &answer(&note, &[(AT, &entries[8])]));
     run(&swapped, &[]).ends(1, &["TAMPERED at position 7", "not those of the entry"]);
+    let whole = answer(&note, &[(AT, &entries[7])]);
+    let other_hash = leaf_hash(&entries[8]).to_base64();
+    let mut stated: Value = serde_json::from_slice(&whole).expect("JSON");
+    stated["receipt"]["entries"][0]["leaf_hash"] = other_hash.into();
+    let stated = auditor.keep("stated", stated.to_string().as_bytes());
+    run(&stated, &[]).ends(1, &["TAMPERED at position 7", "not those of the entry"]);
     let none = auditor.keep("none", &answer(&note, &[]));
     run(&none, &[]).ends(1, &["gives 0 entries"]);
     let more = auditor.keep("more", &answer(&note, &[(AT, &entries[7]), (8, &entries[8])]));
