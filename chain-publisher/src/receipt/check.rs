@@ -98,17 +98,23 @@ fn signed(
     question: &ReceiptQuestion<'_>,
     report: &mut Report,
 ) -> Result<bool, VerifyError> {
+    // Only what is named so signs receipts: a log's own key does not.
+    let name = format!("{}/receipt", tree.origin());
+    let verify = |keys: &[VerifierKey]| {
+        let named = keys.iter().filter(|key| key.name() == name);
+        note.verify(named).map(|_| ())
+    };
     if !question.keys.is_empty() {
         report
             .checked
             .push("the receipt's signature, with the key that was given".to_owned());
-        return Ok(holds(note.verify(question.keys), report));
+        return Ok(holds(verify(question.keys), report));
     }
     let mut keys = match ReceiptKeys::first(tree) {
         Ok(keys) => keys,
         Err(error) => return error.told(report).map(|()| false),
     };
-    if note.verify(&keys.keys) == Err(NoteError::Unsigned)
+    if verify(&keys.keys) == Err(NoteError::Unsigned)
         && let Err(error) = keys.add_rotated(tree)
     {
         return error.told(report).map(|()| false);
@@ -123,10 +129,10 @@ fn signed(
     report
         .checked
         .push("the receipt's signature, with the keys that the log names".to_owned());
-    Ok(holds(note.verify(&keys.keys), report))
+    Ok(holds(verify(&keys.keys), report))
 }
 
-fn holds<T>(verified: Result<T, NoteError>, report: &mut Report) -> bool {
+fn holds(verified: Result<(), NoteError>, report: &mut Report) -> bool {
     let Err(error) = verified else {
         return true;
     };

@@ -133,6 +133,8 @@ fn a_receipt_that_does_not_hold_says_nothing_about_the_log() {
     run(&forged, &[]).ends(1, &["TAMPERED: the receipt itself", "says nothing about the log"]);
     let own = receipt_key(8).verifier_key().to_string();
     run(&forged, &["--receipt-key", &own]).ends(3, &["with the key that was given"]);
+    let log_key = auditor.keep("log-key", sign(&text, &signing_key(7)).as_bytes());
+    run(&log_key, &["--receipt-key", &auditor.key]).ends(1, &["TAMPERED: the receipt itself"]);
     let changed = auditor.keep("changed", note.replacen("\n7 ", "\n8 ", 1).as_bytes());
     run(&changed, &[]).ends(1, &["TAMPERED: the receipt itself"]);
     let good = auditor.keep("good", note.as_bytes());

@@ -10,7 +10,7 @@ use chain_publisher::evidence::Evidence;
 use chain_publisher::source::LogSource;
 use chain_publisher::terminal::{FAILED, Failure, Outcome, data, talk};
 use chain_publisher::watch::{Look, look};
-use chain_publisher::{SourceError, VerifyError, VerifySettings};
+use chain_publisher::{VerifyError, VerifySettings};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -86,23 +86,21 @@ impl Watch {
         let kept = state.read()?;
         let look = match look(source, settings, kept.as_ref()) {
             Ok(look) => look,
-            Err(VerifyError::Source(error @ SourceError::Unavailable(_))) => {
+            Err(VerifyError::Source(error)) => {
                 talk(&format!("daybook-verify: {error}; it is asked again"));
                 return Ok(None);
             }
             Err(error) => return Err(Failure::usage(error)),
         };
         let code = self.settle(&look, state, kept.as_ref())?;
-        if code == FAILED {
-            tell(&look.report, json)?;
-            return Ok(Some(code));
-        }
         data(&if json {
             serde_json::to_string(&look.report).map_err(Failure::failed)?
+        } else if code == FAILED {
+            look.report.to_string()
         } else {
             look.report.message.clone()
         })?;
-        Ok(None)
+        Ok((code == FAILED).then_some(code))
     }
 
     /// Keeps what was seen: in place of what was seen before, or beside it where it does not continue that.
