@@ -123,8 +123,9 @@ impl LogSource for Directory {
         let mut found = Vec::new();
         walk(&self.dir, &mut |path| {
             let name = path.strip_prefix(&self.dir).unwrap_or(path).to_string_lossy();
+            let name = name.replace(std::path::MAIN_SEPARATOR, "/");
             if !belongs(&name, size) {
-                found.push(name.into_owned());
+                found.push(name);
             }
             found.len() < STRANGERS_MAX
         });

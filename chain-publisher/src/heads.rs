@@ -7,12 +7,12 @@
 //! (`domain::verify`).
 
 use crate::evidence::{Trust, Witnesses};
-use domain::day::{DAY_CLOSED, DayClosed, IDLE_DAYS_MAX};
+use domain::day::{DAY_CLOSED, DayClosed, IDLE_DAYS_MAX, PreviousDay};
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
 use domain::proof::root_before_last;
 use domain::tlog_proof::TlogProof;
-use domain::{Date, Hash, Position, TreeSize};
+use domain::{Date, Hash, Position, Timestamp, TreeSize};
 
 /// A cosignature later than this after its day's end is reported, seconds: a day.
 const LATE_S: u64 = 86_400;
@@ -28,6 +28,16 @@ pub struct CheckedHead {
     pub size: TreeSize,
     /// The root of its checkpoint.
     pub root: Hash,
+    /// SHA-256 of its checkpoint's note body: what the next head calls it by.
+    pub body_sha256: Hash,
+    /// What it calls the head before by.
+    pub previous: Option<PreviousDay>,
+    /// When its day was closed, as the log says.
+    pub closed_at: Timestamp,
+    /// Entries of its day.
+    pub entries: u64,
+    /// Streams of its day.
+    pub streams: u64,
     /// Who has cosigned it.
     pub witnesses: Witnesses,
 }
@@ -57,11 +67,22 @@ impl<'a> HeadCheck<'a> {
     /// What does not hold, in words, and the position of its `DayClosed` where that much can be read.
     pub fn take(&mut self, date: Date, bytes: &[u8]) -> Result<CheckedHead, (Option<Position>, String)> {
         let proof = TlogProof::parse(bytes).map_err(|error| (None, error.to_string()))?;
-        let position = proof.index;
-        self.check(date, &proof).map_err(|what| (Some(position), what))
+        self.take_proof(Some(date), &proof)
     }
 
-    fn check(&mut self, date: Date, proof: &TlogProof) -> Result<CheckedHead, String> {
+    /// Takes a head that was read; without a date, of whatever day it says that it is.
+    ///
+    /// # Errors
+    /// As [`HeadCheck::take`].
+    pub fn take_proof(
+        &mut self,
+        date: Option<Date>,
+        proof: &TlogProof,
+    ) -> Result<CheckedHead, (Option<Position>, String)> {
+        self.check(date, proof).map_err(|what| (Some(proof.index), what))
+    }
+
+    fn check(&mut self, date: Option<Date>, proof: &TlogProof) -> Result<CheckedHead, String> {
         let bytes = proof
             .extra
             .as_deref()
@@ -85,16 +106,22 @@ impl<'a> HeadCheck<'a> {
         if day.root != root_before_last(&proof.hashes) {
             return Err("the root that it states is not the one that its proof folds to".to_owned());
         }
-        self.dates(date, &day, &entry)?;
-        let root = proof.checkpoint.checkpoint().root();
-        self.last = Some((day, position, proof.checkpoint.body_sha256()));
-        Ok(CheckedHead {
-            date,
+        self.dates(date.unwrap_or(day.date), &day, &entry)?;
+        let head = CheckedHead {
+            date: day.date,
             position,
             size: proof.size(),
-            root,
+            root: proof.checkpoint.checkpoint().root(),
+            body_sha256: proof.checkpoint.body_sha256(),
+            previous: day.previous,
+            closed_at: entry.recorded_at,
+            // Its counts were found to add up to this.
+            entries: day.size.since(day.first_position.size_before()),
+            streams: day.streams.count,
             witnesses,
-        })
+        };
+        self.last = Some((day, position, head.body_sha256));
+        Ok(head)
     }
 
     fn signatures(&self, proof: &TlogProof) -> Result<Witnesses, String> {
@@ -155,6 +182,18 @@ impl<'a> HeadCheck<'a> {
 }
 
 impl CheckedHead {
+    /// Whether it names that head as the one before it.
+    pub fn continues(&self, before: &Self) -> bool {
+        self.previous
+            .is_some_and(|previous| previous.checkpoint_sha256 == before.body_sha256)
+    }
+
+    /// The earliest time at which a witness had seen it: its entries were written before.
+    pub fn witnessed_at(&self) -> Option<Timestamp> {
+        let seconds = i64::try_from(self.witnesses.first_s?).ok()?;
+        Timestamp::from_millis(seconds.checked_mul(1000)?)
+    }
+
     /// What is odd about the times at which it was cosigned, in words.
     pub fn oddities(&self) -> Vec<String> {
         let end_s = u64::try_from(self.date.next().start().as_micros() / 1_000_000).unwrap_or(0);

@@ -111,7 +111,7 @@ pub fn readme(origin: &str) -> String {
          \n\
          To check it, with a key and a head that were kept elsewhere:\n\
          \n\
-             daybook verify --export . --key KEY --head FILE\n\
+             daybook-verify log . --key KEY --head FILE\n\
          \n\
          Every entry is hashed again and everything is held against everything. Entries of tokens hold the hashes of\n\
          secrets: keep this folder as you would keep the ledger.\n"

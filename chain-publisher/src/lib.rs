@@ -8,22 +8,35 @@
 //! - `publish`: heads put where others can get them.
 //! - `verify`: a whole log against what its asker knows from elsewhere; `evidence` is that, `heads` the heads of days,
 //!   `tiles` the tiles, `report` what is said in the end.
+//! - `tree`: the tree of a log behind its signed checkpoint, where whole entries are not needed; `confirm` holds single
+//!   checkpoints against what is known, `kept_heads`, `one_proof`, `receipt` and `watch` are what is asked then.
+//! - `arguments`, `terminal`, `progress`: what the commands that verify share.
+//! - `bin/daybook-verify`: the auditor's own program.
 //!
 //! Invariant: nothing that is read is believed before it was hashed.
-//! Not here: signing, storing, the process's arguments and exit (`api`).
+//! Not here: signing, storing (`commands`), the service's commands (`api`).
 
+pub mod arguments;
+mod confirm;
 pub mod directory;
 pub mod evidence;
 pub mod export;
 pub mod heads;
+pub mod kept_heads;
 pub mod layout;
+pub mod one_proof;
 pub mod ports_source;
+pub mod progress;
 pub mod publish;
+pub mod receipt;
 pub mod report;
 pub mod source;
+pub mod terminal;
 mod tiles;
+pub mod tree;
 pub mod url;
 pub mod verify;
+pub mod watch;
 
 pub use export::{ExportError, Exported, export};
 pub use report::Report;

@@ -174,6 +174,40 @@ impl Report {
         self.verdict = verdict;
     }
 
+    /// The verdict in words, where it is about `what`, a statement that holds, and not about all entries of a log.
+    pub(crate) fn concerning(&mut self, what: &str) {
+        let word = self.verdict.word();
+        self.message = match self.verdict {
+            Verdict::Verified { .. } => format!("{word}: {what}"),
+            Verdict::Unanchored { anchored, .. } if anchored.is_empty() => {
+                format!("{word}: {what}, but nobody outside confirms it")
+            }
+            Verdict::Unanchored { anchored, .. } => {
+                format!("{word}: {what}, but it is confirmed from outside only up to size {anchored}")
+            }
+            _ => return,
+        };
+    }
+
+    /// Says whether signatures were checked, and what was kept elsewhere and held against it.
+    pub(crate) fn say_outside(&mut self, what: &str) {
+        if self.keys_from == KeysFrom::Nowhere {
+            self.notes.push(
+                "no key is known, so no signature was checked: give the log's key with --key".to_owned(),
+            );
+        } else {
+            self.checked.push(what.to_owned());
+        }
+        self.say_evidence();
+    }
+
+    /// Says what was kept elsewhere and held against it.
+    pub(crate) fn say_evidence(&mut self) {
+        if !self.evidence.is_empty() {
+            self.checked.push(format!("against {}", self.evidence.join(", ")));
+        }
+    }
+
     /// Takes note of something that does not hold: the log is tampered with.
     pub fn tampered(&mut self, flaw: Flaw) {
         let Flaw { position, what } = flaw;

@@ -16,7 +16,7 @@ use domain::entry::Entry;
 use domain::merkle::TileNodes;
 use domain::note::VerifierKey;
 use domain::verify::{Kept, KnownRoot, LogReport, LogVerifier, Strictness, Verdict};
-use domain::{Date, Hash, Position, Timestamp, TreeSize};
+use domain::{Date, Hash, Position, TreeSize};
 use serde::Deserialize;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -47,6 +47,22 @@ impl Default for VerifySettings {
             strictness: Strictness::Canonical,
             allow_partial: false,
         }
+    }
+}
+
+impl VerifySettings {
+    /// Which log it must be: what the asker says, what their keys say, what it says itself.
+    pub(crate) fn origin_of(&self, own: Option<&SignedCheckpoint>) -> Result<String, VerifyError> {
+        if let (Some(asked), Some(key)) = (&self.origin, self.trust.origin())
+            && asked != key
+        {
+            return Err(VerifyError::Settings(format!(
+                "the key is of the log {key}, but the log {asked} is asked for"
+            )));
+        }
+        let from_keys = self.trust.origin().map(str::to_owned);
+        let own = own.map(|signed| signed.checkpoint().origin().to_owned());
+        Ok(self.origin.clone().or(from_keys).or(own).unwrap_or_default())
     }
 }
 
@@ -128,7 +144,7 @@ fn read_heads(source: &dyn LogSource) -> Result<HeadBytes, SourceError> {
 }
 
 /// The source's own checkpoint; what is none is a finding.
-fn own_checkpoint(
+pub(crate) fn own_checkpoint(
     source: &dyn LogSource,
     report: &mut Report,
 ) -> Result<Option<SignedCheckpoint>, SourceError> {
@@ -240,7 +256,7 @@ impl Run<'_> {
         from_tiles: bool,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Report, VerifyError> {
-        let origin = self.origin()?;
+        let origin = self.settings.origin_of(self.signed)?;
         self.report.origin = Some(origin.clone());
         let trust = self.trust(&origin)?;
         let mut known = known_roots(&self.settings.evidence, &origin, &self.settings.trust)?;
@@ -259,21 +275,6 @@ impl Run<'_> {
         self.report.tiles = tiles.compared();
         self.conclude(log, &heads, whole, from_tiles, size);
         Ok(self.report)
-    }
-
-    /// Which log it must be: what the asker says, what their keys say, what it says itself.
-    fn origin(&self) -> Result<String, VerifyError> {
-        let settings = self.settings;
-        if let (Some(asked), Some(key)) = (&settings.origin, settings.trust.origin())
-            && asked != key
-        {
-            return Err(VerifyError::Settings(format!(
-                "the key is of the log {key}, but the log {asked} is asked for"
-            )));
-        }
-        let from_keys = settings.trust.origin().map(str::to_owned);
-        let own = self.signed.map(|signed| signed.checkpoint().origin().to_owned());
-        Ok(settings.origin.clone().or(from_keys).or(own).unwrap_or_default())
     }
 
     /// The keys from outside, or those that the log names as its own.
@@ -556,8 +557,7 @@ impl Run<'_> {
     fn days(&mut self, log: &LogReport, heads: &[CheckedHead]) {
         let before = |position: Position| {
             let covering = heads.iter().filter(|head| head.position >= position);
-            let first_s = covering.filter_map(|head| head.witnesses.first_s).min()?;
-            Timestamp::from_millis(i64::try_from(first_s).ok()?.checked_mul(1000)?)
+            covering.filter_map(CheckedHead::witnessed_at).min()
         };
         self.report.days = log
             .days
@@ -607,11 +607,7 @@ impl Run<'_> {
                 .checked
                 .push("the signatures of the checkpoint and the heads".to_owned());
         }
-        if !report.evidence.is_empty() {
-            report
-                .checked
-                .push(format!("against {}", report.evidence.join(", ")));
-        }
+        report.say_evidence();
         let unsaid = |what: &String| !from_tiles || !what.contains("withheld");
         report
             .not_checked

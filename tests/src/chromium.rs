@@ -6,6 +6,7 @@
 //! asks anybody but its own service for, is kept until somebody looks.
 //! Source: Chrome DevTools Protocol. Not here: what pages should show (`tests/it/browser.rs`).
 
+use crate::debian;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -61,50 +62,8 @@ pub struct Chromium {
 /// # Errors
 /// Why there is none, and what to do.
 pub fn program() -> Result<PathBuf, String> {
-    if let Some(found) = installed() {
-        return Ok(found);
-    }
-    // Root may install; others may where sudo asks nothing.
-    let root = Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|out| out.stdout.trim_ascii() == b"0");
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new(if root { "apt-get" } else { "sudo" });
-        if !root {
-            command.args(["-n", "apt-get"]);
-        }
-        let done = command
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-        done.is_ok_and(|status| status.success())
-    };
-    let install = [
-        "install",
-        "--yes",
-        "--quiet",
-        "--no-install-recommends",
-        PACKAGE,
-        "fonts-dejavu-core",
-    ];
-    if !apt(&install) {
-        apt(&["update", "--quiet"]);
-        apt(&install);
-    }
-    installed().ok_or_else(|| {
+    debian::program(NAMES, &[PACKAGE, "fonts-dejavu-core"]).ok_or_else(|| {
         format!("there is no Chromium here and it could not be installed: apt-get install {PACKAGE}")
-    })
-}
-
-fn installed() -> Option<PathBuf> {
-    let paths = std::env::var_os("PATH")?;
-    NAMES.iter().find_map(|name| {
-        std::env::split_paths(&paths)
-            .map(|dir| dir.join(name))
-            .find(|path| path.is_file())
     })
 }
 

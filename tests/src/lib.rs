@@ -5,6 +5,8 @@
 //! | `daybook` | a real service in a directory of its own |
 //! | `small_ledger` | a ledger in memory, recorded by the real sequencer |
 //! | `chromium` | a real browser |
+//! | `golang` | programs in Go |
+//! | `debian` | what Debian has to be asked for |
 //! | `dice` | chance from a seed |
 //! | `load`, `follower` | a device that remembers what it was told; a ledger followed from outside |
 //! | `fuzz`, `payloads` | fuzz targets' bodies; payload cases |
@@ -13,9 +15,11 @@
 
 pub mod chromium;
 pub mod daybook;
+pub mod debian;
 pub mod dice;
 pub mod follower;
 pub mod fuzz;
+pub mod golang;
 pub mod load;
 pub mod payloads;
 pub mod small_ledger;

@@ -193,6 +193,11 @@ pub fn signing_key(seed: u8) -> SigningKey {
     SigningKey::from_seed(ORIGIN, &[seed; 32]).expect("a valid name")
 }
 
+/// The key that signs receipts of a ledger of that seed, which its first entry names.
+pub fn receipt_key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&format!("{ORIGIN}/receipt"), &[seed ^ 0xff; 32]).expect("a valid name")
+}
+
 fn id(kind: IdKind) -> String {
     kind.id(&[1; 16])
 }
@@ -225,9 +230,10 @@ fn group(events: Vec<NewEvent>) -> EventGroup {
     }
 }
 
-fn beginnings(key: &SigningKey) -> Vec<EventGroup> {
+fn beginnings(key: &SigningKey, receipt_key: &SigningKey) -> Vec<EventGroup> {
     let (account, site, device) = (id(IdKind::Account), id(IdKind::Site), id(IdKind::Device));
-    let created = json!({"origin": ORIGIN, "format": 1, "log_keys": [key.verifier_key().to_string()]});
+    let created = json!({"origin": ORIGIN, "format": 1, "log_keys": [key.verifier_key().to_string()],
+        "receipt_keys": [receipt_key.verifier_key().to_string()]});
     let site_of =
         json!({"name": sealed(), "vertical": "haccp", "timezone": "Europe/Berlin", "address": null});
     let device_of = json!({"site": site, "local_id": "fridge01", "name": sealed(), "model": "test", "dev_eui": null,
@@ -351,7 +357,7 @@ async fn record(plan: Plan) -> SmallLedger {
     };
     let sequencer =
         Sequencer::start(ports, settings, Arc::new(RwLock::new(Registry::default()))).expect("it starts");
-    for group in beginnings(&key) {
+    for group in beginnings(&key, &receipt_key(plan.seed)) {
         sequencer.record(group).await.expect("recorded");
     }
     for day in 0..=plan.days {

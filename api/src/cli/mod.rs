@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::stores::LEDGER;
+pub use chain_publisher::progress;
+use chain_publisher::terminal::exit_code;
+pub use chain_publisher::terminal::{FAILED, Failure, Outcome, USAGE, data, data_bytes, data_json, talk};
 
 pub mod account;
 pub mod bench;
@@ -21,17 +24,11 @@ pub mod doctor;
 pub mod export;
 pub mod key;
 pub mod logging;
-pub mod progress;
 pub mod rebuild;
 pub mod replay;
 pub mod serve;
 pub mod sign_in;
 pub mod verify;
-
-/// It failed.
-pub const FAILED: u8 = 1;
-/// Usage, or input that cannot be read.
-pub const USAGE: u8 = 2;
 
 /// Daybook: an event-sourced, tamper-evident ledger for sensors.
 #[derive(Debug, Parser)]
@@ -92,36 +89,6 @@ pub struct DataDir {
     pub data: PathBuf,
 }
 
-/// Why a command did not do what it was asked to.
-#[derive(Debug)]
-pub struct Failure {
-    /// The exit code.
-    pub code: u8,
-    /// For a person: what is wrong and what to do.
-    pub message: String,
-}
-
-impl Failure {
-    /// It failed.
-    pub fn failed(message: impl ToString) -> Self {
-        Self {
-            code: FAILED,
-            message: message.to_string(),
-        }
-    }
-
-    /// Usage, or input that cannot be read.
-    pub fn usage(message: impl ToString) -> Self {
-        Self {
-            code: USAGE,
-            message: message.to_string(),
-        }
-    }
-}
-
-/// How a command ended: the exit code, 0 for done.
-pub type Outcome = Result<u8, Failure>;
-
 /// Reads the arguments and does what they say.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
@@ -138,13 +105,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),
     };
-    match outcome {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            talk(&format!("daybook: {}", failure.message));
-            ExitCode::from(failure.code)
-        }
-    }
+    exit_code("daybook", outcome)
 }
 
 /// How this program is called from where its user stands, for lines to paste: by its name where the shell found
@@ -213,42 +174,6 @@ pub fn not_listening(address: SocketAddr, error: &io::Error) -> String {
         _ => "",
     };
     format!("{address} cannot be listened on: {error}{hint}")
-}
-
-/// Writes a line of talk to stderr; a closed stderr is no reason to stop.
-pub fn talk(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// Writes data to stdout.
-///
-/// # Errors
-/// Where stdout is closed.
-pub fn data(text: &str) -> Result<(), Failure> {
-    use std::io::Write;
-    writeln!(io::stdout(), "{text}").map_err(Failure::failed)
-}
-
-/// Writes bytes to stdout; `false` where nobody reads them any more.
-///
-/// # Errors
-/// Where it cannot be written.
-pub fn data_bytes(bytes: &[u8]) -> Result<bool, Failure> {
-    use std::io::Write;
-    match io::stdout().lock().write_all(bytes) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::failed(error)),
-    }
-}
-
-/// Writes a JSON document to stdout.
-///
-/// # Errors
-/// Where stdout is closed.
-pub fn data_json(value: &impl Serialize) -> Result<(), Failure> {
-    data(&serde_json::to_string_pretty(value).map_err(Failure::failed)?)
 }
 
 #[cfg(test)]

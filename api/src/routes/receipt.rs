@@ -3,41 +3,22 @@
 //! Invariants: one receipt a request, signed by the receipt key and never by the log key; it names the body by its
 //! hash and each entry by position and leaf hash; the answer gives the entries' bytes, so that the sender can
 //! check that they hold what it sent.
-//! Source: FORMAT §7. Not here: verifying (`daybook-verify`).
+//! Source: FORMAT §7. Not here: the text, and verifying it (`chain_publisher::receipt`).
 
 use crate::app::App;
 use crate::errors::ApiError;
 use crate::reply;
 use crate::request::Request;
 use crate::router::Answer;
+pub use chain_publisher::receipt::Receipt;
+use chain_publisher::receipt::{Became, ReceiptEntry, ReceiptText};
 use commands::ingest::pipeline::Taken;
 use domain::note::Note;
-use domain::{Hash, Position, Timestamp};
-use serde::Serialize;
+use domain::{Hash, Timestamp};
 use warp::http::{HeaderMap, HeaderName};
 
 /// RFC 7240 §3.
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// The first line of a receipt's text.
-const HEADER: &str = "daybook/receipt/v1";
-
-/// A receipt as it is answered.
-#[derive(Debug, Serialize)]
-pub struct Receipt {
-    /// The signed note.
-    note: String,
-    /// The entries it is about.
-    entries: Vec<ReceiptEntry>,
-}
-
-#[derive(Debug, Serialize)]
-struct ReceiptEntry {
-    position: Position,
-    leaf_hash: Hash,
-    /// The exact bytes that were hashed; canonical JSON is UTF-8.
-    entry: String,
-}
-
 /// Whether the client prefers a receipt (`Prefer: return=receipt`).
 pub fn is_asked_for(headers: &HeaderMap) -> bool {
     headers
@@ -59,10 +40,12 @@ pub fn of_taken(
     received_at: Timestamp,
 ) -> Result<Receipt, ApiError> {
     let at = taken.recorded_at.unwrap_or(received_at);
-    let mut text = head(app, "recorded", body_sha256, at);
-    for entry in &taken.entries {
-        text.push_str(&format!("{} {}\n", entry.position, entry.leaf_hash));
-    }
+    let mut text = text(app, Became::Recorded, body_sha256, at);
+    let named = taken
+        .entries
+        .iter()
+        .map(|entry| (entry.position, entry.leaf_hash));
+    text.entries.extend(named);
     let entries = taken.entries.iter().map(|entry| ReceiptEntry {
         position: entry.position,
         leaf_hash: entry.leaf_hash,
@@ -85,7 +68,8 @@ pub fn of_refused(
     received_at: Timestamp,
     request: &Request,
 ) -> Answer {
-    let text = head(app, &format!("refused:{}", error.code), body_sha256, received_at);
+    let became = Became::Refused(error.code.to_string());
+    let text = text(app, became, body_sha256, received_at);
     let Ok(note) = sign(app, &text) else {
         return Err(error);
     };
@@ -95,12 +79,18 @@ pub fn of_refused(
     Ok(reply::with(response, PREFERENCE_APPLIED, "return=receipt"))
 }
 
-fn head(app: &App, outcome: &str, body_sha256: Hash, at: Timestamp) -> String {
-    format!("{HEADER}\n{}\n{outcome}\n{body_sha256}\n{at}\n", app.origin())
+fn text(app: &App, became: Became, body_sha256: Hash, recorded_at: Timestamp) -> ReceiptText {
+    ReceiptText {
+        origin: app.origin().to_owned(),
+        became,
+        body_sha256,
+        recorded_at,
+        entries: Vec::new(),
+    }
 }
 
-fn sign(app: &App, text: &str) -> Result<String, ApiError> {
-    Note::sign(text, &[app.receipt_signer()])
+fn sign(app: &App, text: &ReceiptText) -> Result<String, ApiError> {
+    Note::sign(&text.to_string(), &[app.receipt_signer()])
         .map(|note| note.encode())
         .map_err(ApiError::internal)
 }

@@ -1,11 +1,12 @@
 //! Whole logs kept elsewhere: exported, damaged in every way, verified.
 //!
 //! `cli` as typed · `flips` every byte and every length · `verdicts` forged, swapped, older, forked · `exports` what is written and
-//! when · `oracle` other implementations · `served` over HTTP.
+//! when · `oracle` other implementations · `golang` another language · `served` over HTTP.
 
 mod cli;
 mod exports;
 mod flips;
+mod golang;
 mod oracle;
 mod served;
 mod verdicts;

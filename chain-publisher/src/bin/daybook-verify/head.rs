@@ -1,0 +1,61 @@
+//! `daybook-verify head`: heads of days, each by itself and against one another.
+//!
+//! Not here: the verdict (`chain_publisher::kept_heads`).
+
+use chain_publisher::arguments::{Outside, Token, read_file, tell, with_exit_codes};
+use chain_publisher::evidence::EVIDENCE_MAX;
+use chain_publisher::kept_heads::{HeadFile, verify_heads};
+use chain_publisher::terminal::{Failure, Outcome};
+use clap::Args;
+use domain::tlog_proof::TLOG_PROOF_BYTES_MAX;
+use std::path::PathBuf;
+
+/// Check heads of days, each by itself and against one another
+#[derive(Debug, Args)]
+#[command(after_help = with_exit_codes(EXAMPLES))]
+pub struct Head {
+    /// The heads, in any order; a name such as 2026-05-17.tlog-proof must tell the day
+    #[arg(value_name = "FILE", required = true)]
+    file: Vec<PathBuf>,
+    /// The log: its tree shows whether all of them are of one history
+    #[arg(long, value_name = "URL|DIR")]
+    log: Option<String>,
+    #[command(flatten)]
+    outside: Outside,
+    #[command(flatten)]
+    token: Token,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  daybook-verify head 2026-05-17.tlog-proof --key log.vkey
+  daybook-verify head kept/*.tlog-proof --key log.vkey --policy witnesses.policy
+  daybook-verify head given/*.tlog-proof --key log.vkey --head kept/2026-05-17.tlog-proof
+  daybook-verify head kept/*.tlog-proof --key log.vkey --log https://daybook.example.eu
+
+A head that a kept one (--head) or enough witnesses (--policy) confirm is VERIFIED, and so are those that it leads back
+to; with the key alone it is UNANCHORED. Two heads that both hold and contradict each other are FORKED: keep both files,
+they are the proof.";
+
+impl Head {
+    pub fn run(self, json: bool) -> Outcome {
+        let settings = self.outside.settings()?;
+        if self.file.len() > EVIDENCE_MAX {
+            return Err(Failure::usage(format!("more than {EVIDENCE_MAX} heads")));
+        }
+        let read = |path: &PathBuf| {
+            Ok(HeadFile {
+                name: path.display().to_string(),
+                bytes: read_file(path, TLOG_PROOF_BYTES_MAX)?,
+            })
+        };
+        let files = self.file.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
+        let log = self
+            .log
+            .as_deref()
+            .map(|log| self.token.source(log))
+            .transpose()?;
+        let report = verify_heads(&files, &settings, log.as_deref()).map_err(Failure::usage)?;
+        tell(&report, json)
+    }
+}

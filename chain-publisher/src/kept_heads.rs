@@ -1,0 +1,236 @@
+//! Heads of days that somebody kept or was given, without the log: each by itself, and all against one another.
+//!
+//! Invariants: heads are taken by rising position, whatever the order of the files; two that hold by themselves and not
+//! together are two histories (FORKED), one that does not hold by itself is TAMPERED; a later head that is confirmed
+//! confirms those that it leads back to.
+//! Source: FORMAT §5, §8.
+//! Not here: one head alone (`heads`), the heads of a log that is read as a whole (`verify`).
+
+use crate::confirm::{Asked, confirm};
+use crate::evidence::Trust;
+use crate::heads::{CheckedHead, HeadCheck};
+use crate::layout;
+use crate::report::{DayReport, KeysFrom, Report};
+use crate::source::{Flaw, LogSource};
+use crate::verify::{VerifyError, VerifySettings};
+use domain::tlog_proof::TlogProof;
+use domain::verify::Verdict;
+use domain::{Date, TreeSize};
+
+/// A file with a head.
+pub struct HeadFile {
+    /// What it is called: a path. A name such as `2026-05-17.tlog-proof` must tell the day.
+    pub name: String,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+impl HeadFile {
+    /// The day that its name promises.
+    fn date(&self) -> Option<Date> {
+        layout::head_date(self.file_name())
+    }
+
+    fn file_name(&self) -> &str {
+        self.name.rsplit(['/', '\\']).next().unwrap_or_default()
+    }
+}
+
+/// Verifies heads; `log`, where there is one, shows in its tree whether they are of one history.
+///
+/// # Errors
+/// [`VerifyError`] where there is nothing to verify.
+pub fn verify_heads(
+    files: &[HeadFile],
+    settings: &VerifySettings,
+    log: Option<&dyn LogSource>,
+) -> Result<Report, VerifyError> {
+    let what = match files {
+        [one] => format!("the head {}", one.name),
+        _ => format!("{} heads", files.len()),
+    };
+    let mut report = Report::new(what, settings.allow_partial);
+    let proofs = parse(files, &mut report)?;
+    let own = proofs.first().map(|(_, proof)| &proof.checkpoint);
+    let origin = settings.origin_of(own)?;
+    report.origin = Some(origin.clone());
+    let trust = settings.trust.is_known().then_some(&settings.trust);
+    report.keys = settings.trust.keys().map(ToString::to_string).collect();
+    report.keys_from = match trust {
+        Some(_) => KeysFrom::Outside,
+        None => KeysFrom::Nowhere,
+    };
+    let heads = each(&proofs, &origin, trust, &mut report);
+    if let Some((_, last)) = heads.last() {
+        (report.size, report.root, report.signed) = (last.size, last.root, Some(last.size));
+    }
+    let asked: Vec<Asked<'_>> = heads
+        .iter()
+        .map(|(name, head)| Asked {
+            name,
+            size: head.size,
+            root: head.root,
+            needs: head.size,
+            quorum: head.witnesses.quorum,
+        })
+        .collect();
+    let anchored = confirm(&asked, &origin, settings, log, &mut report)?;
+    let confirmed = asked.iter().zip(anchored);
+    let mut confirmed: Vec<bool> = confirmed
+        .map(|(one, anchored)| one.is_confirmed(anchored))
+        .collect();
+    lead_back(&heads, &mut confirmed);
+    conclude(&mut report, &heads, &confirmed, log.is_some());
+    Ok(report)
+}
+
+type Proofs<'a> = Vec<(&'a HeadFile, TlogProof)>;
+
+/// Reads the files, and sorts them by position.
+fn parse<'a>(files: &'a [HeadFile], report: &mut Report) -> Result<Proofs<'a>, VerifyError> {
+    let mut proofs = Vec::new();
+    for file in files {
+        let unusable = |what: &str| VerifyError::Settings(format!("{}: {what}", file.name));
+        if file.file_name().ends_with(".late.tlog-proof") {
+            return Err(unusable(
+                "a late head is a proof under a later checkpoint: check it as one",
+            ));
+        }
+        if !file.bytes.starts_with(b"c2sp.org/tlog-proof@") {
+            return Err(unusable(
+                "not a head: it does not begin with c2sp.org/tlog-proof@v1",
+            ));
+        }
+        match TlogProof::parse(&file.bytes) {
+            Ok(proof) => proofs.push((file, proof)),
+            Err(error) => report.tampered(Flaw {
+                position: None,
+                what: format!("{}: {error}", file.name),
+            }),
+        }
+    }
+    proofs.sort_by_key(|(_, proof)| proof.index);
+    Ok(proofs)
+}
+
+/// The heads that hold, each by itself and behind the one before.
+fn each<'a>(
+    proofs: &Proofs<'a>,
+    origin: &str,
+    trust: Option<&Trust>,
+    report: &mut Report,
+) -> Vec<(&'a str, CheckedHead)> {
+    let mut heads: Vec<(&str, CheckedHead)> = Vec::new();
+    let mut check = HeadCheck::new(origin, trust);
+    for (file, proof) in proofs {
+        let alone = match HeadCheck::new(origin, trust).take_proof(file.date(), proof) {
+            Ok(alone) => alone,
+            Err((position, what)) => {
+                report.tampered(Flaw {
+                    position,
+                    what: format!("{}: {what}", file.name),
+                });
+                continue;
+            }
+        };
+        report.notes.extend(alone.oddities());
+        let twice = heads
+            .iter()
+            .find(|(_, head)| head.date == alone.date || head.size == alone.size);
+        if let Some((other, head)) = twice {
+            if head.body_sha256 != alone.body_sha256 {
+                report.or_worse(Verdict::Forked {
+                    size: alone.size,
+                    what: format!(
+                        "{} closes {} at position {} with the root {}, and {other} closes {} at position {} with the \
+                         root {}: both hold, so there are two histories",
+                        file.name, alone.date, alone.position, alone.root, head.date, head.position, head.root
+                    ),
+                });
+            }
+            continue;
+        }
+        match check.take_proof(file.date(), proof) {
+            Ok(head) => heads.push((&file.name, head)),
+            // It holds by itself, and so does the one before: they are not of one history.
+            Err((_, what)) => report.or_worse(Verdict::Forked {
+                size: alone.size,
+                what: format!("{}: {what}", file.name),
+            }),
+        }
+    }
+    heads
+}
+
+/// A confirmed head confirms the one that it names as the one before.
+fn lead_back(heads: &[(&str, CheckedHead)], confirmed: &mut [bool]) {
+    for later in (1..heads.len()).rev() {
+        if confirmed[later] && heads[later].1.continues(&heads[later - 1].1) {
+            confirmed[later - 1] = true;
+        }
+    }
+}
+
+fn conclude(report: &mut Report, heads: &[(&str, CheckedHead)], confirmed: &[bool], with_log: bool) {
+    let last = heads.iter().zip(confirmed).filter(|(_, confirmed)| **confirmed);
+    report.anchored = last
+        .map(|((_, head), _)| head.size)
+        .max()
+        .unwrap_or(TreeSize::EMPTY);
+    report.heads = heads.len() as u64;
+    report.days = heads.iter().enumerate().map(|(n, _)| day(&heads[n..])).collect();
+    let count = confirmed.iter().filter(|confirmed| **confirmed).count();
+    report.or_worse(if count == heads.len() {
+        Verdict::Verified { size: report.size }
+    } else {
+        Verdict::Unanchored {
+            anchored: report.anchored,
+            size: report.size,
+        }
+    });
+    report.checked.push(format!(
+        "{} heads of days: entry, counts, root and proof of each, dates and what each says of the one before",
+        heads.len()
+    ));
+    report.say_outside("the signatures of their checkpoints");
+    let gaps = heads
+        .windows(2)
+        .filter(|pair| !pair[1].1.continues(&pair[0].1))
+        .count();
+    if gaps > 0 {
+        report.not_checked.push(format!(
+            "days between the heads that were given, at {gaps} places: their heads are not here"
+        ));
+    }
+    if !with_log {
+        report.not_checked.push(
+            "that each checkpoint continues the one before as a tree, which the log shows: name it with --log".to_owned(),
+        );
+    }
+    report.not_checked.push("the entries of the days".to_owned());
+    report.concerning(&match heads {
+        [(_, one)] => format!("the head of {} holds", one.date),
+        _ => format!("{} heads hold", heads.len()),
+    });
+}
+
+/// A day, whose entries were written before a witness saw its head or a later one.
+fn day(from_here: &[(&str, CheckedHead)]) -> DayReport {
+    let head = &from_here[0].1;
+    // A later head covers this day only where it leads back to it.
+    let linked = from_here
+        .windows(2)
+        .take_while(|pair| pair[1].1.continues(&pair[0].1))
+        .count();
+    DayReport {
+        date: head.date,
+        position: head.position,
+        entries: head.entries,
+        streams: head.streams,
+        head: true,
+        written_before: from_here[..=linked]
+            .iter()
+            .filter_map(|(_, head)| head.witnessed_at())
+            .min(),
+    }
+}
