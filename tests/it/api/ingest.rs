@@ -2,6 +2,10 @@
 //!
 //! Not here: every payload there is (payload cases), kills (`restart`).
 
+use chain_publisher::VerifySettings;
+use chain_publisher::evidence::Trust;
+use chain_publisher::receipt::{ReceiptQuestion, verify_receipt};
+use chain_publisher::url::Url;
 use domain::hash::{leaf_hash, sha256};
 use domain::note::{Note, VerifierKey};
 use serde_json::{Value, json};
@@ -295,6 +299,30 @@ fn a_receipt_verifies_and_holds_what_was_sent() {
     }
     assert!(held);
     assert_eq!(lines.len() - 5, receipt["entries"].as_array().map_or(0, Vec::len));
+    daybook.until_signed(daybook.size());
+    let carried = answer.text();
+    let question = ReceiptQuestion {
+        name: "the answer",
+        receipt: carried.as_bytes(),
+        body: Some(body.as_bytes()),
+        answer: None,
+        keys: &[],
+    };
+    let owner = std::fs::read_to_string(daybook.data().join("owner-token")).expect("the owner's token");
+    let log = Url::new(daybook.url(), Some(&owner)).expect("a URL");
+    let settings = VerifySettings {
+        trust: Trust {
+            keys: vec![VerifierKey::parse(keys.lines().next().expect("the log's key")).expect("a key")],
+            policy: None,
+        },
+        ..VerifySettings::default()
+    };
+    let report = verify_receipt(&log, &question, &settings).expect("there is a verdict");
+    assert_eq!(report.verdict.word(), "UNANCHORED", "{report}");
+    assert!(
+        report.message.contains("the log keeps to the receipt"),
+        "{report}"
+    );
 
     let refused = daybook
         .call("POST", "/v1/ingest")
