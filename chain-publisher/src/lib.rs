@@ -7,10 +7,12 @@
 //! - `export`: a log written to a directory.
 //! - `verify`: a whole log against what its asker knows from elsewhere; `evidence` is that, `heads` the heads of days,
 //!   `tiles` the tiles, `report` what is said in the end.
+//! - `witness`: being a witness of other logs; `cosign`: asking witnesses for cosignatures of one's own.
 //!
 //! Invariant: nothing that is read is believed before it was hashed.
 //! Not here: signing, storing, the process's arguments and exit (`api`).
 
+pub mod cosign;
 pub mod directory;
 pub mod evidence;
 pub mod export;
@@ -22,6 +24,7 @@ pub mod source;
 mod tiles;
 pub mod url;
 pub mod verify;
+pub mod witness;
 
 pub use export::{ExportError, Exported, export};
 pub use report::Report;
