@@ -11,3 +11,4 @@ mod fuzz;
 mod payloads;
 mod tidy;
 mod verify;
+mod witness;

@@ -26,6 +26,7 @@ pub mod rebuild;
 pub mod serve;
 pub mod sign_in;
 pub mod verify;
+pub mod witness;
 
 /// It failed.
 pub const FAILED: u8 = 1;
@@ -49,6 +50,7 @@ Examples:
   daybook sign-in owner@localhost            a link that signs a browser in
   daybook key show                           what an auditor needs to know, once
   daybook verify --key VKEY                  whether everything still holds
+  daybook witness --dir DIR --log VKEY       cosign somebody else's log
 
 Exit codes: 0 done, 1 it failed, 2 usage or unreadable input.";
 
@@ -75,6 +77,7 @@ enum Command {
     Rebuild(rebuild::Rebuild),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
+    Witness(witness::Witness),
 }
 
 /// Where the data is; commands that do not serve need no more.
@@ -134,6 +137,7 @@ pub fn run() -> ExitCode {
         Command::Rebuild(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),
+        Command::Witness(command) => command.run(&cli.global),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

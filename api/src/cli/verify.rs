@@ -311,14 +311,14 @@ fn verify(source: &dyn LogSource, settings: &VerifySettings) -> Result<Report, F
 }
 
 /// A key, or the keys in a file, one a line.
-fn keys(text: &str) -> Result<Vec<VerifierKey>, Failure> {
+pub(super) fn keys(text: &str) -> Result<Vec<VerifierKey>, Failure> {
     if let Ok(key) = VerifierKey::parse(text) {
         return Ok(vec![key]);
     }
     let path = Path::new(text);
     if !path.exists() {
         return Err(Failure::usage(format!(
-            "--key: {text:?} is no verifier key (NAME+HEX_KEY_ID+BASE64) and no file"
+            "{text:?} is no verifier key (NAME+HEX_KEY_ID+BASE64) and no file"
         )));
     }
     let lines = String::from_utf8(read(path, KEYS_BYTES_MAX)?).unwrap_or_default();
@@ -335,7 +335,7 @@ fn keys(text: &str) -> Result<Vec<VerifierKey>, Failure> {
     }
 }
 
-fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
     let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
