@@ -16,6 +16,7 @@ use crate::router::Table;
 use crate::routes;
 use crate::state::{State, StateError};
 use crate::stores::{self, Stores, StoresError};
+use crate::witnesses::{Witnesses, WitnessesError};
 use commands::handlers::{Management, ManagementPorts, ManagementSettings};
 use commands::ingest::channels::AutoChannels;
 use commands::ingest::pipeline::{Backpressure, Ingest};
@@ -41,6 +42,8 @@ use warp::http::header;
 /// When this software was made, at the earliest: a clock before it is not believed (FORMAT §5). Raised with each
 /// release; it is no build's date, so that builds stay reproducible.
 const MADE_AFTER: (i32, u32, u32) = (2026, 1, 1);
+/// The folder of heads in the data directory.
+pub const HEADS: &str = "heads";
 /// How long the answer to a change waits for the read models (DESIGN "Registry").
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -64,6 +67,7 @@ pub struct App {
     authenticator: Arc<Authenticator>,
     backlog: Arc<Backlog>,
     streams: Arc<Semaphore>,
+    witnesses: Option<Witnesses>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
     address: OnceLock<SocketAddr>,
@@ -91,6 +95,9 @@ pub enum OpenError {
     /// The read models do not open.
     #[error("the read models cannot be used: {0}")]
     Projections(#[from] ProjectionError),
+    /// The witnesses cannot be asked.
+    #[error(transparent)]
+    Witnesses(#[from] WitnessesError),
     /// The sequencer does not start.
     #[error(transparent)]
     Sequencer(#[from] StartError),
@@ -106,6 +113,14 @@ impl App {
     /// [`OpenError`], saying what to do. Nothing runs then.
     pub async fn open(settings: Settings, outside: Outside) -> Result<Arc<Self>, OpenError> {
         let (stores, recovery) = stores::open(&settings, &outside.entropy)?;
+        let witnesses = settings
+            .witness_policy
+            .as_deref()
+            .map(|policy| {
+                let heads = HeadStore::new(&settings.data.join(HEADS));
+                Witnesses::open(policy, stores.log_key.verifier_key(), heads)
+            })
+            .transpose()?;
         let state = State::open(&settings.data.join("state.sqlite"))?;
         let log: Arc<dyn EventLog> = stores.log.clone();
         let tiles: Arc<dyn TileStore> = stores.log.clone();
@@ -137,7 +152,7 @@ impl App {
                 build_date: Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default(),
                 snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
                 beside_entries: sequencer::BESIDE_ENTRIES,
-                heads: HeadStore::new(&settings.data.join("heads")),
+                heads: HeadStore::new(&settings.data.join(HEADS)),
             },
             registry.clone(),
         )?;
@@ -196,6 +211,7 @@ impl App {
             refusals,
             authenticator,
             backlog,
+            witnesses,
             stopping,
             chores: Mutex::default(),
             address: OnceLock::new(),
@@ -377,6 +393,32 @@ impl App {
                 "the read models have not passed a change within a second"
             );
         }
+    }
+
+    /// The witnesses, where there are any.
+    pub fn witnesses(&self) -> Option<&Witnesses> {
+        self.witnesses.as_ref()
+    }
+
+    /// The latest signed checkpoint with the cosignatures that it has: size and note.
+    pub fn published(&self) -> Option<(TreeSize, Vec<u8>)> {
+        let (size, note) = self.signed()?;
+        Some(match &self.witnesses {
+            Some(witnesses) => (size, witnesses.with_lines(note)),
+            None => (size, note),
+        })
+    }
+
+    /// Offers to the witnesses what is due. Blocks.
+    pub fn ask_witnesses(&self) {
+        let Some(witnesses) = &self.witnesses else { return };
+        // The checkpoint is read first: the heads below it are there then.
+        let signed = self.signed();
+        let day = self.sequencer.status().open_day.map(Date::previous);
+        let stopping = self.stopping();
+        witnesses.round(&*self.stores.log, signed, day, &*self.clock, &|| {
+            *stopping.borrow()
+        });
     }
 
     /// The latest signed checkpoint: size and note.

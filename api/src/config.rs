@@ -86,6 +86,11 @@ pub struct Settings {
     /// never sent again. Default `false`: it stands in `N`. Switch it on for gateways that resend those for ever.
     pub efento_refused_as_taken: bool,
 
+    /// A file that names witnesses with their URLs, and the quorum (C2SP tlog-policy): each day's head, and the latest
+    /// checkpoint every ten seconds, are offered to them. Default: none; then whoever relies on this ledger keeps
+    /// heads of their own. A witness that is down stops nothing.
+    pub witness_policy: Option<PathBuf>,
+
     /// Minutes for which a sign-in link works, once. Default 15.
     pub sign_in_minutes: u32,
     /// Days for which a browser stays signed in. Default 30.
@@ -170,6 +175,7 @@ impl Default for Settings {
             tokens_cached_max: 65_536,
             first_account_audits: true,
             efento_refused_as_taken: false,
+            witness_policy: None,
             sign_in_minutes: 15,
             session_days: 30,
             stop_grace_s: 10,

@@ -382,7 +382,7 @@ fn printable(body: &[u8]) -> String {
 }
 
 /// Offers checkpoints, by rising size, to every witness at once; each is on a thread of its own and gets what `wanted`
-/// says of it (its place, the checkpoint). Outcomes are told as they come. A witness that does not answer is not asked
+/// says of it (its place, the checkpoint), which is asked before each. Outcomes are told as they come. A witness that does not answer is not asked
 /// for the rest.
 pub fn offer_all(
     clients: &mut [WitnessClient],
@@ -394,14 +394,12 @@ pub fn offer_all(
     let (sender, outcomes) = channel();
     std::thread::scope(|scope| {
         for (witness, client) in clients.iter_mut().enumerate() {
-            let work: Vec<&SignedCheckpoint> =
-                checkpoints.iter().filter(|one| wanted(witness, one)).collect();
-            if work.is_empty() || !client.may_ask() {
+            if !client.may_ask() || !checkpoints.iter().any(|one| wanted(witness, one)) {
                 continue;
             }
             let sender = sender.clone();
             scope.spawn(move || {
-                for checkpoint in work {
+                for checkpoint in checkpoints.iter().filter(|one| wanted(witness, one)) {
                     let size = checkpoint.checkpoint().size();
                     let began = Instant::now();
                     let result = client.offer(tiles, checkpoint);

@@ -3,7 +3,7 @@
 //! - `key`: the key that cosigns, in a file of its own.
 //! - `http`: what is answered, and the limits on who asks.
 //!
-//! Not here: what is cosigned and what is not (`chain_publisher::witness`), asking witnesses (`chain_publisher::cosign`).
+//! Not here: what is cosigned and what is not (`chain_publisher::witness`), asking witnesses (`crate::witnesses`).
 
 pub mod http;
 pub mod key;
