@@ -67,7 +67,7 @@ pub struct App {
     authenticator: Arc<Authenticator>,
     backlog: Arc<Backlog>,
     streams: Arc<Semaphore>,
-    witnesses: Option<Witnesses>,
+    witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
     address: OnceLock<SocketAddr>,
@@ -98,6 +98,9 @@ pub enum OpenError {
     /// The witnesses cannot be asked.
     #[error(transparent)]
     Witnesses(#[from] WitnessesError),
+    /// A witness has seen what this ledger does not have.
+    #[error("{0}")]
+    Witnessed(String),
     /// The sequencer does not start.
     #[error(transparent)]
     Sequencer(#[from] StartError),
@@ -118,9 +121,12 @@ impl App {
             .as_deref()
             .map(|policy| {
                 let heads = HeadStore::new(&settings.data.join(HEADS));
-                Witnesses::open(policy, stores.log_key.verifier_key(), heads)
+                Witnesses::open(policy, stores.log_key.verifier_key(), heads).map(Arc::new)
             })
             .transpose()?;
+        if let Some(found) = contradiction(&witnesses, &stores).await {
+            return Err(OpenError::Witnessed(found));
+        }
         let state = State::open(&settings.data.join("state.sqlite"))?;
         let log: Arc<dyn EventLog> = stores.log.clone();
         let tiles: Arc<dyn TileStore> = stores.log.clone();
@@ -397,7 +403,7 @@ impl App {
 
     /// The witnesses, where there are any.
     pub fn witnesses(&self) -> Option<&Witnesses> {
-        self.witnesses.as_ref()
+        self.witnesses.as_deref()
     }
 
     /// The latest signed checkpoint with the cosignatures that it has: size and note.
@@ -570,6 +576,19 @@ pub async fn stop_begins(stopping: &mut watch::Receiver<bool>) {
 /// directory has the same.
 fn label_secret(stores: &Stores) -> [u8; 32] {
     sha256_of(&[b"daybook/label-secret/v1\n", &*stores.server_secret]).0
+}
+
+/// Asks the witnesses what they have seen, before anything is signed.
+async fn contradiction(witnesses: &Option<Arc<Witnesses>>, stores: &Stores) -> Option<String> {
+    let (witnesses, log) = (witnesses.clone()?, stores.log.clone());
+    let asked = tokio::task::spawn_blocking(move || witnesses.contradiction(&*log, log.size_now()));
+    match asked.await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "the witnesses were not asked what they have seen");
+            None
+        }
+    }
 }
 
 fn backpressure(backlog: &Arc<Backlog>) -> Backpressure {

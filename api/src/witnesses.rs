@@ -12,6 +12,7 @@
 use chain_publisher::cosign::{ClientError, OfferError, Outcome, WitnessClient, offer_all};
 use commands::sequencer::HeadStore;
 use domain::checkpoint::SignedCheckpoint;
+use domain::merkle::Frontier;
 use domain::note::{Note, NoteSignature, VerifierKey};
 use domain::ports::{Clock, TileStore};
 use domain::proof::inclusion_proof;
@@ -29,6 +30,8 @@ const OFFER_EVERY: Duration = Duration::from_secs(10);
 /// How many heads without their quorum are taken up after a start: a month. Older ones are covered by every newer
 /// checkpoint that is cosigned, because that is consistent with them.
 const TAKEN_UP_MAX: usize = 31;
+/// How long a start waits for what witnesses have seen: one that does not answer by then is not asked.
+const START_WITHIN: Duration = Duration::from_secs(3);
 
 /// The witnesses cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +88,8 @@ pub struct WitnessState {
     pub size: Option<TreeSize>,
     /// Why it did not cosign last, in words.
     pub trouble: Option<String>,
+    /// It says that it has seen a larger ledger of this name, or another history.
+    pub alarm: bool,
 }
 
 /// How far the head of a day is seen (STYLE: sequenced → integrated → published → witnessed).
@@ -161,6 +166,7 @@ impl Witnesses {
             cosigned_at: None,
             size: None,
             trouble: None,
+            alarm: false,
         });
         let state = State {
             witnesses: witnesses.collect(),
@@ -192,6 +198,41 @@ impl Witnesses {
         }
         drop(state);
         Ok(this)
+    }
+
+    /// What a witness shows to have been signed under this ledger's key that this ledger, of that size, does not have:
+    /// then it is an older copy or a changed one, and nothing may be signed (FORMAT §4). In words. Blocks for up to
+    /// [`START_WITHIN`]. A witness's word alone does not count, only our own signature.
+    pub fn contradiction(&self, tiles: &dyn TileStore, size: TreeSize) -> Option<String> {
+        let clients = self.clients.lock();
+        let origin = self.log_key.name();
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = clients
+                .iter()
+                .map(|client| (client, scope.spawn(|| client.last_seen(origin, START_WITHIN))))
+                .collect();
+            asked.into_iter().find_map(|(client, thread)| {
+                let signed = thread.join().ok()?.ok()??;
+                signed.verify(origin, [&self.log_key]).ok()?;
+                let (seen, root) = (signed.checkpoint().size(), signed.checkpoint().root());
+                if seen > size {
+                    return Some(format!(
+                        "the witness {} shows a checkpoint of size {seen} that was signed with this ledger's key, but \
+                         there are {size} entries here: this is an older copy; restore the newest copy, or begin a \
+                         ledger that continues this one",
+                        client.name()
+                    ));
+                }
+                let own = Frontier::from_nodes(seen, tiles).ok()?.root();
+                (own != root).then(|| {
+                    format!(
+                        "the witness {} shows another root at size {seen} that was signed with this ledger's key: the \
+                         ledger was changed, or its key signs another one; keep both and find out why",
+                        client.name()
+                    )
+                })
+            })
+        })
     }
 
     /// What is known of each witness.
@@ -360,13 +401,14 @@ impl Witnesses {
             }
             Err(error) => {
                 let words = error.to_string();
-                let alarming = matches!(error, OfferError::Ahead { .. } | OfferError::Disagrees { .. });
+                let alarming = is_alarming(&error);
                 if alarming {
                     tracing::error!(witness = name, size = %outcome.size, %error, "a witness has seen another ledger");
                 } else if witness.trouble.as_ref() != Some(&words) {
                     tracing::warn!(witness = name, size = %outcome.size, took_ms, %error, "a witness did not cosign");
                 }
                 witness.up = false;
+                witness.alarm = alarming;
                 witness.trouble = Some(words);
                 return;
             }
@@ -375,7 +417,7 @@ impl Witnesses {
             tracing::info!(witness = name, size = %outcome.size, took_ms, "a witness cosigns");
         }
         witness.up = true;
-        witness.trouble = None;
+        (witness.trouble, witness.alarm) = (None, false);
         witness.cosigned_at = Some(now);
         witness.size = witness.size.max(Some(outcome.size));
         state.have.insert((outcome.witness, outcome.size));
@@ -471,6 +513,14 @@ impl Witnesses {
         tracing::info!(%date, %size, "a day whose head missed its quorum is proven under a later checkpoint");
         Ok(())
     }
+}
+
+/// Whether a witness says in effect that it has seen another ledger of this name.
+const fn is_alarming(error: &OfferError) -> bool {
+    matches!(
+        error,
+        OfferError::Ahead { .. } | OfferError::Disagrees { .. } | OfferError::Refused { status: 422, .. }
+    )
 }
 
 /// Whether a note has a line by the key of this line; a second one with another time says nothing new.

@@ -445,6 +445,45 @@ fn a_head_that_a_witness_has_passed_is_proven_under_the_first_checkpoint_that_re
 }
 
 #[test]
+fn an_older_copy_without_its_anchor_is_noticed_by_what_a_witness_has_seen() {
+    let mut service = Service::ready("2026-05-17T12:00:00Z");
+    let log = service.first_start();
+    let mut live = Live::ready("live.example");
+    live.start(&service.runtime, &log, &service.clock);
+    let policy = format!("log {log}\n{}quorum live.example\n", live.policy_line());
+    std::fs::write(service.policy(), policy).expect("written");
+    let copy = service.dir.path().join("copy");
+    let copied = Command::new("cp")
+        .arg("-a")
+        .args([&service.data(), &copy])
+        .status()
+        .expect("it runs");
+    assert!(copied.success());
+    service.start();
+    service.record("What the copy does not have");
+    service.until_cosigned(&live.key());
+    service.stop();
+    std::fs::remove_dir_all(service.data()).expect("removed");
+    std::fs::remove_dir_all(service.dir.path().join("anchor")).expect("removed");
+    std::fs::rename(&copy, service.data()).expect("put back");
+    let said = service.try_start(Some(service.policy())).expect_err("refused");
+    assert!(
+        said.contains("live.example") && said.contains("older copy"),
+        "{said}"
+    );
+    // A witness that is away stops nothing, and has nothing cosigned.
+    live.stop(&service.runtime);
+    service.start();
+    service.record("Another history");
+    live.start(&service.runtime, &log, &service.clock);
+    service.until("/ledger", |page| {
+        String::from_utf8_lossy(page).contains("has seen a larger ledger")
+    });
+    let (_, checkpoint) = service.get("/log/checkpoint");
+    assert_eq!(lines(&checkpoint, &live.key()), 0);
+}
+
+#[test]
 fn a_policy_that_cannot_be_used_stops_the_start_with_what_to_do() {
     let mut service = Service::ready("2026-05-17T12:00:00Z");
     let log = service.first_start();

@@ -7,9 +7,11 @@
 //! Not here: which witnesses are enough (`domain::tlog_policy`), where cosignatures are kept (`api`), being a witness
 //! (`witness`).
 
+use crate::url::is_passing;
 use domain::TreeSize;
 use domain::add_checkpoint::AddCheckpoint;
 use domain::checkpoint::SignedCheckpoint;
+use domain::hash::sha256;
 use domain::note::{Note, NoteError, NoteSignature, VerifierKey, parse_signatures};
 use domain::ports::TileStore;
 use domain::proof::{ProofError, consistency_proof};
@@ -196,6 +198,33 @@ impl WitnessClient {
         self.not_before.is_none_or(|at| Instant::now() >= at)
     }
 
+    /// The latest checkpoint of a log that it has cosigned, as its monitoring endpoint below the same prefix shows it;
+    /// `None` where it never has, or shows nothing there. Nothing of it is verified.
+    ///
+    /// # Errors
+    /// [`OfferError`].
+    pub fn last_seen(&self, origin: &str, within: Duration) -> Result<Option<SignedCheckpoint>, OfferError> {
+        let prefix = self.url.trim_end_matches("/add-checkpoint");
+        let url = format!("{prefix}/{}/checkpoint", sha256(origin.as_bytes()).to_hex());
+        let request = self.agent.get(&url).config().timeout_global(Some(within)).build();
+        let response = request.call().map_err(|error| unreachable(&error))?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            status => {
+                return Err(OfferError::Refused {
+                    status: status.as_u16(),
+                    words: String::new(),
+                });
+            }
+        }
+        let bytes = body(response, LINES_BYTES_MAX)?;
+        let signed = SignedCheckpoint::parse(&bytes);
+        signed
+            .map(Some)
+            .map_err(|error| OfferError::Answer(error.to_string()))
+    }
+
     /// Offers a checkpoint, which the log has signed.
     ///
     /// # Errors
@@ -283,21 +312,31 @@ impl WitnessClient {
     }
 
     /// Status, content type, and the body up to its limit.
-    fn send(&self, body: String, end: Instant) -> Result<(StatusCode, Option<String>, Vec<u8>), OfferError> {
-        let unreachable = |error: &dyn std::fmt::Display| OfferError::Unreachable(error.to_string());
+    fn send(
+        &self,
+        request: String,
+        end: Instant,
+    ) -> Result<(StatusCode, Option<String>, Vec<u8>), OfferError> {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(unreachable(&"it took too long"));
         }
-        let response = self
-            .agent
-            .post(&self.url)
-            .config()
-            .timeout_global(Some(left))
-            .build()
-            .content_type("text/plain; charset=utf-8")
-            .send(body);
-        let mut response: ureq::http::Response<Body> = response.map_err(|error| unreachable(&error))?;
+        let post = || {
+            let left = end.saturating_duration_since(Instant::now());
+            self.agent
+                .post(&self.url)
+                .config()
+                .timeout_global(Some(left.max(Duration::from_millis(1))))
+                .build()
+                .content_type("text/plain; charset=utf-8")
+                .send(&request)
+        };
+        // A connection that was kept may have been closed meanwhile; offering twice does no harm.
+        let response = match post() {
+            Err(error) if is_passing(&error) => post(),
+            other => other,
+        };
+        let response = response.map_err(|error| unreachable(&error))?;
         let status = response.status();
         let limit = if status == StatusCode::OK {
             LINES_BYTES_MAX
@@ -306,17 +345,26 @@ impl WitnessClient {
         };
         let kind = response.headers().get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
-        let mut bytes = Vec::new();
-        // One byte more than allowed tells a larger answer.
-        let reader = response.body_mut().as_reader().take(limit as u64 + 1);
-        { reader }
-            .read_to_end(&mut bytes)
-            .map_err(|error| unreachable(&error))?;
+        let bytes = body(response, limit)?;
         if bytes.len() > limit && status == StatusCode::OK {
             return Err(OfferError::Answer(format!("it is larger than {limit} bytes")));
         }
         Ok((status, kind, bytes))
     }
+}
+
+fn unreachable(error: &dyn std::fmt::Display) -> OfferError {
+    OfferError::Unreachable(error.to_string())
+}
+
+/// An answer's body, up to a byte more than the limit, which tells a larger one.
+fn body(mut response: ureq::http::Response<Body>, limit: usize) -> Result<Vec<u8>, OfferError> {
+    let mut bytes = Vec::new();
+    let reader = response.body_mut().as_reader().take(limit as u64 + 1);
+    { reader }
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreachable(&error))?;
+    Ok(bytes)
 }
 
 /// What a witness said that the protocol goes on from.

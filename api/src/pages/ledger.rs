@@ -223,7 +223,9 @@ fn witness_row(frame: &Frame, witness: &WitnessRow) -> Markup {
                     Some(at) => { (parts::ago(at, &frame.zone, frame.now)) }
                     None => { "not since this service started" }
                 }
-                @if !witness.up && witness.cosigned_at.is_some() { " · does not answer now" }
+                @if witness.alarm {
+                    " · " strong { "has seen a larger ledger of this name, or another history" }
+                } @else if !witness.up && witness.cosigned_at.is_some() { " · does not cosign now" }
             }
             td.r.num { @match witness.size { Some(size) => { (words::count(size)) } None => { "–" } } }
         }

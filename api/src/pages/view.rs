@@ -786,6 +786,8 @@ pub struct WitnessRow {
     pub size: Option<u64>,
     /// Whether it cosigned what it was last offered.
     pub up: bool,
+    /// It says that it has seen a larger ledger, or another history.
+    pub alarm: bool,
 }
 
 /// An entry and its proof, for a person.

@@ -42,22 +42,27 @@ type Answer = (u16, &'static str, Vec<u8>);
 
 /// A server on a free port that answers each POST as `answer` says; `endless` bodies never end.
 fn serve(answer: impl Fn(&str, &str) -> Answer + Send + Sync + 'static) -> String {
+    serve_some(usize::MAX, answer)
+}
+
+/// The same, and a connection is closed without an answer after so many.
+fn serve_some(some: usize, answer: impl Fn(&str, &str) -> Answer + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}/prefix", listener.local_addr().expect("its address"));
     let answer = Arc::new(answer);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let answer = Arc::clone(&answer);
-            std::thread::spawn(move || one(stream, &*answer));
+            std::thread::spawn(move || one(stream, some, &*answer));
         }
     });
     url
 }
 
-fn one(stream: TcpStream, answer: &(dyn Fn(&str, &str) -> Answer + Send + Sync)) {
+fn one(stream: TcpStream, some: usize, answer: &(dyn Fn(&str, &str) -> Answer + Send + Sync)) {
     let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
     let mut stream = stream;
-    loop {
+    for nth in 0.. {
         let (mut first, mut length) = (String::new(), 0usize);
         if reader.read_line(&mut first).unwrap_or(0) == 0 {
             return;
@@ -76,6 +81,9 @@ fn one(stream: TcpStream, answer: &(dyn Fn(&str, &str) -> Answer + Send + Sync))
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).expect("a body");
+        if nth >= some {
+            return;
+        }
         let (status, kind, bytes) = answer(first.trim(), &String::from_utf8(body).expect("text"));
         if bytes == b"endless" {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
@@ -176,6 +184,17 @@ fn an_honest_witness_cosigns_whatever_it_saw_before() {
     // And the first one learns that somebody else was there.
     let checkpoint = log.grow(7);
     assert!(client.offer(&log.memory, &checkpoint).is_ok());
+}
+
+#[test]
+fn a_connection_that_was_closed_meanwhile_costs_nothing() {
+    let log = TestLog::new();
+    let url = serve_some(1, honest(Arc::new(Mutex::new((0, Hash::empty_root())))));
+    let mut client = client(&url);
+    for count in [3, 4, 5] {
+        let checkpoint = log.grow(count);
+        assert!(client.offer(&log.memory, &checkpoint).is_ok());
+    }
 }
 
 #[test]

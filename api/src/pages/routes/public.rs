@@ -179,6 +179,7 @@ fn witness_rows(witnesses: &Witnesses) -> Vec<WitnessRow> {
         cosigned_at: witness.cosigned_at,
         size: witness.size.map(TreeSize::get),
         up: witness.up,
+        alarm: witness.alarm,
     };
     witnesses.states().into_iter().map(row).collect()
 }
