@@ -242,7 +242,20 @@ impl App {
             tracing::warn!(%error, "tokens' last use was not kept");
         }
         self.sequencer.stop().await;
+        self.offer_last().await;
         self.stores.log.stop();
+    }
+
+    /// Offers the last position, so that what lies there until the next start is cosigned too.
+    async fn offer_last(&self) {
+        let Some(witnesses) = self.witnesses.clone() else {
+            return;
+        };
+        let (log, clock, signed) = (self.stores.log.clone(), self.clock.clone(), self.signed());
+        let offered = tokio::task::spawn_blocking(move || witnesses.last_round(&*log, signed, &*clock));
+        if let Err(error) = offered.await {
+            tracing::warn!(%error, "the last position was not offered to the witnesses");
+        }
     }
 
     /// The settings.

@@ -313,6 +313,13 @@ impl Witnesses {
         self.finish(tiles);
     }
 
+    /// Offers the last checkpoint of a run without waiting for its time. Witnesses that did not answer lately are left
+    /// out, so that a stop waits for one offer at most.
+    pub fn last_round(&self, tiles: &dyn TileStore, signed: Option<(TreeSize, Vec<u8>)>, clock: &dyn Clock) {
+        self.state.lock().offered_at = None;
+        self.round(tiles, signed, None, clock, &|| false);
+    }
+
     /// The checkpoints to offer, by rising size: those of open heads, and the latest where it is time.
     fn due(
         &self,

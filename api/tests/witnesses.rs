@@ -344,6 +344,7 @@ fn one_live_witness_of_two_is_enough_for_an_auditor_who_kept_nothing() {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
     let path = service.policy();
+    service.record("The last, which a stop offers");
     service.stop();
     let (code, said) = service.verified(&path);
     assert!(code == Some(0) && said.starts_with("VERIFIED"), "{code:?} {said}");
