@@ -18,6 +18,7 @@ use crate::routes;
 use crate::self_audit::{self, SelfAudit};
 use crate::state::{State, StateError};
 use crate::stores::{self, Stores, StoresError};
+use crate::witnesses::{Witnesses, WitnessesError};
 use commands::handlers::{Management, ManagementPorts, ManagementSettings};
 use commands::ingest::channels::AutoChannels;
 use commands::ingest::pipeline::{Backpressure, Ingest};
@@ -43,6 +44,8 @@ use warp::http::header;
 /// When this software was made, at the earliest: a clock before it is not believed (FORMAT §5). Raised with each
 /// release; it is no build's date, so that builds stay reproducible.
 const MADE_AFTER: (i32, u32, u32) = (2026, 1, 1);
+/// The folder of heads in the data directory.
+pub const HEADS: &str = "heads";
 /// How long the answer to a change waits for the read models (DESIGN "Registry").
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -70,6 +73,7 @@ pub struct App {
     sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     streams: Arc<Semaphore>,
+    witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
     address: OnceLock<SocketAddr>,
@@ -97,6 +101,12 @@ pub enum OpenError {
     /// The read models do not open.
     #[error("the read models cannot be used: {0}")]
     Projections(#[from] ProjectionError),
+    /// The witnesses cannot be asked.
+    #[error(transparent)]
+    Witnesses(#[from] WitnessesError),
+    /// A witness has seen what this ledger does not have.
+    #[error("{0}")]
+    Witnessed(String),
     /// The sequencer does not start.
     #[error(transparent)]
     Sequencer(#[from] StartError),
@@ -118,6 +128,17 @@ impl App {
     /// [`OpenError`], saying what to do. Nothing runs then.
     pub async fn open(settings: Settings, outside: Outside) -> Result<Arc<Self>, OpenError> {
         let (stores, recovery) = stores::open(&settings, &outside.entropy)?;
+        let witnesses = settings
+            .witness_policy
+            .as_deref()
+            .map(|policy| {
+                let heads = HeadStore::new(&settings.data.join(HEADS));
+                Witnesses::open(policy, stores.log_key.verifier_key(), heads).map(Arc::new)
+            })
+            .transpose()?;
+        if let Some(found) = contradiction(&witnesses, &stores).await {
+            return Err(OpenError::Witnessed(found));
+        }
         let state = State::open(&settings.data.join("state.sqlite"))?;
         let log: Arc<dyn EventLog> = stores.log.clone();
         let tiles: Arc<dyn TileStore> = stores.log.clone();
@@ -149,7 +170,7 @@ impl App {
                 build_date: Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default(),
                 snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
                 beside_entries: sequencer::BESIDE_ENTRIES,
-                heads: HeadStore::new(&settings.data.join("heads")),
+                heads: HeadStore::new(&settings.data.join(HEADS)),
             },
             registry.clone(),
         )?;
@@ -212,6 +233,7 @@ impl App {
             publishing: Publishing::default(),
             sending: Mutex::default(),
             auditing: Mutex::default(),
+            witnesses,
             stopping,
             chores: Mutex::default(),
             address: OnceLock::new(),
@@ -252,7 +274,20 @@ impl App {
             tracing::warn!(%error, "tokens' last use was not kept");
         }
         self.sequencer.stop().await;
+        self.offer_last().await;
         self.stores.log.stop();
+    }
+
+    /// Offers the last position, so that what lies there until the next start is cosigned too.
+    async fn offer_last(&self) {
+        let Some(witnesses) = self.witnesses.clone() else {
+            return;
+        };
+        let (log, clock, signed) = (self.stores.log.clone(), self.clock.clone(), self.signed());
+        let offered = tokio::task::spawn_blocking(move || witnesses.last_round(&*log, signed, &*clock));
+        if let Err(error) = offered.await {
+            tracing::warn!(%error, "the last position was not offered to the witnesses");
+        }
     }
 
     /// The settings.
@@ -421,6 +456,32 @@ impl App {
         }
     }
 
+    /// The witnesses, where there are any.
+    pub fn witnesses(&self) -> Option<&Witnesses> {
+        self.witnesses.as_deref()
+    }
+
+    /// The latest signed checkpoint with the cosignatures that it has: size and note.
+    pub fn published(&self) -> Option<(TreeSize, Vec<u8>)> {
+        let (size, note) = self.signed()?;
+        Some(match &self.witnesses {
+            Some(witnesses) => (size, witnesses.with_lines(note)),
+            None => (size, note),
+        })
+    }
+
+    /// Offers to the witnesses what is due. Blocks.
+    pub fn ask_witnesses(&self) {
+        let Some(witnesses) = &self.witnesses else { return };
+        // The checkpoint is read first: the heads below it are there then.
+        let signed = self.signed();
+        let day = self.sequencer.status().open_day.map(Date::previous);
+        let stopping = self.stopping();
+        witnesses.round(&*self.stores.log, signed, day, &*self.clock, &|| {
+            *stopping.borrow()
+        });
+    }
+
     /// The latest signed checkpoint: size and note.
     pub fn signed(&self) -> Option<(TreeSize, Vec<u8>)> {
         self.sequencer.checkpoint()
@@ -572,6 +633,19 @@ pub async fn stop_begins(stopping: &mut watch::Receiver<bool>) {
 /// directory has the same.
 fn label_secret(stores: &Stores) -> [u8; 32] {
     sha256_of(&[b"daybook/label-secret/v1\n", &*stores.server_secret]).0
+}
+
+/// Asks the witnesses what they have seen, before anything is signed.
+async fn contradiction(witnesses: &Option<Arc<Witnesses>>, stores: &Stores) -> Option<String> {
+    let (witnesses, log) = (witnesses.clone()?, stores.log.clone());
+    let asked = tokio::task::spawn_blocking(move || witnesses.contradiction(&*log, log.size_now()));
+    match asked.await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "the witnesses were not asked what they have seen");
+            None
+        }
+    }
 }
 
 fn backpressure(backlog: &Arc<Backlog>) -> Backpressure {

@@ -1,4 +1,5 @@
-//! What runs beside: refusals are recorded, buckets swept, last uses written, the read models' backlog watched.
+//! What runs beside: refusals are recorded, buckets swept, last uses written, the read models' backlog watched,
+//! witnesses asked.
 //!
 //! Invariants: every chore ends when the stop begins and is joined by it; none holds anything a request waits for.
 //! Not here: what the chores call.
@@ -25,13 +26,24 @@ const BEHIND_MAX: Duration = Duration::from_secs(60);
 
 /// Starts every chore.
 pub fn start(app: &Arc<App>) -> Vec<JoinHandle<()>> {
-    vec![
+    let mut chores = vec![
         tokio::spawn(every(Arc::clone(app), WATCH, |app| async move { app.watch() })),
         tokio::spawn(every(Arc::clone(app), RECORD, |app| async move {
             app.refusals().flush(app.sequencer(), false).await;
         })),
         tokio::spawn(every(Arc::clone(app), SWEEP, |app| async move { app.sweep() })),
-    ]
+    ];
+    if app.witnesses().is_some() {
+        chores.push(tokio::spawn(every(Arc::clone(app), WATCH, ask_witnesses)));
+    }
+    chores
+}
+
+/// A thread that may block waits for the witnesses; a stop waits for it, at most for the time of one offer.
+async fn ask_witnesses(app: Arc<App>) {
+    if let Err(error) = tokio::task::spawn_blocking(move || app.ask_witnesses()).await {
+        tracing::error!(%error, "the witnesses were not asked");
+    }
 }
 
 async fn every<F: Future<Output = ()>>(app: Arc<App>, interval: Duration, chore: impl Fn(Arc<App>) -> F) {

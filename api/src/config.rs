@@ -100,6 +100,11 @@ pub struct Settings {
     /// Seconds after which a channel that failed is tried again; doubled each time, up to an hour. Default 30.
     pub publish_retry_s: u64,
 
+    /// A file that names witnesses with their URLs, and the quorum (C2SP tlog-policy): each day's head, and the latest
+    /// checkpoint every ten seconds, are offered to them. Default: none; then whoever relies on this ledger keeps
+    /// heads of their own. A witness that is down stops nothing.
+    pub witness_policy: Option<PathBuf>,
+
     /// Minutes for which a sign-in link works, once. Default 15.
     pub sign_in_minutes: u32,
     /// Days for which a browser stays signed in. Default 30.
@@ -239,6 +244,7 @@ impl Default for Settings {
             self_audit_pause_s: 3600,
             publish: Vec::new(),
             publish_retry_s: 30,
+            witness_policy: None,
             sign_in_minutes: 15,
             session_days: 30,
             stop_grace_s: 10,

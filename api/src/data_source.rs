@@ -4,6 +4,7 @@
 //! made later are left out. Keys are not touched: the key that the ledger names in its first entry is the hint.
 //! Not here: verifying (`chain_publisher::verify`), the files themselves (`commands::ledger::check`).
 
+use crate::app::HEADS;
 use crate::stores::LEDGER;
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use commands::ledger::{Ledger, OpenError, Options};
@@ -15,9 +16,6 @@ use domain::ports::EventLog;
 use domain::{Date, Position};
 use serde::Deserialize;
 use std::path::Path;
-
-/// The folder of heads in the data directory.
-const HEADS: &str = "heads";
 
 /// A data directory's ledger, opened for reading.
 pub struct DataSource {
@@ -55,10 +53,15 @@ impl DataSource {
         let dates = store.dates();
         let (ledger, recovery) = Ledger::open_read_only(&dir.join(LEDGER), Options::default())?;
         let key = named_key(&ledger, recovery.checkpoint.as_deref());
+        let checkpoint = recovery.checkpoint.map(|note| match store.cosigned() {
+            // Cosignature lines stand behind the log's own.
+            Some(cosigned) if cosigned.starts_with(&note) => cosigned,
+            _ => note,
+        });
         Ok(Self {
             name: format!("the ledger in {}", dir.display()),
             ledger,
-            checkpoint: recovery.checkpoint,
+            checkpoint,
             heads: Heads { store, dates },
             key,
         })

@@ -15,6 +15,8 @@
 //! | `state` | sessions and sign-in links |
 //! | `data_source` | the ledger of a data directory, for verify and export |
 //! | `control` | the socket the command line speaks to a running service over |
+//! | `witnesses` | asking others to cosign heads and checkpoints |
+//! | `witness` | being a witness of others' logs, a process of its own |
 //! | `config`, `clock`, `entropy`, `metrics` | the outside world, handed in |
 //! | `cli` | the commands of the binary, one file each |
 //!
@@ -49,3 +51,5 @@ pub mod serve;
 pub mod state;
 pub mod stores;
 pub mod tls;
+pub mod witness;
+pub mod witnesses;

@@ -12,12 +12,14 @@
 //!   checkpoints against what is known, `kept_heads`, `one_proof`, `receipt` and `watch` are what is asked then.
 //! - `arguments`, `terminal`, `progress`: what the commands that verify share.
 //! - `bin/daybook-verify`: the auditor's own program.
+//! - `witness`: being a witness of other logs; `cosign`: asking witnesses for cosignatures of one's own.
 //!
 //! Invariant: nothing that is read is believed before it was hashed.
 //! Not here: signing, storing (`commands`), the service's commands (`api`).
 
 pub mod arguments;
 mod confirm;
+pub mod cosign;
 pub mod directory;
 pub mod evidence;
 pub mod export;
@@ -37,6 +39,7 @@ pub mod tree;
 pub mod url;
 pub mod verify;
 pub mod watch;
+pub mod witness;
 
 pub use export::{ExportError, Exported, export};
 pub use report::Report;

@@ -272,16 +272,28 @@ pub fn read_secret_text(path: &Path, bytes_max: u64) -> Result<Zeroizing<String>
 }
 
 fn read(path: &Path) -> Result<Secret, KeyError> {
-    check_mode(path, 0o600)?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_BYTES + 1));
-    let file = File::open(path).map_err(at(path))?;
-    file.take(KEY_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(at(path))?;
+    let bytes = read_secret_file(path, KEY_BYTES)?;
     let secret: Result<[u8; KEY_BYTES], _> = bytes.as_slice().try_into();
     secret
         .map(Zeroizing::new)
         .map_err(|_| KeyError::Malformed(path.to_owned()))
+}
+
+/// Reads a file that nobody but its owner may read, up to `bytes_max`.
+///
+/// # Errors
+/// `Open` where others may read it, with the command that mends it; `Malformed` where it is larger; `Io`.
+pub fn read_secret_file(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    check_mode(path, 0o600)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(bytes_max + 1));
+    let file = File::open(path).map_err(at(path))?;
+    file.take(bytes_max as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(at(path))?;
+    if bytes.len() > bytes_max {
+        return Err(KeyError::Malformed(path.to_owned()));
+    }
+    Ok(bytes)
 }
 
 /// Writes a file that only its owner may read (0600), durable before this returns. A crash before leaves either

@@ -12,3 +12,4 @@ mod payloads;
 mod self_audit;
 mod tidy;
 mod verify;
+mod witness;

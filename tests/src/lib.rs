@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `daybook` | a real service in a directory of its own |
+//! | `witness` | a real witness, and a log of numbers that is offered to it |
 //! | `small_ledger` | a ledger in memory, recorded by the real sequencer |
 //! | `chromium` | a real browser |
 //! | `golang` | programs in Go |
@@ -23,3 +24,4 @@ pub mod golang;
 pub mod load;
 pub mod payloads;
 pub mod small_ledger;
+pub mod witness;

@@ -29,6 +29,7 @@ pub mod replay;
 pub mod serve;
 pub mod sign_in;
 pub mod verify;
+pub mod witness;
 
 /// Daybook: an event-sourced, tamper-evident ledger for sensors.
 #[derive(Debug, Parser)]
@@ -47,6 +48,7 @@ Examples:
   daybook sign-in owner@localhost            a link that signs a browser in
   daybook key show                           what an auditor needs to know, once
   daybook verify --key VKEY                  whether everything still holds
+  daybook witness --dir DIR --log VKEY       cosign somebody else's log
 
 Exit codes: 0 done, 1 it failed, 2 usage or unreadable input.";
 
@@ -74,6 +76,7 @@ enum Command {
     Replay(replay::Replay),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
+    Witness(witness::Witness),
 }
 
 /// Where the data is; commands that do not serve need no more.
@@ -104,6 +107,7 @@ pub fn run() -> ExitCode {
         Command::Replay(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),
+        Command::Witness(command) => command.run(&cli.global),
     };
     exit_code("daybook", outcome)
 }

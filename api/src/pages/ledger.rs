@@ -12,15 +12,16 @@ use maud::{Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::parts;
-use super::view::{EntryPage, Frame, HeadRow, LedgerPage, PublicationRow};
+use super::view::{EntryPage, Frame, HeadRow, LedgerPage, PublicationRow, WitnessRow};
 use super::words;
+use crate::witnesses::HeadState;
 
 /// Seconds between two looks of an open page.
 const LIVE_S: u32 = 15;
 /// Months shown as calendars.
 const MONTHS_MAX: usize = 3;
 /// Days listed with size and root.
-const DAYS_MAX: usize = 14;
+pub const DAYS_MAX: usize = 14;
 
 /// The ledger's document.
 pub fn page(frame: &Frame, view: &LedgerPage) -> Markup {
@@ -48,6 +49,7 @@ pub fn page(frame: &Frame, view: &LedgerPage) -> Markup {
         (verify(view))
         (heads(view))
         (publications(frame, view))
+        (witnesses(frame, view))
         (checkpoint(frame, view))
         (not_claimed())
         (machines(view))
@@ -161,6 +163,7 @@ fn heads(view: &LedgerPage) -> Markup {
                                 th.r scope="col" { "Entries" }
                                 th.r scope="col" { "Refused" }
                                 th scope="col" { "Root" }
+                                th scope="col" { "State" }
                                 th scope="col" { "Proof" }
                             }
                         }
@@ -229,9 +232,69 @@ fn head_row(head: &HeadRow) -> Markup {
             td.r.num { (words::count(head.entries)) }
             td.r.num { (words::count(head.refused)) }
             td { (parts::short_hash(&head.root)) }
+            td { (head_state(head.state)) }
             td {
                 a href=(head_path(head.date)) download="" { "tlog-proof" span.sr { " of " (words::date(head.date)) } }
+                @if head.state == HeadState::WitnessedLate {
+                    " · " a href=(head_path(head.date).replace(".tlog-proof", ".late.tlog-proof")) download="" { "late proof" }
+                }
             }
+        }
+    }
+}
+
+fn head_state(state: HeadState) -> &'static str {
+    match state {
+        HeadState::Sequenced => "sequenced",
+        HeadState::Published => "published",
+        HeadState::Witnessed => "witnessed",
+        HeadState::WitnessedLate => "witnessed later",
+    }
+}
+
+fn witnesses(frame: &Frame, view: &LedgerPage) -> Markup {
+    html! {
+        section aria-labelledby="witnesses-h" {
+            h2 #witnesses-h { "Witnesses" }
+            @if view.witnesses.is_empty() {
+                p.quiet { "No witness is asked. Until somebody else cosigns, what a head is worth is that you have kept it." }
+            } @else {
+                p {
+                    "A witness runs elsewhere, keeps the latest checkpoint it has seen, and cosigns a new one only if it "
+                    "continues that. A head that enough of them have cosigned is ‘witnessed’: it cannot be taken back in "
+                    "favour of another."
+                }
+                div.scroll tabindex="0" role="group" aria-label="Witnesses" {
+                    table {
+                        thead {
+                            tr {
+                                th scope="col" { "Witness" }
+                                th scope="col" { "Last cosigned" }
+                                th.r scope="col" { "Tree size" }
+                            }
+                        }
+                        tbody { @for witness in &view.witnesses { (witness_row(frame, witness)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn witness_row(frame: &Frame, witness: &WitnessRow) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (witness.name) }
+            td {
+                @match witness.cosigned_at {
+                    Some(at) => { (parts::ago(at, &frame.zone, frame.now)) }
+                    None => { "not since this service started" }
+                }
+                @if witness.alarm {
+                    " · " strong { "has seen a larger ledger of this name, or another history" }
+                } @else if !witness.up && witness.cosigned_at.is_some() { " · does not cosign now" }
+            }
+            td.r.num { @match witness.size { Some(size) => { (words::count(size)) } None => { "–" } } }
         }
     }
 }

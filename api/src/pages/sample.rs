@@ -3,6 +3,7 @@
 //!
 //! Not here: real data.
 
+use crate::witnesses::HeadState;
 use domain::{Date, Hash, Timestamp};
 
 use super::view::*;
@@ -709,6 +710,11 @@ pub fn ledger(days: i32) -> LedgerPage {
             root: root(back as u8),
             entries: if back == 9 { 0 } else { 18_210 },
             refused: (back as u64 * 5) % 17,
+            state: match back {
+                1 => HeadState::Published,
+                5 => HeadState::WitnessedLate,
+                _ => HeadState::Witnessed,
+            },
         })
         .collect();
     LedgerPage {
@@ -723,6 +729,22 @@ pub fn ledger(days: i32) -> LedgerPage {
         today,
         today_entries: 9_114,
         began: Some(Date::from_days(today.days() - days)),
+        witnesses: vec![
+            WitnessRow {
+                name: "customer".into(),
+                cosigned_at: Some(now().plus_micros(-4_000_000)),
+                size: Some(1_204_332),
+                up: true,
+                alarm: false,
+            },
+            WitnessRow {
+                name: "auditor".into(),
+                cosigned_at: None,
+                size: None,
+                up: false,
+                alarm: false,
+            },
+        ],
         heads_total: heads.len() as u64,
         heads,
         older_href: None,

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::witnesses::HeadState;
 use domain::{Date, Hash, Timestamp};
 
 use super::words::Zone;
@@ -747,6 +748,8 @@ pub struct LedgerPage {
     pub began: Option<Date>,
     /// Heads, newest first.
     pub heads: Vec<HeadRow>,
+    /// The witnesses that are asked.
+    pub witnesses: Vec<WitnessRow>,
     /// How many heads there are in all.
     pub heads_total: u64,
     /// Where older heads are listed.
@@ -800,6 +803,23 @@ pub struct HeadRow {
     pub entries: u64,
     /// Refusals counted that day.
     pub refused: u64,
+    /// How far it is seen.
+    pub state: HeadState,
+}
+
+/// A witness as the ledger's page shows it.
+#[derive(Debug, Clone)]
+pub struct WitnessRow {
+    /// Its name in the policy.
+    pub name: String,
+    /// When it last cosigned, since the start.
+    pub cosigned_at: Option<Timestamp>,
+    /// The size it cosigned then.
+    pub size: Option<u64>,
+    /// Whether it cosigned what it was last offered.
+    pub up: bool,
+    /// It says that it has seen a larger ledger, or another history.
+    pub alarm: bool,
 }
 
 /// An entry and its proof, for a person.

@@ -59,7 +59,7 @@ pub const ROUTES: &[Route] = &[
         access: Access::Public,
         handler: |ctx| Box::pin(file(ctx)),
         doc: Some(Doc {
-            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof).",
+            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof), or .late.tlog-proof where witnesses came late.",
             query: &[],
             body: None,
             status: 200,
@@ -130,13 +130,22 @@ fn describe(ctx: &Ctx, date: Date) -> Result<Value, ApiError> {
 }
 
 async fn file(ctx: Ctx) -> Answer {
-    let date = ctx
-        .param(1)
-        .strip_suffix(".tlog-proof")
+    let name = ctx.param(1).strip_suffix(".tlog-proof");
+    let (name, is_late) = match name.and_then(|name| name.strip_suffix(".late")) {
+        Some(name) => (Some(name), true),
+        None => (name, false),
+    };
+    let date = name
         .and_then(|text| Date::parse(text).ok())
         .filter(|date| date.to_string().starts_with(ctx.param(0)) && ctx.param(0).len() == 4)
         .ok_or_else(not_found)?;
-    let head = ctx.app.heads().get(date).ok_or_else(not_found)?;
+    let heads = ctx.app.heads();
+    let head = if is_late {
+        heads.late(date)
+    } else {
+        heads.get(date)
+    };
+    let head = head.ok_or_else(not_found)?;
     let response = reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", head);
     // Cosignature lines may be added later.
     Ok(reply::with(

@@ -189,6 +189,7 @@ fn gauges(app: &App) {
         "1 while they cannot go on.",
         f64::from(u8::from(projections.trouble.is_some())),
     );
+    witness_gauges(app);
     for (code, count) in app.refusals().totals() {
         app.metrics()
             .gauge(
@@ -198,4 +199,41 @@ fn gauges(app: &App) {
             )
             .set(count as f64);
     }
+}
+
+fn witness_gauges(app: &App) {
+    let Some(witnesses) = app.witnesses() else { return };
+    let now = app.clock().now();
+    for witness in witnesses.states() {
+        let set = |name: &'static str, help: &'static str, value: f64| {
+            let label = Label::new("witness", witness.name.clone());
+            app.metrics().gauge(name, help, vec![label]).set(value);
+        };
+        set(
+            "daybook_witness_up",
+            "1 while a witness cosigns what it is offered.",
+            f64::from(u8::from(witness.up)),
+        );
+        if let Some(size) = witness.size {
+            set(
+                "daybook_witness_entries",
+                "Entries below the latest checkpoint that a witness cosigned since the start.",
+                size.get() as f64,
+            );
+        }
+        if let Some(at) = witness.cosigned_at {
+            set(
+                "daybook_witness_age_s",
+                "Seconds since a witness last cosigned.",
+                now.since(at) as f64 / 1e6,
+            );
+        }
+    }
+    app.metrics()
+        .gauge(
+            "daybook_heads_unwitnessed",
+            "Recent heads that miss their quorum of witnesses.",
+            Vec::new(),
+        )
+        .set(witnesses.heads_missed() as f64);
 }

@@ -28,7 +28,7 @@ pub const ROUTES: &[Route] = &[
         access: Access::Public,
         handler: |ctx| Box::pin(checkpoint(ctx)),
         doc: Some(Doc {
-            summary: "The latest signed checkpoint (C2SP tlog-checkpoint).",
+            summary: "The latest signed checkpoint, with the cosignatures that it has (C2SP tlog-checkpoint).",
             query: &[],
             body: None,
             status: 200,
@@ -64,7 +64,7 @@ pub const ROUTES: &[Route] = &[
 ];
 
 async fn checkpoint(ctx: Ctx) -> Answer {
-    let Some((_, note)) = ctx.app.signed() else {
+    let Some((_, note)) = ctx.app.published() else {
         return Err(ApiError::unavailable("not_signed_yet", "no checkpoint was signed yet").retry_after(1));
     };
     let response = reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", note);

@@ -3,14 +3,16 @@
 //! Invariants: nothing is signed that is inconsistent with what was signed; the guard (compare-and-swap of the
 //! latest signed checkpoint) is durable before a signature is shown; sizes rise; a day's head is made once, at
 //! exactly the size after its `DayClosed`, before anything larger is signed.
-//! Not here: who else gets to see them (`chain-publisher`), cosignatures.
+//! Not here: who else gets to see them (`chain-publisher`), asking for the cosignatures that are added to heads (`api`).
 
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
 use domain::merkle::Frontier;
 use domain::note::Signer;
 use domain::ports::{CheckpointStore, SwapError, TileStore};
+use domain::tlog_proof::TlogProof;
 use domain::{Date, Hash, TreeSize};
 use parking_lot::{Condvar, Mutex};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -204,7 +206,24 @@ fn check(
     })
 }
 
-/// The heads of days as files, `YYYY/YYYY-MM-DD.tlog-proof` below one directory; written once, never changed.
+/// The latest checkpoint that a witness has cosigned.
+const COSIGNED: &str = "cosigned";
+
+/// Writes a file whole or not at all, durably.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(dir)?;
+    let temporary = path.with_extension("tmp");
+    let mut file = std::fs::File::create(&temporary)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    std::fs::File::open(dir)?.sync_all()
+}
+
+/// The heads of days as files, `YYYY/YYYY-MM-DD.tlog-proof` below one directory; written once, and only cosignature
+/// lines are ever added. Beside a head that too few witnesses have cosigned lies `YYYY-MM-DD.late.tlog-proof`, and beside
+/// the years `cosigned`, the latest checkpoint that a witness has cosigned.
 #[derive(Debug, Clone)]
 pub struct HeadStore {
     dir: PathBuf,
@@ -221,28 +240,88 @@ impl HeadStore {
         self.dir.join(&text[..4]).join(format!("{text}.tlog-proof"))
     }
 
+    fn late_path(&self, date: Date) -> PathBuf {
+        self.path(date).with_file_name(format!("{date}.late.tlog-proof"))
+    }
+
     /// The head of that day.
     pub fn get(&self, date: Date) -> Option<Vec<u8>> {
         std::fs::read(self.path(date)).ok()
+    }
+
+    /// Whether that day has a head.
+    pub fn has(&self, date: Date) -> bool {
+        self.path(date).exists()
     }
 
     /// Keeps the head of a day; a head that is there already stays as it is.
     ///
     /// # Errors
     /// When it could not be made durable.
-    pub fn put(&self, date: Date, head: &[u8]) -> std::io::Result<()> {
+    pub fn put(&self, date: Date, head: &[u8]) -> io::Result<()> {
         let path = self.path(date);
         if path.exists() {
             return Ok(());
         }
-        let dir = path.parent().unwrap_or(&self.dir);
-        std::fs::create_dir_all(dir)?;
-        let temporary = path.with_extension("tmp");
-        let mut file = std::fs::File::create(&temporary)?;
-        std::io::Write::write_all(&mut file, head)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, &path)?;
-        std::fs::File::open(dir)?.sync_all()
+        replace(&path, head)
+    }
+
+    /// Keeps a head that has more lines below its checkpoint than the one that is there, and is the same otherwise.
+    ///
+    /// # Errors
+    /// `InvalidData` for anything else, and the head stays as it is; when it could not be made durable.
+    pub fn add_lines(&self, date: Date, head: &[u8]) -> io::Result<()> {
+        let path = self.path(date);
+        let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+        let unreadable = |error: domain::tlog_proof::TlogProofError| refused(&error.to_string());
+        let (old, new) = (
+            TlogProof::parse(&std::fs::read(&path)?).map_err(unreadable)?,
+            TlogProof::parse(head).map_err(unreadable)?,
+        );
+        let same = (&old.extra, old.index, &old.hashes, old.checkpoint.note().text())
+            == (&new.extra, new.index, &new.hashes, new.checkpoint.note().text());
+        let lines = new.checkpoint.note().signatures();
+        if !same || !lines.starts_with(old.checkpoint.note().signatures()) {
+            return Err(refused(
+                "a head is never changed: only cosignature lines may be added",
+            ));
+        }
+        replace(&path, head)
+    }
+
+    /// The same `DayClosed` under a later checkpoint, which enough witnesses have cosigned.
+    pub fn late(&self, date: Date) -> Option<Vec<u8>> {
+        std::fs::read(self.late_path(date)).ok()
+    }
+
+    /// Whether that day has one.
+    pub fn has_late(&self, date: Date) -> bool {
+        self.late_path(date).exists()
+    }
+
+    /// Keeps it; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub fn put_late(&self, date: Date, proof: &[u8]) -> io::Result<()> {
+        let path = self.late_path(date);
+        if path.exists() {
+            return Ok(());
+        }
+        replace(&path, proof)
+    }
+
+    /// The latest checkpoint that a witness has cosigned, with its lines.
+    pub fn cosigned(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.dir.join(COSIGNED)).ok()
+    }
+
+    /// Keeps it. It is a copy of what witnesses have: losing it loses nothing that they would not sign again.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub fn put_cosigned(&self, note: &[u8]) -> io::Result<()> {
+        replace(&self.dir.join(COSIGNED), note)
     }
 
     /// The days that have a head, rising.
@@ -261,5 +340,63 @@ impl HeadStore {
             .collect();
         dates.sort_unstable();
         dates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Position;
+    use domain::cosignature::CosigningKey;
+    use domain::note::{NoteSignature, SigningKey};
+
+    fn head(lines: &[u8]) -> Vec<u8> {
+        let key = SigningKey::from_seed("log.example", &[1; 32]).expect("a name");
+        let leaf = domain::hash::leaf_hash(b"entry");
+        let checkpoint = Checkpoint::new("log.example", TreeSize(1), leaf).expect("valid");
+        let mut checkpoint = SignedCheckpoint::sign(checkpoint, &[&key]).expect("valid");
+        let text = checkpoint.note().text().to_owned();
+        for seed in lines {
+            let witness = CosigningKey::from_seed("w.example", &[*seed; 32]).expect("a name");
+            let line = NoteSignature::sign(&text, &witness.at(7)).expect("a line");
+            checkpoint.note_mut().add(line).expect("room");
+        }
+        let proof = TlogProof {
+            extra: Some(b"entry".to_vec()),
+            index: Position(0),
+            hashes: Vec::new(),
+            checkpoint,
+        };
+        proof.encode().into_bytes()
+    }
+
+    #[test]
+    fn a_head_gains_lines_and_never_changes_otherwise() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let heads = HeadStore::new(dir.path());
+        let date = Date::parse("2026-05-17").expect("a day");
+        assert!(heads.add_lines(date, &head(&[2])).is_err(), "there is none");
+        heads.put(date, &head(&[])).expect("kept");
+        heads.add_lines(date, &head(&[2])).expect("a line more");
+        heads.add_lines(date, &head(&[2, 3])).expect("a line more");
+        let kept = heads.get(date).expect("there");
+        assert_eq!(kept, head(&[2, 3]));
+        let other = String::from_utf8(head(&[2, 3, 4]))
+            .expect("text")
+            .replace("index 0", "index 1");
+        for (what, bad) in [
+            ("a line less", head(&[2])),
+            ("another line instead", head(&[2, 4])),
+            ("another index", other.into_bytes()),
+            ("no head", b"none".to_vec()),
+        ] {
+            assert!(heads.add_lines(date, &bad).is_err(), "{what}");
+            assert_eq!(heads.get(date).as_ref(), Some(&kept), "{what}");
+        }
+        heads.put_late(date, b"late").expect("kept");
+        heads.put_late(date, b"later").expect("the first stays");
+        heads.put_cosigned(b"note").expect("kept");
+        assert_eq!(heads.late(date).as_deref(), Some(&b"late"[..]));
+        assert_eq!(heads.dates(), [date], "neither is a day");
     }
 }

@@ -5,11 +5,11 @@
 
 use domain::day::DayClosed;
 use domain::entry::Entry;
-use domain::{Date, Position};
+use domain::{Date, Position, TreeSize};
 use warp::http::{StatusCode, header};
 
 use super::super::sign_in::{self as door, Delivery};
-use super::super::view::{AuditRow, HeadRow, LedgerPage, PublicationRow};
+use super::super::view::{AuditRow, HeadRow, LedgerPage, PublicationRow, WitnessRow};
 use super::super::{assets, ledger as page};
 use super::forms::Form;
 use super::{html, public_frame, signed_in, trouble};
@@ -17,6 +17,7 @@ use crate::auth::{self, Caller};
 use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Answer, Ctx};
+use crate::witnesses::{HeadState, WitnessState, Witnesses};
 
 /// Heads read for the page: what three months of calendar show.
 const HEADS_MAX: usize = 93;
@@ -121,7 +122,14 @@ pub async fn ledger(ctx: Ctx) -> Answer {
 async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
     let app = &ctx.app;
     let days = app.ask(|rows| rows.days(None, HEADS_MAX)).await?;
-    let heads: Vec<HeadRow> = days.iter().filter_map(|day| head(&day.payload)).collect();
+    let mut heads: Vec<HeadRow> = days.iter().filter_map(|day| head(&day.payload)).collect();
+    for head in heads.iter_mut().take(page::DAYS_MAX) {
+        head.state = match app.witnesses() {
+            Some(witnesses) => witnesses.head_state(head.date),
+            None if app.heads().has(head.date) => HeadState::Published,
+            None => HeadState::Sequenced,
+        };
+    }
     let status = app.sequencer().status();
     let first_of_today = days.first().map_or(0, |day| day.position.get() + 1);
     let first = app.log().read(Position::FIRST, 1, 1).await;
@@ -139,12 +147,13 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
         base_url: app.base_url(&ctx.request),
         verifier_key: app.verifier_keys().0,
         checkpoint: app
-            .signed()
+            .published()
             .map(|(_, note)| String::from_utf8_lossy(&note).into_owned()),
         checkpoint_at: None,
         today: status.open_day.unwrap_or_else(|| app.clock().now().date()),
         today_entries: status.size.get().saturating_sub(first_of_today),
         began,
+        witnesses: app.witnesses().map(witness_rows).unwrap_or_default(),
         heads_total,
         older_href: oldest.map(|date: Date| format!("/v1/heads?cursor={date}")),
         heads,
@@ -178,7 +187,19 @@ fn head(payload: &str) -> Option<HeadRow> {
         root: day.root,
         entries: day.entries.values().sum(),
         refused: day.refused.values().sum(),
+        state: HeadState::Sequenced,
     })
+}
+
+fn witness_rows(witnesses: &Witnesses) -> Vec<WitnessRow> {
+    let row = |witness: WitnessState| WitnessRow {
+        name: witness.name,
+        cosigned_at: witness.cosigned_at,
+        size: witness.size.map(TreeSize::get),
+        up: witness.up,
+        alarm: witness.alarm,
+    };
+    witnesses.states().into_iter().map(row).collect()
 }
 
 #[cfg(test)]
