@@ -7,6 +7,7 @@
 //! - `export`: a log written to a directory.
 //! - `verify`: a whole log against what its asker knows from elsewhere; `evidence` is that, `heads` the heads of days,
 //!   `tiles` the tiles, `report` what is said in the end.
+//! - `pack`: evidence packs, made and verified.
 //!
 //! Invariant: nothing that is read is believed before it was hashed.
 //! Not here: signing, storing, the process's arguments and exit (`api`).
@@ -16,6 +17,7 @@ pub mod evidence;
 pub mod export;
 pub mod heads;
 pub mod layout;
+pub mod pack;
 pub mod ports_source;
 pub mod report;
 pub mod source;
