@@ -5,15 +5,15 @@
 //! Not here: what is found out about a forged pack (`it`).
 
 use crate::small_ledger::{Heads, ORIGIN, Recorder};
+use chain_publisher::VerifySettings;
 use chain_publisher::evidence::{Evidence, Trust};
 use chain_publisher::pack::walk::{Piece, Walk};
 use chain_publisher::pack::zip::{Archive, Crc32, ZipWriter};
 use chain_publisher::pack::{
     DayLines, FileOf, MANIFEST, MANIFEST_NOTE, Made, MakeError, Manifest, NODES, Order, PackReport,
-    PackSource, Query, StreamIndex, Subject, make, note_text, verify,
+    PackSource, Query, StreamIndex, Subject, derive, make, note_text, verify,
 };
 use chain_publisher::ports_source::HeadFiles;
-use chain_publisher::{VerifySettings, source::Flaw};
 use commands::sequencer::{EventGroup, PendingReading, PendingValue, ReadingGroup, StreamPositions};
 use domain::canonical::Canonical;
 use domain::entry::NewEvent;
@@ -338,15 +338,7 @@ impl PackLedger {
     pub fn without(&self, files: &mut Files, positions: &[u64]) {
         let gone: BTreeSet<u64> = positions.iter().copied().collect();
         files.lines("entries.ndjson", |line| !gone.contains(&position_of(line)));
-        files.lines("readings.csv", |line| {
-            let position = line
-                .split(|b| *b == b',')
-                .next()
-                .and_then(|text| std::str::from_utf8(text).ok());
-            !position
-                .and_then(|text| text.parse().ok())
-                .is_some_and(|position: u64| gone.contains(&position))
-        });
+        files.rederive();
         self.renode(files);
         self.reseal(files);
     }
@@ -471,6 +463,17 @@ impl Files {
         Manifest::decode(self.file(MANIFEST)).expect("a manifest")
     }
 
+    /// Makes again what follows from the entries.
+    ///
+    /// # Panics
+    /// Where they are none.
+    pub fn rederive(&mut self) {
+        let query = self.manifest().query;
+        let (csv, config) = derive(&query, self.file("entries.ndjson")).expect("entries");
+        *self.file("readings.csv") = csv;
+        *self.file("config.json") = config;
+    }
+
     /// The heads by day.
     ///
     /// # Panics
@@ -496,14 +499,6 @@ impl Files {
             .map(|line| (position_of(line.as_bytes()), line.to_owned()))
             .collect()
     }
-}
-
-/// A finding as a text, for a failed test.
-pub fn words(flaws: &[Flaw]) -> String {
-    flaws
-        .iter()
-        .map(|flaw| format!("{:?} {}\n", flaw.position, flaw.what))
-        .collect()
 }
 
 async fn record(seed: u8) -> PackLedger {

@@ -4,6 +4,7 @@
 //! Source: FORMAT §7.
 //! Not here: which entries these are.
 
+use super::TOKENS;
 use super::manifest::{Query, Subject};
 use domain::Date;
 use domain::Position;
@@ -24,6 +25,37 @@ struct Registered {
     device: String,
     key: String,
     unit: String,
+}
+
+/// `readings.csv` and `config.json` of these lines of `entries.ndjson`; stubs give nothing.
+///
+/// # Errors
+/// In words, where a line is neither entry nor stub, or a payload is not what its event type says.
+pub fn derive(query: &Query, lines: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let (mut rows, mut config) = (Rows::new(query), Config::new(query));
+    let mut csv = CSV_HEADER.as_bytes().to_vec();
+    let given = lines.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    for line in given.filter(|line| !line.starts_with(b"{\"leaf_hash\"")) {
+        let entry = Entry::decode(line).map_err(|error| error.to_string())?;
+        if is_configuration(&entry) {
+            config.take(&entry)?;
+        }
+        rows.take(&entry, &mut csv)?;
+    }
+    Ok((csv, config.encode().map_err(|error| error.to_string())?))
+}
+
+/// Whether `config.json` tells of an entry's stream.
+pub fn is_configuration(entry: &Entry<'_>) -> bool {
+    !matches!(entry.aggregate_type, READINGS | TOKENS) && !entry.stream_is("ledger", "main")
+}
+
+/// What a reading rests on.
+pub struct RestsOn {
+    /// The position of the configuration that it names.
+    pub config: Position,
+    /// A key whose channel was never registered.
+    pub unregistered: Option<String>,
 }
 
 /// Makes the lines of `readings.csv`.
@@ -53,7 +85,7 @@ impl Rows {
     ///
     /// # Errors
     /// In words, where the payload is not what its event type says.
-    pub fn take(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) -> Result<Option<Position>, String> {
+    pub fn take(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) -> Result<Option<RestsOn>, String> {
         match (entry.aggregate_type, entry.event_type) {
             ("channel", "ChannelRegistered") => self.registered(entry)?,
             ("channel", "ChannelChanged") => self.changed(entry)?,
@@ -84,7 +116,7 @@ impl Rows {
         Ok(())
     }
 
-    fn reading(&self, entry: &Entry<'_>, out: &mut Vec<u8>) -> Result<Position, String> {
+    fn reading(&self, entry: &Entry<'_>, out: &mut Vec<u8>) -> Result<RestsOn, String> {
         #[derive(Deserialize)]
         struct Received<'a> {
             #[serde(borrow, default)]
@@ -95,6 +127,9 @@ impl Rows {
             serde_json::from_slice(entry.metadata).map_err(|error| format!("metadata: {error}"))?;
         let device = entry.aggregate_id;
         let only = self.channel.as_ref().map(|channel| self.channels.get(channel));
+        let units = self.units.get(device);
+        let registered = |key: &str| units.is_some_and(|units| units.contains_key(key));
+        let unregistered = reading.values.iter().find(|(key, _)| !registered(key));
         for (key, value) in &reading.values {
             let asked = match only {
                 None => true,
@@ -103,7 +138,7 @@ impl Rows {
             if !asked {
                 continue;
             }
-            let unit = self.units.get(device).and_then(|units| units.get(*key));
+            let unit = units.and_then(|units| units.get(*key));
             out.extend_from_slice(entry.position.to_string().as_bytes());
             out.push(b',');
             entry.recorded_at.write(out);
@@ -121,7 +156,10 @@ impl Rows {
             out.extend_from_slice(unit.map_or("", String::as_str).as_bytes());
             out.push(b'\n');
         }
-        Ok(reading.config)
+        Ok(RestsOn {
+            config: reading.config,
+            unregistered: unregistered.map(|(key, _)| (*key).to_owned()),
+        })
     }
 }
 

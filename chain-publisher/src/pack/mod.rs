@@ -24,6 +24,7 @@ mod verify;
 pub mod walk;
 pub mod zip;
 
+pub use derived::derive;
 pub use lines::MapLine;
 pub use make::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
 pub use manifest::{Counts, FileOf, Manifest, Query, QueryError, Subject};

@@ -6,6 +6,7 @@
 //! Source: FORMAT §5, §7, §8.
 //! Not here: whether `DayClosed` is the log's (`verify`), what payloads mean (`derived`).
 
+use super::derived::RestsOn;
 use super::lines::{MapLine, Opening, blinded, prefix};
 use super::manifest::Query;
 use super::{LEDGER_EVENTS, TOKENS};
@@ -37,8 +38,8 @@ struct Line {
     day: usize,
     line: MapLine,
     opening: Opening,
-    /// The chain value before the first entry of the day.
-    start: Hash,
+    /// The chain value before the first entry of the day; unknown where the line before was left out.
+    start: Option<Hash>,
 }
 
 /// A stream of the pack.
@@ -158,11 +159,18 @@ impl<'a> StreamCheck<'a> {
             let of_stream = self.by_stream.entry(line.stream().to_owned()).or_default();
             let previous = of_stream.last().map(|at| self.lines[*at].opening);
             let start = match (opening.first, previous, line.before) {
-                (1, None, None) => CHAIN_START,
-                (first, Some(previous), None) if first == previous.last + 1 => previous.chain,
-                (2.., None, Some(before)) => before,
+                (1, None, None) => Some(CHAIN_START),
+                (first, Some(previous), None) if first == previous.last + 1 => Some(previous.chain),
+                (2.., None, Some(before)) => Some(before),
+                // The line before this one was left out.
+                (2.., None, None) => None,
+                (first, Some(previous), None) if first > previous.last => None,
                 _ => return Err(what("it does not go on where its stream was before")),
             };
+            if start.is_none() {
+                let what = what("the line of its stream before it is not in the pack");
+                self.findings.incomplete(what);
+            }
             of_stream.push(self.lines.len());
             self.lines.push(Line {
                 day,
@@ -223,11 +231,18 @@ impl<'a> StreamCheck<'a> {
         }
     }
 
-    /// Whether a reading's configuration is there.
-    pub fn config(&mut self, reading: Position, config: Position) {
-        if !self.configs.contains(&config.get()) {
+    /// Whether what a reading rests on is there: the configuration that it names, the channels of its values.
+    pub fn rests(&mut self, reading: &Entry<'_>, on: &RestsOn) {
+        if !self.configs.contains(&on.config.get()) {
             self.findings.incomplete(format!(
-                "the configuration at position {config}, which the reading at position {reading} names, is not in the pack"
+                "the configuration at position {}, which readings of {} name, is not in the pack",
+                on.config, reading.aggregate_id
+            ));
+        }
+        if let Some(key) = &on.unregistered {
+            self.findings.incomplete(format!(
+                "the registration of the channel {key} of {} is not in the pack",
+                reading.aggregate_id
             ));
         }
     }
@@ -340,14 +355,17 @@ impl<'a> StreamCheck<'a> {
                 );
                 self.findings.tampered(Some(entry.position), what);
             }
-            if seen.chain.is_some_and(|chain| chain != start) {
+            if seen
+                .chain
+                .is_some_and(|chain| start.is_some_and(|start| chain != start))
+            {
                 let what =
                     format!("the entries of {name} before this one are not those that its chain tells of");
                 self.findings.tampered(Some(entry.position), what);
             }
         }
         seen.last = opening.first - 1;
-        seen.chain = Some(start);
+        seen.chain = start;
     }
 
     /// The stream's entries of a day are over.

@@ -7,7 +7,7 @@
 //! Source: FORMAT §7, §8.
 //! Not here: the container (`zip`), streams and days (`streams`), heads by themselves (`heads`), the words (`report`).
 
-use super::derived::{CSV_HEADER, Config, Rows};
+use super::derived::{CSV_HEADER, Config, Rows, is_configuration};
 use super::judge::Judge;
 use super::lines::MapLine;
 use super::make::is_at;
@@ -17,7 +17,7 @@ use super::walk::{Piece, Roots, Walk};
 use super::zip::{Archive, Crc32, ZipError};
 use super::{
     CHECKPOINT, CONFIG, ENTRIES, LINE_BYTES_MAX, MANIFEST, MANIFEST_BYTES_MAX, MANIFEST_NOTE, NODES, POLICY,
-    READINGS_CSV, README, STREAMS, TOKENS, VERIFY_HTML, VERIFY_PY, head_date,
+    READINGS_CSV, README, STREAMS, VERIFY_HTML, VERIFY_PY, head_date,
 };
 use crate::evidence::EvidenceError;
 use crate::report::Report;
@@ -29,7 +29,6 @@ use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
 use domain::hash::{Sha256Stream, leaf_hash, sha256};
 use domain::note::{NOTE_BYTES_MAX, VerifierKey};
-use domain::reading::READINGS;
 use domain::tlog_proof::{TLOG_PROOF_BYTES_MAX, TlogProof};
 use domain::{Date, Hash, Position, Timestamp, TreeSize};
 use serde::{Deserialize, Serialize};
@@ -832,7 +831,7 @@ impl<'a> Pass<'a> {
         {
             self.at_site.insert(entry.aggregate_id.to_owned());
         }
-        if !matches!(entry.aggregate_type, READINGS | TOKENS)
+        if is_configuration(entry)
             && let Err(what) = self.config.take(entry)
         {
             self.derivable = false;
@@ -840,7 +839,7 @@ impl<'a> Pass<'a> {
         }
         self.row.clear();
         match self.rows.take(entry, &mut self.row) {
-            Ok(Some(config)) => self.streams.config(entry.position, config),
+            Ok(Some(rests)) => self.streams.rests(entry, &rests),
             Ok(None) => {}
             Err(what) => self.flaw(entry.position, what),
         }

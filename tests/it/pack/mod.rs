@@ -2,4 +2,5 @@
 //!
 //! `good` what is made and what it is worth · `forged` what somebody could do who has the receipt key but not the log's.
 
+mod forged;
 mod good;
