@@ -40,6 +40,22 @@ const KEYS_BYTES_MAX: usize = 64 << 10;
 pub struct Verify {
     #[command(flatten)]
     what: What,
+    #[command(flatten)]
+    outside: Outside,
+    /// Where the service keeps its latest checkpoint outside its data [with --data: below the user's state directory]
+    #[arg(long, value_name = "DIR")]
+    anchor: Option<PathBuf>,
+    /// A file with the bearer token for --url, instead of the environment's DAYBOOK_TOKEN
+    #[arg(long, value_name = "FILE", requires = "url")]
+    token_file: Option<PathBuf>,
+    /// Do not check that every entry is in its canonical form: twice as fast
+    #[arg(long)]
+    no_canonical: bool,
+}
+
+/// What is known from elsewhere.
+#[derive(Debug, Args)]
+pub struct Outside {
     /// The log's verifier key, or a file with it: from elsewhere, not from what is checked
     #[arg(long, value_name = "VKEY|FILE")]
     key: Vec<String>,
@@ -52,15 +68,6 @@ pub struct Verify {
     /// Logs and witnesses that are believed (C2SP tlog-policy)
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Where the service keeps its latest checkpoint outside its data [with --data: below the user's state directory]
-    #[arg(long, value_name = "DIR")]
-    anchor: Option<PathBuf>,
-    /// A file with the bearer token for --url, instead of the environment's DAYBOOK_TOKEN
-    #[arg(long, value_name = "FILE", requires = "url")]
-    token_file: Option<PathBuf>,
-    /// Do not check that every entry is in its canonical form: twice as fast
-    #[arg(long)]
-    no_canonical: bool,
     /// End with 0 where the only reservation is that entries are lawfully withheld
     #[arg(long)]
     allow_partial: bool,
@@ -118,7 +125,10 @@ impl Verify {
     /// # Errors
     /// [`Failure`] where there is no verdict.
     pub fn run(self, global: &Global) -> Outcome {
-        let mut settings = self.settings()?;
+        let mut settings = self.outside.settings()?;
+        if self.no_canonical {
+            settings.strictness = Strictness::Hashes;
+        }
         let report = match (&self.what.url, &self.what.export) {
             (Some(url), _) => {
                 let source = Url::new(url, self.token()?.as_deref()).map_err(Failure::usage)?;
@@ -151,42 +161,6 @@ impl Verify {
             self.add_anchor(&mut settings, None)?;
         }
         verify(source, &settings)
-    }
-
-    fn settings(&self) -> Result<VerifySettings, Failure> {
-        if self.head.len() > EVIDENCE_MAX {
-            return Err(Failure::usage(format!("more than {EVIDENCE_MAX} heads")));
-        }
-        let policy = match &self.policy {
-            None => None,
-            Some(path) => Some(
-                Policy::parse(&read(path, POLICY_BYTES_MAX)?)
-                    .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
-            ),
-        };
-        let keys = self
-            .key
-            .iter()
-            .map(|text| keys(text))
-            .collect::<Result<Vec<_>, _>>()?;
-        let head = |path: &PathBuf| {
-            Evidence::parse(&path.display().to_string(), &read(path, TLOG_PROOF_BYTES_MAX)?)
-                .map_err(Failure::usage)
-        };
-        Ok(VerifySettings {
-            origin: self.origin.clone(),
-            trust: Trust {
-                keys: keys.into_iter().flatten().collect(),
-                policy,
-            },
-            evidence: self.head.iter().map(head).collect::<Result<_, _>>()?,
-            strictness: if self.no_canonical {
-                Strictness::Hashes
-            } else {
-                Strictness::Canonical
-            },
-            allow_partial: self.allow_partial,
-        })
     }
 
     /// The checkpoint that the service keeps outside its data, read before the ledger, which is then at least as large.
@@ -223,6 +197,44 @@ impl Verify {
         token
             .map(Some)
             .map_err(|_| Failure::usage(format!("{} is not text", path.display())))
+    }
+}
+
+impl Outside {
+    /// As settings of a verification.
+    ///
+    /// # Errors
+    /// [`Failure`] for what cannot be used.
+    pub fn settings(&self) -> Result<VerifySettings, Failure> {
+        if self.head.len() > EVIDENCE_MAX {
+            return Err(Failure::usage(format!("more than {EVIDENCE_MAX} heads")));
+        }
+        let policy = match &self.policy {
+            None => None,
+            Some(path) => Some(
+                Policy::parse(&read(path, POLICY_BYTES_MAX)?)
+                    .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
+            ),
+        };
+        let keys = self
+            .key
+            .iter()
+            .map(|text| keys(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let head = |path: &PathBuf| {
+            Evidence::parse(&path.display().to_string(), &read(path, TLOG_PROOF_BYTES_MAX)?)
+                .map_err(Failure::usage)
+        };
+        Ok(VerifySettings {
+            origin: self.origin.clone(),
+            trust: Trust {
+                keys: keys.into_iter().flatten().collect(),
+                policy,
+            },
+            evidence: self.head.iter().map(head).collect::<Result<_, _>>()?,
+            strictness: Strictness::Canonical,
+            allow_partial: self.allow_partial,
+        })
     }
 }
 

@@ -113,6 +113,8 @@ pub struct StreamCheck<'a> {
     /// Entries of configuration that readings may name.
     configs: HashSet<u64>,
     latest: Option<Date>,
+    /// Entries of a day and stream that no line opens.
+    uncovered: Vec<(usize, String, Position)>,
     findings: Findings,
 }
 
@@ -133,6 +135,7 @@ impl<'a> StreamCheck<'a> {
             day: 0,
             configs: HashSet::new(),
             latest: None,
+            uncovered: Vec::new(),
             findings: Findings::default(),
         }
     }
@@ -338,8 +341,14 @@ impl<'a> StreamCheck<'a> {
         let of_stream = self.by_stream.get(&seen.blinded);
         let line = of_stream.and_then(|lines| lines.get(seen.next_line)).copied();
         let Some(at) = line.filter(|at| self.lines[*at].day == day) else {
-            let what = format!("an entry of {name} that the map of its day does not tell of");
-            return self.findings.tampered(Some(entry.position), what);
+            let known = self
+                .uncovered
+                .last()
+                .is_some_and(|(of, stream, _)| *of == day && stream == name);
+            if !known && self.uncovered.len() < FINDINGS_MAX {
+                self.uncovered.push((day, name.to_owned(), entry.position));
+            }
+            return;
         };
         seen.next_line += 1;
         seen.run = Some(at);
@@ -448,7 +457,8 @@ impl<'a> StreamCheck<'a> {
         }
         if let Some((account, owners)) = &owners {
             self.absent_streams(owners);
-            self.maps(account, owners);
+            let torn = self.maps(account, owners);
+            self.uncovered(&torn);
         }
         for region in std::mem::take(&mut self.regions) {
             if region.missing > 0 && region.missing == region.pruned {
@@ -485,8 +495,20 @@ impl<'a> StreamCheck<'a> {
         }
     }
 
-    /// Every day's lines of every owner, and that there are no others.
-    fn maps(&mut self, account: &str, owners: &[String]) {
+    /// Entries that no line opens are none of the log's streams, unless lines of their owner are missing.
+    fn uncovered(&mut self, torn: &HashSet<(usize, String)>) {
+        for (day, name, position) in std::mem::take(&mut self.uncovered) {
+            let owner = self.streams.get(&name).and_then(|seen| seen.owner.clone());
+            if owner.is_some_and(|owner| !torn.contains(&(day, owner))) {
+                let what = format!("an entry of {name} that the map of its day does not tell of");
+                self.findings.tampered(Some(position), what);
+            }
+        }
+    }
+
+    /// Every day's lines of every owner, and that there are no others. The days and owners of which some are missing.
+    fn maps(&mut self, account: &str, owners: &[String]) -> HashSet<(usize, String)> {
+        let mut torn = HashSet::new();
         let prefixes: Vec<String> = owners.iter().map(|owner| prefix(account, owner)).collect();
         for line in &self.lines {
             if !prefixes.iter().any(|prefix| prefix == line.line.owner()) {
@@ -497,16 +519,18 @@ impl<'a> StreamCheck<'a> {
                 self.findings.tampered(None, what);
             }
         }
-        for (day, map) in self.days.iter().zip(&self.maps) {
+        for (at, (day, map)) in self.days.iter().zip(&self.maps).enumerate() {
             let (date, count) = (day.closed.date, day.closed.streams.count);
             for (owner, prefix) in owners.iter().zip(&prefixes) {
                 if count > 0 && !is_closed(map, prefix, count) {
+                    torn.insert((at, owner.clone()));
                     self.findings.incomplete(format!(
                         "{owner} on {date}: the lines of its streams and their neighbours in the day's map are not all there"
                     ));
                 }
             }
         }
+        torn
     }
 }
 

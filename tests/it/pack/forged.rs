@@ -333,8 +333,8 @@ impl Forger {
             (
                 "line-left-out",
                 drop(&|line| line["date"] == "2026-05-20" && line.get("opening").is_some()),
-                "TAMPERED",
-                "does not tell of",
+                "INCOMPLETE",
+                "neighbours in the day's map",
             ),
             (
                 "line-and-entries-left-out",
