@@ -455,6 +455,27 @@ impl Files {
         *file = text.replacen(old, new, 1).into_bytes();
     }
 
+    /// With the sizes and hashes that a manifest needs, where there is one; it is not signed again.
+    #[must_use]
+    pub fn resummed(mut self) -> Self {
+        let Some((_, bytes)) = self.0.iter().find(|(name, _)| name == MANIFEST) else {
+            return self;
+        };
+        let Ok(mut manifest) = Manifest::decode(bytes) else {
+            return self;
+        };
+        for (name, bytes) in &self.0 {
+            if let Some(file) = manifest.files.get_mut(name) {
+                file.bytes = bytes.len() as u64;
+                file.sha256 = sha256(bytes);
+            }
+        }
+        if let Ok(bytes) = manifest.encode() {
+            *self.file(MANIFEST) = bytes;
+        }
+        self
+    }
+
     /// The manifest.
     ///
     /// # Panics

@@ -36,7 +36,7 @@ pub struct Evidence {
     #[command(subcommand)]
     command: Option<EvidenceCommand>,
     #[command(flatten)]
-    make: Option<Make>,
+    make: Make,
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,20 +44,20 @@ enum EvidenceCommand {
     Verify(VerifyPack),
 }
 
-/// What is put into a pack.
+/// What is put into a pack. What is required is so without a subcommand only, and therefore optional here.
 #[derive(Debug, Args)]
 struct Make {
     #[command(flatten)]
     subject: Named,
     /// The first day, UTC, such as 2026-03-01
-    #[arg(long, value_name = "DATE", value_parser = date)]
-    from: Date,
+    #[arg(long, value_name = "DATE", value_parser = date, required = true)]
+    from: Option<Date>,
     /// The last day, UTC
-    #[arg(long, value_name = "DATE", value_parser = date)]
-    to: Date,
+    #[arg(long, value_name = "DATE", value_parser = date, required = true)]
+    to: Option<Date>,
     /// The file to write; it must not be there yet
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    out: Option<PathBuf>,
     /// Who asks for it; it stands in the pack
     #[arg(long, value_name = "WHO", default_value = "operator")]
     asker: String,
@@ -128,10 +128,9 @@ impl Evidence {
     /// # Errors
     /// [`Failure`].
     pub fn run(self, global: &Global) -> Outcome {
-        match (self.command, self.make) {
-            (Some(EvidenceCommand::Verify(verify)), _) => verify.run(global),
-            (None, Some(make)) => make.run(global),
-            (None, None) => Err(Failure::usage("what of? see  daybook evidence --help")),
+        match self.command {
+            Some(EvidenceCommand::Verify(verify)) => verify.run(global),
+            None => self.make.run(global),
         }
     }
 }
@@ -142,7 +141,7 @@ impl Make {
         if !dir.join(LEDGER).exists() {
             return Err(Failure::usage(no_ledger(dir)));
         }
-        let query = self.query()?;
+        let (query, out) = (self.query()?, self.out.as_deref().ok_or_else(incomplete)?);
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::from_os().map_err(Failure::failed)?);
         let (origin, key) = read_receipt_key(dir, &entropy).map_err(Failure::failed)?;
         let started = Instant::now();
@@ -157,9 +156,9 @@ impl Make {
             asker: &self.asker,
             software: &software,
             signer: &key,
-            scratch: folder(&self.out),
+            scratch: folder(out),
         };
-        let made = self.write(|out| {
+        let made = write(out, |out| {
             let bar = progress::entries();
             let made = opened.make_pack(&index, &order, out, &mut |progress| {
                 bar.set_length(progress.total);
@@ -168,7 +167,7 @@ impl Make {
             bar.finish_and_clear();
             made
         })?;
-        self.tell(global, &made, started.elapsed().as_millis())
+        tell(out, global, &made, started.elapsed().as_millis())
     }
 
     fn query(&self) -> Result<Query, Failure> {
@@ -181,66 +180,69 @@ impl Make {
             (Some(id), ..) => Subject::Device(id.clone()),
             (_, Some(id), _) => Subject::Site(id.clone()),
             (_, _, Some(id)) => Subject::Channel(id.clone()),
-            (None, None, None) => {
-                return Err(Failure::usage("one of --device, --site and --channel is needed"));
-            }
+            (None, None, None) => return Err(incomplete()),
         };
-        Query::new(subject, self.from, self.to).map_err(Failure::usage)
+        let (from, to) = self.from.zip(self.to).ok_or_else(incomplete)?;
+        Query::new(subject, from, to).map_err(Failure::usage)
     }
+}
 
-    /// Writes the file whole or not at all.
-    fn write(&self, make: impl FnOnce(&mut dyn Write) -> Result<Made, MakeError>) -> Result<Made, Failure> {
-        let at = |error: std::io::Error| Failure::failed(format!("{}: {error}", self.out.display()));
-        if self.out.exists() {
-            return Err(Failure::usage(format!(
-                "{} is there already: name another file with --out",
-                self.out.display()
-            )));
-        }
-        let mut new = self.out.clone().into_os_string();
-        new.push(".new");
-        let new = PathBuf::from(new);
-        let mut out = BufWriter::with_capacity(BUFFER_BYTES, File::create(&new).map_err(at)?);
-        let made = make(&mut out).map_err(failure).and_then(|made| {
-            let file = out.into_inner().map_err(|error| at(error.into_error()))?;
-            file.sync_all().map_err(at)?;
-            fs::rename(&new, &self.out).map_err(at)?;
-            Ok(made)
-        });
-        if made.is_err() {
-            // What is left of it is of no use; that it cannot be removed is no news beside the failure.
-            let _ = fs::remove_file(&new);
-        }
-        made
-    }
+fn incomplete() -> Failure {
+    Failure::usage("what of, from when to when, and where to? see  daybook evidence --help")
+}
 
-    fn tell(&self, global: &Global, made: &Made, elapsed_ms: u128) -> Outcome {
-        if global.json {
-            data_json(made)?;
-        } else {
-            data(&made.manifest_sha256.to_string())?;
-        }
-        talk(&format!(
-            "{}: {} entries, {} values, {} bytes, made in {}.{:03} s.",
-            self.out.display(),
-            made.counts.entries,
-            made.values,
-            made.bytes,
-            elapsed_ms / 1000,
-            elapsed_ms % 1000
-        ));
-        if let Some(open) = made.open_from {
-            talk(&format!(
-                "{open} is not closed yet: until it is, a pack cannot show that nothing of it is missing."
-            ));
-        }
-        talk(&format!(
-            "Check it with  {} evidence verify {} --key KEY --head HEAD",
-            program(),
-            shell_path(&self.out)
-        ));
-        Ok(0)
+/// Writes the file whole or not at all.
+fn write(path: &Path, make: impl FnOnce(&mut dyn Write) -> Result<Made, MakeError>) -> Result<Made, Failure> {
+    let at = |error: std::io::Error| Failure::failed(format!("{}: {error}", path.display()));
+    if path.exists() {
+        return Err(Failure::usage(format!(
+            "{} is there already: name another file with --out",
+            path.display()
+        )));
     }
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, File::create(&new).map_err(at)?);
+    let made = make(&mut out).map_err(failure).and_then(|made| {
+        let file = out.into_inner().map_err(|error| at(error.into_error()))?;
+        file.sync_all().map_err(at)?;
+        fs::rename(&new, path).map_err(at)?;
+        Ok(made)
+    });
+    if made.is_err() {
+        // What is left of it is of no use; that it cannot be removed is no news beside the failure.
+        let _ = fs::remove_file(&new);
+    }
+    made
+}
+
+fn tell(path: &Path, global: &Global, made: &Made, elapsed_ms: u128) -> Outcome {
+    if global.json {
+        data_json(made)?;
+    } else {
+        data(&made.manifest_sha256.to_string())?;
+    }
+    talk(&format!(
+        "{}: {} entries, {} values, {} bytes, made in {}.{:03} s.",
+        path.display(),
+        made.counts.entries,
+        made.values,
+        made.bytes,
+        elapsed_ms / 1000,
+        elapsed_ms % 1000
+    ));
+    if let Some(open) = made.open_from {
+        talk(&format!(
+            "{open} is not closed yet: until it is, a pack cannot show that nothing of it is missing."
+        ));
+    }
+    talk(&format!(
+        "Check it with  {} evidence verify {} --key KEY --head HEAD",
+        program(),
+        shell_path(path)
+    ));
+    Ok(0)
 }
 
 /// Where a file will be.

@@ -234,7 +234,10 @@ impl Judge<'_> {
         let open_from = match last {
             Some(day) if day.closed.date >= query.to => return None,
             Some(day) => day.closed.date.next(),
-            None => query.from,
+            // Before its first entry the ledger had no days.
+            None => passed
+                .created
+                .map_or(query.from, |created| created.max(query.from)),
         };
         let kept = self
             .settings
@@ -353,7 +356,7 @@ impl Judge<'_> {
                 .notes
                 .push("no key is known, so no signature was checked: give the log's key with --key".to_owned()),
         }
-        if report.keys_from == KeysFrom::Outside && report.anchored < needed {
+        if report.keys_from == KeysFrom::Outside && report.anchored < needed && open_from.is_none() {
             report.notes.push(format!(
                 "a head or checkpoint that was kept elsewhere confirms a pack that has a root at its size: give one with \
                  --head, best the head of {} or of the day after",

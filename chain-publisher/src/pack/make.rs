@@ -180,6 +180,8 @@ struct Plan {
     /// Entries of the ledger's own stream, rising.
     ledger: Vec<Position>,
     policy: String,
+    /// The day of the ledger's first entry.
+    created: Option<Date>,
     open_from: Option<Date>,
 }
 
@@ -205,6 +207,7 @@ impl Plan {
             first: size.get(),
             ledger: Vec::new(),
             policy: String::new(),
+            created: None,
             open_from: None,
         };
         plan.ledger(source, order.query)?;
@@ -247,6 +250,7 @@ impl Plan {
                 continue;
             }
             self.policy_of(&entry)?;
+            self.created.get_or_insert(entry.recorded_at.date());
             self.ledger.push(position);
         }
         Ok(())
@@ -266,15 +270,14 @@ impl Plan {
 
     /// Where the range ends.
     fn range(&mut self, query: &Query) -> Result<(), MakeError> {
-        let before = |day: &PackDay| day.closed.previous.is_none() && day.closed.begins() > query.to;
-        if self.days.first().is_some_and(before) {
+        if self.created.is_some_and(|created| created > query.to) {
             return Err(MakeError::Days(format!("the ledger begins after {}", query.to)));
         }
         let last = self.days.iter().rfind(|day| day.asked);
         match last {
             Some(day) if day.closed.date >= query.to => self.end = day.closed.size.get(),
             Some(day) => self.open_from = Some(day.closed.date.next()),
-            None => self.open_from = Some(query.from),
+            None => self.open_from = self.created.max(Some(query.from)),
         }
         Ok(())
     }

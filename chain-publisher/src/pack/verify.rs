@@ -271,6 +271,8 @@ pub(super) struct Passed {
     pub roots: BTreeMap<u64, Hash>,
     pub facts: Facts,
     pub checked: Checked,
+    /// The day of the ledger's first entry.
+    pub created: Option<Date>,
     /// Whether the pack tells who the owners are.
     pub owners: bool,
     pub csv: FileOf,
@@ -735,6 +737,7 @@ struct Pass<'a> {
     /// Devices that were at the site asked for.
     at_site: BTreeSet<String>,
     last: Option<(Position, Timestamp)>,
+    created: Option<Date>,
     pruned: Vec<(Position, Position, Option<Date>)>,
     entries: u64,
     stubs: u64,
@@ -758,6 +761,7 @@ impl<'a> Pass<'a> {
             derivable: true,
             at_site: BTreeSet::new(),
             last: None,
+            created: None,
             pruned: Vec::new(),
             entries: 0,
             stubs: 0,
@@ -821,6 +825,9 @@ impl<'a> Pass<'a> {
         if entry.position == Position::FIRST && !created {
             self.flaw(entry.position, "the first entry is not LedgerCreated".to_owned());
         }
+        if created {
+            self.created = Some(entry.recorded_at.date());
+        }
         self.streams.take(entry, leaf);
         if entry.stream_is("ledger", "main") {
             return self.facts.take(entry);
@@ -869,6 +876,7 @@ impl<'a> Pass<'a> {
         Passed {
             roots,
             facts: self.facts,
+            created: self.created,
             owners: owners.is_some(),
             checked: self.streams.finish(owners),
             csv: FileOf {

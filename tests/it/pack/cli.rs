@@ -100,7 +100,7 @@ fn each_verdict_ends_with_its_exit_code_and_begins_with_its_word() {
 #[test]
 fn a_pack_is_made_beside_the_service_and_says_which_day_is_not_closed() {
     let service = Daybook::with().set("rate_per_minute", 0).start();
-    let (id, _, token) = service.device("fridge");
+    let (_, id, token) = service.device("fridge");
     for n in 0..20 {
         service.send(&token, "fridge", None, f64::from(n)).expect(200);
     }
