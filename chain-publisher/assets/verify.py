@@ -87,7 +87,8 @@ def note(b, where):                                  # -> text, [(key name, key 
     try: text, _, sigs = b.decode("utf-8").rpartition("\n\n")
     except ValueError: raise Problem(where + ": not UTF-8")
     lines = [re.fullmatch("— ([^ +]+) ([A-Za-z0-9+/=]+)", l) for l in sigs.split("\n")[:-1]]
-    need(text and sigs.endswith("\n") and 0 < len(lines) <= 100 and all(lines) and not re.search("[\0-\x09\x0b-\x1f]", text + sigs), where + ": not a signed note")
+    need(text and sigs.endswith("\n") and 0 < len(lines) <= 100 and all(lines) and not re.search("[\0-\x09\x0b-\x1f]", text + sigs),
+         where + ": not a signed note")
     return text + "\n", [(m[1], unb64(m[2])[:4], unb64(m[2])[4:]) for m in lines]
 def signers(n, keys, where):                         # {vkey: time or None} of the keys that signed; one that is known and fails is TAMPERED
     found = {}
@@ -276,7 +277,7 @@ class Pack:
                     if ev == "RetentionApplied": self.applied[p] = P["days"]
                     if ev == "DayClosed": self.closed.append(p)
                     if ev in ("LedgerCreated", "WitnessPolicySet"): self.policy = P["policy"]
-                elif p >= self.end or at[:10] > q["to"] or T == "readings" and not inside: self.bad("TAMPERED", where + ": lies outside what was asked for")
+                elif p >= self.end or T == "readings" and not (inside and at[:10] <= q["to"]): self.bad("TAMPERED", where + ": lies outside what was asked for")
                 elif T == "readings":
                     key = channel.get(q.get("channel"), (0, None))[1]; used.setdefault(str(P.get("config")), p)
                     for k in sorted(P["values"]) if ev == "ReadingRecorded" else ():
@@ -456,7 +457,8 @@ class Pack:
                 said("the kept head %s of size %d: %s, it cannot be compared" % (where, size, "larger than the pack's checkpoint" if size > self.size
                      else "no head of the pack has that size"))
             if h: late = max(late, day(1, h["date"]))
-        if self.open and self.open <= q["to"] and late > self.open: self.bad("INCOMPLETE", "%s was closed (something is dated %s), but its head is not in the pack" % (self.open, late))
+        if self.open and self.open <= q["to"] and late > self.open:
+            self.bad("INCOMPLETE", "%s was closed (something is dated %s), but its head is not in the pack" % (self.open, late))
         t, since = lambda s: datetime.datetime.fromtimestamp(s, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "unknown"
         for n, size, h in [(h["note"], h["tree"], h) for h in self.heads] + [(self.cp, self.size, None)]:
             by = signers(n, self.wits, h["where"] if h else "checkpoint")

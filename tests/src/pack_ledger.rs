@@ -207,7 +207,7 @@ impl PackLedger {
     /// Records it.
     ///
     /// Days from 2026-05-17: 17 and 18 busy; 19 idle; 20 device 3 moves from site 3 to site 1, device 1 changes; 21 only
-    /// device 1 and account 2; a gap of ten idle days; 1 June busy; 2 June is begun.
+    /// device 1 and account 2; a gap of ten idle days; 1 June busy, and 18 May's readings pruned; 2 June is begun.
     ///
     /// # Panics
     /// Where the sequencer refuses anything.
@@ -597,7 +597,18 @@ async fn record(seed: u8) -> PackLedger {
     for _ in 0..11 {
         recorder.midnight();
     }
-    // 1 June.
+    // 1 June: what removes the readings of 18 May is recorded, and the bytes stay where they are.
+    let applied = json!({"class": "reading", "days": {"first": "2026-05-18", "last": "2026-05-18"}, "count": 15,
+        "policy": 0, "holds": [], "reason": "test"});
+    recorder
+        .events(vec![event(
+            None,
+            ("ledger", "main"),
+            "",
+            "RetentionApplied",
+            &applied,
+        )])
+        .await;
     recorder.readings(1, &[1, 2, 3], 2).await;
     recorder.readings(2, &[4], 2).await;
     recorder.midnight();

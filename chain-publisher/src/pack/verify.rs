@@ -220,7 +220,8 @@ impl Facts {
             log_keys: Vec<String>,
             #[serde(default)]
             receipt_keys: Vec<String>,
-            policy: Option<String>,
+            /// A text, or in `RetentionApplied` the position of one.
+            policy: Option<serde_json::Value>,
             role: Option<String>,
             new: Option<String>,
             days: Option<Days>,
@@ -239,14 +240,19 @@ impl Facts {
                 .filter_map(|text| VerifierKey::parse(text).ok())
                 .collect()
         };
+        let policy = says
+            .policy
+            .as_ref()
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
         match entry.event_type {
             "LedgerCreated" => {
                 self.origin = says.origin;
                 self.log_keys = keys(&says.log_keys);
                 self.receipt_keys = keys(&says.receipt_keys);
-                self.policy = says.policy.unwrap_or_default();
+                self.policy = policy.to_owned();
             }
-            "WitnessPolicySet" => self.policy = says.policy.unwrap_or_default(),
+            "WitnessPolicySet" => self.policy = policy.to_owned(),
             "KeyRotated" => {
                 let new = keys(&says.new.into_iter().collect::<Vec<_>>());
                 match says.role.as_deref() {

@@ -72,6 +72,21 @@ impl Forger {
         files.zip()
     }
 
+    /// With pruned stubs for the readings of a day.
+    fn pruned(&self, day: &str) -> Vec<u8> {
+        self.renoded(|files| {
+            let by = files.entries_with("RetentionApplied")[0].0;
+            let recorded = format!("\"recorded_at\":\"{day}");
+            let readings = files.entries_with("ReadingRecorded");
+            for (position, line) in readings.iter().filter(|(_, line)| line.contains(&recorded)) {
+                let leaf = leaf_hash(line.as_bytes());
+                let stub = format!("{{\"leaf_hash\":\"{leaf}\",\"position\":{position},\"pruned_by\":{by}}}");
+                files.replace("entries.ndjson", line, &stub);
+            }
+            files.rederive();
+        })
+    }
+
     fn entries(&self) -> Vec<Forgery> {
         let readings = self.good.clone().entries_with("ReadingRecorded");
         let last = readings[readings.len() - 1].0;
@@ -99,6 +114,18 @@ impl Forger {
             .entries_with("DeviceRegistered")[0]
             .clone();
         vec![
+            (
+                "a-day-pruned",
+                self.pruned("2026-05-18"),
+                "PARTIAL",
+                "4 entries are pruned",
+            ),
+            (
+                "pruned-against-the-entry",
+                self.pruned("2026-05-20"),
+                "TAMPERED",
+                "RetentionApplied",
+            ),
             (
                 "reading-removed",
                 self.without("ReadingRecorded", 2),
@@ -574,6 +601,33 @@ fn every_forgery_has_its_verdict_and_is_named() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn no_flipped_bit_goes_unseen() {
+    let forger = Forger::new();
+    let head = forger.ledger.head("2026-05-21");
+    let settings = forger.ledger.auditor(&[&head]);
+    let mut good = forger.good.clone();
+    for name in ["verify.html", "verify.py"] {
+        good.file(name).truncate(100);
+    }
+    forger.ledger.reseal(&mut good);
+    let good = good.zip();
+    assert_eq!(verdict(&good, &settings).report.exit_code, 0);
+    for at in (0..good.len()).step_by(23) {
+        let mut flipped = good.clone();
+        flipped[at] ^= 1 << (at % 8);
+        let found = verify("a pack", Cursor::new(&flipped), &settings, &mut |_| {});
+        let seen = found
+            .as_ref()
+            .map_or(true, |report| report.report.verdict.word() == "TAMPERED");
+        assert!(
+            seen,
+            "byte {at}: {}",
+            found.map_or_else(|e| e.to_string(), |report| report.to_string())
+        );
+    }
 }
 
 #[test]
