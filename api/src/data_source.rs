@@ -6,15 +6,19 @@
 
 use crate::app::HEADS;
 use crate::stores::LEDGER;
+use chain_publisher::pack::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
+use chain_publisher::verify::Progress;
 use commands::ledger::{Ledger, OpenError, Options};
-use commands::sequencer::HeadStore;
+use commands::sequencer::{HeadStore, LoadError, StreamPositions, read_index};
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
 use domain::note::VerifierKey;
 use domain::ports::EventLog;
+use domain::registry::Registry;
 use domain::{Date, Position};
 use serde::Deserialize;
+use std::io::Write;
 use std::path::Path;
 
 /// A data directory's ledger, opened for reading.
@@ -24,6 +28,27 @@ pub struct DataSource {
     checkpoint: Option<Vec<u8>>,
     heads: Heads,
     key: Option<String>,
+}
+
+/// Registry and positions of a data directory's ledger, for evidence packs.
+pub struct Index {
+    registry: Registry,
+    positions: StreamPositions,
+}
+
+impl StreamIndex for Index {
+    fn positions(&self, aggregate_type: &str, aggregate_id: &str) -> Vec<Position> {
+        self.positions.of(aggregate_type, aggregate_id)
+    }
+}
+
+/// The lines of days that a ledger keeps.
+struct Lines<'a>(&'a Ledger);
+
+impl DayLines for Lines<'_> {
+    fn day_lines(&self, date: Date) -> Option<Vec<u8>> {
+        self.0.day_lines(date)
+    }
 }
 
 /// The heads that were there when the ledger was opened.
@@ -65,6 +90,38 @@ impl DataSource {
             heads: Heads { store, dates },
             key,
         })
+    }
+
+    /// What an evidence pack needs to know of the ledger before it is made.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn index(&self, origin: &str) -> Result<Index, LoadError> {
+        let (registry, positions) = read_index(origin, &self.ledger, &self.ledger, &self.ledger)?;
+        Ok(Index { registry, positions })
+    }
+
+    /// Makes an evidence pack that leads to the latest checkpoint.
+    ///
+    /// # Errors
+    /// [`MakeError`].
+    pub fn make_pack(
+        &self,
+        index: &Index,
+        order: &Order<'_>,
+        out: &mut dyn Write,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Made, MakeError> {
+        let source = PackSource {
+            log: &self.ledger,
+            tiles: &self.ledger,
+            checkpoint: self.checkpoint.as_deref().unwrap_or_default(),
+            heads: &self.heads,
+            registry: &index.registry,
+            streams: index,
+            lines: &Lines(&self.ledger),
+        };
+        make(&source, order, out, progress)
     }
 
     /// The ledger as it was found.

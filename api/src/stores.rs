@@ -173,6 +173,20 @@ pub fn read_keys(dir: &Path, entropy: &Arc<dyn Entropy>) -> Result<(String, Stri
     Ok((origin, log_key, receipt_key.verifier_key().to_string()))
 }
 
+/// The key that signs receipts and packs, and the ledger's name, of a data directory whose ledger is there.
+///
+/// # Errors
+/// [`StoresError`].
+pub fn read_receipt_key(dir: &Path, entropy: &Arc<dyn Entropy>) -> Result<(String, SigningKey), StoresError> {
+    let secrets = ServiceKeys::open(&dir.join(KEYS), Start::Later, &**entropy)?;
+    let origin = match read_origin(dir)? {
+        Some(origin) => origin,
+        None => default_origin(&secrets)?,
+    };
+    let key = signing_key(&receipt_name(&origin), &secrets.receipt_key)?;
+    Ok((origin, key))
+}
+
 fn origin(settings: &Settings, secrets: &ServiceKeys) -> Result<String, StoresError> {
     if let Some(found) = read_origin(&settings.data)? {
         return match &settings.origin {

@@ -8,22 +8,24 @@
 use crate::Report;
 use crate::directory::Directory;
 use crate::evidence::{EVIDENCE_MAX, Evidence, Trust};
-use crate::progress;
 use crate::source::LogSource;
 use crate::terminal::{Failure, Outcome, data, data_json};
 use crate::url::Url;
 use crate::verify::{VerifySettings, verify};
+use crate::{pack, progress};
 use clap::Args;
 use domain::note::VerifierKey;
 use domain::tlog_policy::{POLICY_BYTES_MAX, Policy};
 use domain::tlog_proof::TLOG_PROOF_BYTES_MAX;
 use domain::verify::Strictness;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// Where a bearer token may stand.
 const TOKEN_VARIABLE: &str = "DAYBOOK_TOKEN";
+/// A pack is read in pieces of this size.
+const PACK_BUFFER_BYTES: usize = 256 << 10;
 /// The largest token file, bytes.
 const TOKEN_BYTES_MAX: usize = 4_096;
 /// The largest file of keys, bytes.
@@ -173,6 +175,47 @@ pub fn verify_with_bar(source: &dyn LogSource, settings: &VerifySettings) -> Res
     });
     bar.finish_and_clear();
     report.map_err(Failure::usage)
+}
+
+/// An evidence pack, and what is known from elsewhere.
+#[derive(Debug, Clone, Args)]
+pub struct PackQuestion {
+    /// The pack
+    file: PathBuf,
+    #[command(flatten)]
+    outside: Outside,
+    /// End with 0 where the only reservation is that entries are lawfully gone
+    #[arg(long)]
+    allow_partial: bool,
+}
+
+impl PackQuestion {
+    /// Verifies the pack behind a bar, and ends with the verdict's exit code.
+    ///
+    /// # Errors
+    /// [`Failure`] where there is no verdict.
+    pub fn run(self, json: bool) -> Outcome {
+        let settings = VerifySettings {
+            allow_partial: self.allow_partial,
+            ..self.outside.settings()?
+        };
+        let name = self.file.display().to_string();
+        let file = File::open(&self.file).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+        let bar = progress::bar("{bar:40} {bytes}/{total_bytes}, {eta} left");
+        let reader = BufReader::with_capacity(PACK_BUFFER_BYTES, file);
+        let report = pack::verify(&name, reader, &settings, &mut |progress| {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+        });
+        bar.finish_and_clear();
+        let report = report.map_err(Failure::usage)?;
+        if json {
+            data_json(&report)?;
+        } else {
+            data(report.to_string().trim_end())?;
+        }
+        Ok(report.report.exit_code)
+    }
 }
 
 /// Says what was found, and ends with the verdict's exit code.

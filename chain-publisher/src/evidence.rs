@@ -6,12 +6,14 @@
 //! Not here: the verdict (`verify`).
 
 use domain::checkpoint::SignedCheckpoint;
+use domain::day::{DAY_CLOSED, DayClosed};
+use domain::entry::Entry;
 use domain::hash::leaf_hash;
 use domain::note::VerifierKey;
 use domain::tlog_policy::{Policy, Quorum};
 use domain::tlog_proof::TlogProof;
 use domain::verify::{Kept, KnownRoot};
-use domain::{Hash, TreeSize};
+use domain::{Date, Hash, TreeSize};
 
 /// The most files of evidence: a century of heads.
 pub const EVIDENCE_MAX: usize = 40_000;
@@ -33,6 +35,8 @@ pub struct Evidence {
     pub name: String,
     /// The checkpoint.
     pub checkpoint: SignedCheckpoint,
+    /// The day that it closes, where it is a day's head.
+    pub closes: Option<Date>,
 }
 
 impl Evidence {
@@ -51,6 +55,7 @@ impl Evidence {
             return Ok(Self {
                 name: name.to_owned(),
                 checkpoint,
+                closes: None,
             });
         }
         let proof = TlogProof::parse(bytes).map_err(|error| refuse(error.to_string()))?;
@@ -61,6 +66,7 @@ impl Evidence {
         }
         Ok(Self {
             name: name.to_owned(),
+            closes: proof.extra.as_deref().and_then(closes),
             checkpoint: proof.checkpoint,
         })
     }
@@ -74,6 +80,16 @@ impl Evidence {
     pub fn root(&self) -> Hash {
         self.checkpoint.checkpoint().root()
     }
+}
+
+/// The day that an entry closes.
+fn closes(entry: &[u8]) -> Option<Date> {
+    let entry = Entry::decode(entry).ok()?;
+    let closes_day = entry.event_type == DAY_CLOSED && entry.stream_is("ledger", "main");
+    let day: DayClosed = serde_json::from_slice(entry.payload)
+        .ok()
+        .filter(|_| closes_day)?;
+    Some(day.date)
 }
 
 /// Whose signatures are believed.

@@ -13,6 +13,7 @@
 //! - `arguments`, `terminal`, `progress`: what the commands that verify share.
 //! - `bin/daybook-verify`: the auditor's own program.
 //! - `witness`: being a witness of other logs; `cosign`: asking witnesses for cosignatures of one's own.
+//! - `pack`: evidence packs, made and verified.
 //!
 //! Invariant: nothing that is read is believed before it was hashed.
 //! Not here: signing, storing (`commands`), the service's commands (`api`).
@@ -27,6 +28,7 @@ pub mod heads;
 pub mod kept_heads;
 pub mod layout;
 pub mod one_proof;
+pub mod pack;
 pub mod ports_source;
 pub mod progress;
 pub mod publish;

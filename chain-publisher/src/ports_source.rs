@@ -15,9 +15,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 /// Entries read at once: what fills a millisecond of hashing and stays in the processor's second cache.
-const READ_ENTRIES: usize = 512;
+pub(crate) const READ_ENTRIES: usize = 512;
 /// Bytes read at once, about.
-const READ_BYTES: usize = 2 << 20;
+pub(crate) const READ_BYTES: usize = 2 << 20;
 
 /// The heads of days, wherever they are kept.
 pub trait HeadFiles: Send + Sync {
@@ -138,7 +138,7 @@ impl EntryStream for Blocks<'_> {
     }
 }
 
-fn read_error(error: ReadError) -> SourceError {
+pub(crate) fn read_error(error: ReadError) -> SourceError {
     match error {
         ReadError::Beyond(position) => SourceError::Missing {
             what: format!("the entry at position {position}"),
@@ -162,7 +162,7 @@ impl Wake for Unpark {
 }
 
 /// Waits for a future of a port on this thread; ports use no type of any runtime.
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);

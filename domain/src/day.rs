@@ -50,6 +50,13 @@ pub struct DayClosed {
     pub previous: Option<PreviousDay>,
 }
 
+impl DayClosed {
+    /// The first day that it closes: its own, but for an idle gap.
+    pub fn begins(&self) -> Date {
+        self.idle_since.unwrap_or(self.date)
+    }
+}
+
 /// The stream map's root and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

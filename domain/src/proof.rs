@@ -99,6 +99,32 @@ impl Prover {
         }
     }
 
+    /// The root of the perfect subtree of height `level` over the leaves from `index` · 2^`level` on, in the tree of
+    /// `size`.
+    ///
+    /// # Errors
+    /// [`ProofError::Outside`] where the tree does not hold all of it, or [`ProofError::Node`].
+    pub fn subtree(
+        &mut self,
+        reader: &(impl NodeReader + ?Sized),
+        level: u8,
+        index: u64,
+        size: TreeSize,
+    ) -> Result<Hash, ProofError> {
+        let width = 1u64.checked_shl(level.into());
+        let start = width.and_then(|width| index.checked_mul(width));
+        let end = start
+            .zip(width)
+            .and_then(|(start, width)| start.checked_add(width));
+        match start.zip(end) {
+            Some((start, end)) if end <= size.0 => Ok(self.tiles.root(reader, size, start, end)?),
+            _ => Err(ProofError::Outside {
+                position: Position(start.unwrap_or(u64::MAX)),
+                size,
+            }),
+        }
+    }
+
     /// The hashes that show that the entry at `position` is in the tree of `size`, from the leaf's sibling upwards.
     ///
     /// # Errors

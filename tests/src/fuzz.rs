@@ -33,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("tlog_policy", tlog_policy),
     ("tile_path", tile_path),
     ("bundle", bundle),
+    ("pack", pack),
     ("native", native),
     ("shelly", shelly),
     ("lorawan", lorawan),
@@ -127,6 +128,41 @@ fn bundle(data: &[u8]) {
     }
     let _ = parse_tile(rest, u16::from(width));
 }
+
+/// A pack as bytes; and, where they are no archive, as the texts of its files, so that what is behind the container is
+/// reached too: the files of the good pack in the corpus, with the `n`-th replaced by the data behind the first byte.
+fn pack(data: &[u8]) {
+    let settings = chain_publisher::VerifySettings::default();
+    let verify = |bytes: &[u8]| {
+        let report =
+            chain_publisher::pack::verify("a pack", std::io::Cursor::new(bytes), &settings, &mut |_| {});
+        if let Ok(report) = report {
+            assert_ne!(report.report.exit_code, 0, "nothing is verified without a key");
+            assert!(!report.to_string().is_empty());
+        }
+    };
+    verify(data);
+    if data.starts_with(b"PK") {
+        let archive = chain_publisher::pack::zip::Archive::open(std::io::Cursor::new(data));
+        if archive.is_ok() {
+            assert!(crate::pack_ledger::Files::of(data).zip().len() == data.len());
+        }
+        return;
+    }
+    let Some((which, text)) = data.split_first() else {
+        return;
+    };
+    let mut files = GOOD_PACK.clone();
+    let at = usize::from(*which) % files.0.len();
+    files.0[at].1 = text.to_vec();
+    verify(&files.resummed().zip());
+}
+
+/// The good pack of the corpus.
+static GOOD_PACK: std::sync::LazyLock<crate::pack_ledger::Files> = std::sync::LazyLock::new(|| {
+    let packs = corpus("pack").into_iter().find(|bytes| bytes.starts_with(b"PK"));
+    crate::pack_ledger::Files::of(&packs.expect("the corpus has a good pack"))
+});
 
 fn native(data: &[u8]) {
     let _ = commands::ingest::native::decode(data, None);

@@ -5,6 +5,7 @@
 //! | `daybook` | a real service in a directory of its own |
 //! | `witness` | a real witness, and a log of numbers that is offered to it |
 //! | `small_ledger` | a ledger in memory, recorded by the real sequencer |
+//! | `pack_ledger` | a ledger of several accounts and many days, and evidence packs of it, good and forged |
 //! | `chromium` | a real browser |
 //! | `golang` | programs in Go |
 //! | `debian` | what Debian has to be asked for |
@@ -22,6 +23,7 @@ pub mod follower;
 pub mod fuzz;
 pub mod golang;
 pub mod load;
+pub mod pack_ledger;
 pub mod payloads;
 pub mod small_ledger;
 pub mod witness;

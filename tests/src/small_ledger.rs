@@ -2,7 +2,7 @@
 //!
 //! Invariant: the same [`Plan`] gives the same bytes, checkpoint and heads; two plans that part at a day give ledgers
 //! that are the same up to it.
-//! Not here: HTTP, files (`daybook`), what is done with the ledger (`it`).
+//! Not here: HTTP, files (`daybook`), what is done with the ledger (`it`), a ledger of several accounts (`pack_ledger`).
 
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use commands::ingest::channels::AutoChannels;
@@ -22,6 +22,7 @@ use domain::registry::Registry;
 use domain::{Date, Timestamp, TreeSize};
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -81,13 +82,13 @@ impl HeadFiles for Heads {
     }
 }
 
-struct TestClock {
+pub(crate) struct TestClock {
     wall_us: AtomicI64,
     monotonic_us: AtomicI64,
 }
 
 impl TestClock {
-    fn pass(&self, us: i64) {
+    pub(crate) fn pass(&self, us: i64) {
         self.monotonic_us.fetch_add(us, Ordering::SeqCst);
         self.wall_us.fetch_add(us, Ordering::SeqCst);
     }
@@ -120,9 +121,11 @@ impl Entropy for Counting {
     }
 }
 
+/// What a driver would keep, in memory.
 #[derive(Default)]
-struct Kept {
-    checkpoint: Mutex<Option<Vec<u8>>>,
+pub(crate) struct Kept {
+    pub(crate) checkpoint: Mutex<Option<Vec<u8>>>,
+    pub(crate) lines: Mutex<BTreeMap<Date, Vec<u8>>>,
 }
 
 impl CheckpointStore for Kept {
@@ -149,7 +152,8 @@ impl DerivedStore for Kept {
         None
     }
 
-    fn save_day_lines(&self, _: Date, _: &[u8]) -> Result<(), String> {
+    fn save_day_lines(&self, date: Date, lines: &[u8]) -> Result<(), String> {
+        self.lines.lock().insert(date, lines.to_vec());
         Ok(())
     }
 }
@@ -319,51 +323,94 @@ impl SmallLedger {
     }
 }
 
-async fn record(plan: Plan) -> SmallLedger {
-    let log = Arc::new(MemoryLog::new());
-    let kept = Arc::new(Kept::default());
-    let start = Date::parse(FIRST_DAY).expect("a day").start();
-    let clock = Arc::new(TestClock {
-        wall_us: AtomicI64::new(start.as_micros()),
-        monotonic_us: AtomicI64::new(0),
-    });
-    let entropy = Arc::new(Counting {
-        next: AtomicU64::new(0),
-        branch: AtomicU64::new(0),
-    });
-    let key = Arc::new(signing_key(plan.seed));
-    let dir = tempfile::tempdir().expect("a scratch directory");
-    let heads = HeadStore::new(dir.path());
-    let ports = Ports {
-        log: log.clone(),
-        tiles: log.clone(),
-        checkpoints: kept.clone(),
-        derived: kept.clone(),
-        seen: Arc::new(NothingSeen),
-        channels: Arc::new(AutoChannels {
+/// The sequencer under a clock that is turned by hand, with everything that it needs in memory.
+pub(crate) struct Recorder {
+    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) kept: Arc<Kept>,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) key: Arc<SigningKey>,
+    pub(crate) heads: HeadStore,
+    pub(crate) registry: Arc<RwLock<Registry>>,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) dir: tempfile::TempDir,
+    entropy: Arc<Counting>,
+}
+
+impl Recorder {
+    pub(crate) fn start(seed: u8) -> Self {
+        let log = Arc::new(MemoryLog::new());
+        let kept = Arc::new(Kept::default());
+        let start = Date::parse(FIRST_DAY).expect("a day").start();
+        let clock = Arc::new(TestClock {
+            wall_us: AtomicI64::new(start.as_micros()),
+            monotonic_us: AtomicI64::new(0),
+        });
+        let entropy = Arc::new(Counting {
+            next: AtomicU64::new(0),
+            branch: AtomicU64::new(0),
+        });
+        let key = Arc::new(signing_key(seed));
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let heads = HeadStore::new(dir.path());
+        let ports = Ports {
+            log: log.clone(),
+            tiles: log.clone(),
+            checkpoints: kept.clone(),
+            derived: kept.clone(),
+            seen: Arc::new(NothingSeen),
+            channels: Arc::new(AutoChannels {
+                origin: ORIGIN.into(),
+                keys: Arc::new(OneKey),
+            }),
+            signer: key.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        };
+        let settings = Settings {
             origin: ORIGIN.into(),
-            keys: Arc::new(OneKey),
-        }),
-        signer: key.clone(),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-    };
-    let settings = Settings {
-        origin: ORIGIN.into(),
-        build_date: Date::parse("2026-01-01").expect("a day"),
-        snapshot_entries: SNAPSHOT_ENTRIES,
-        beside_entries: BESIDE_ENTRIES,
-        heads: heads.clone(),
-    };
-    let sequencer =
-        Sequencer::start(ports, settings, Arc::new(RwLock::new(Registry::default()))).expect("it starts");
-    for group in beginnings(&key, &receipt_key(plan.seed)) {
+            build_date: Date::parse("2026-01-01").expect("a day"),
+            snapshot_entries: SNAPSHOT_ENTRIES,
+            beside_entries: BESIDE_ENTRIES,
+            heads: heads.clone(),
+        };
+        let registry = Arc::new(RwLock::new(Registry::default()));
+        let sequencer = Sequencer::start(ports, settings, registry.clone()).expect("it starts");
+        Self {
+            log,
+            kept,
+            clock,
+            key,
+            heads,
+            registry,
+            sequencer,
+            dir,
+            entropy,
+        }
+    }
+
+    /// The next midnight comes.
+    pub(crate) fn midnight(&self) {
+        let now = self.clock.now();
+        self.clock.pass(now.date().next().start().since(now));
+    }
+
+    /// The latest checkpoint, which covers everything once the sequencer has stopped.
+    pub(crate) fn checkpoint(&self) -> Vec<u8> {
+        let checkpoint = self.kept.checkpoint.lock().clone();
+        checkpoint.expect("the last position is signed")
+    }
+}
+
+async fn record(plan: Plan) -> SmallLedger {
+    let recorder = Recorder::start(plan.seed);
+    let (sequencer, clock) = (&recorder.sequencer, &recorder.clock);
+    for group in beginnings(&recorder.key, &receipt_key(plan.seed)) {
         sequencer.record(group).await.expect("recorded");
     }
     for day in 0..=plan.days {
         let branched = plan.parts_at.is_some_and(|at| day >= at);
         if branched {
-            entropy.branch.store(1, Ordering::SeqCst);
+            recorder.entropy.branch.store(1, Ordering::SeqCst);
         }
         let base = if branched { 5.0 } else { 4.0 };
         for n in 0..plan.readings {
@@ -375,21 +422,15 @@ async fn record(plan: Plan) -> SmallLedger {
                 .expect("recorded");
         }
         if day < plan.days {
-            let now = clock.now();
-            clock.pass(now.date().next().start().since(now));
+            recorder.midnight();
         }
     }
     sequencer.stop().await;
-    let checkpoint = kept
-        .checkpoint
-        .lock()
-        .clone()
-        .expect("the last position is signed");
     SmallLedger {
-        log,
-        key: key.verifier_key().to_string(),
-        checkpoint,
-        heads: Heads(heads),
-        _dir: dir,
+        checkpoint: recorder.checkpoint(),
+        key: recorder.key.verifier_key().to_string(),
+        log: recorder.log,
+        heads: Heads(recorder.heads),
+        _dir: recorder.dir,
     }
 }

@@ -1,7 +1,7 @@
 //! The command line of the binary: one file a subcommand.
 //!
 //! Data goes to stdout, talk to stderr; `--json` makes the data one JSON document. Exit codes: 0 done, 1 it
-//! failed, 2 usage or unreadable input; `verify` adds those of FORMAT §8.
+//! failed, 2 usage or unreadable input; `verify` and `evidence verify` add those of FORMAT §8.
 //! Invariant: nothing but this module decides how the process ends.
 //! Not here: what the service does (`app`, `serve`).
 
@@ -21,6 +21,7 @@ pub mod account;
 pub mod bench;
 pub mod demo;
 pub mod doctor;
+pub mod evidence;
 pub mod export;
 pub mod key;
 pub mod logging;
@@ -72,6 +73,7 @@ enum Command {
     Key(key::Key),
     Verify(Box<verify::Verify>),
     Export(export::Export),
+    Evidence(Box<evidence::Evidence>),
     Rebuild(rebuild::Rebuild),
     Replay(replay::Replay),
     Doctor(doctor::Doctor),
@@ -103,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::Key(command) => command.run(&cli.global),
         Command::Verify(command) => command.run(&cli.global),
         Command::Export(command) => command.run(&cli.global),
+        Command::Evidence(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
         Command::Replay(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),

@@ -18,6 +18,7 @@ mod commit;
 mod days;
 mod dedup;
 mod handle;
+mod index;
 mod owner;
 mod recover;
 mod slots;
@@ -31,7 +32,9 @@ pub use clock::{ClockGuard, ClockState, Reading as ClockReading};
 pub use days::{DayPreparer, DerivedStore, Due, Moved};
 pub use dedup::Dedup;
 pub use handle::{Ports, Sequencer, Settings, StartError};
+pub use index::read_index;
 pub use owner::{BESIDE_ENTRIES, SNAPSHOT_ENTRIES};
+pub use recover::LoadError;
 pub use state::StreamPositions;
 pub use types::{
     EventGroup, GroupAnswer, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup,

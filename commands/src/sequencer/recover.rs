@@ -73,7 +73,7 @@ pub(super) fn load(
 }
 
 /// The newest state that fits the ledger: the snapshot's, or an empty one.
-fn restore(
+pub(super) fn restore(
     origin: &str,
     size: TreeSize,
     tiles: &dyn TileStore,
@@ -95,7 +95,7 @@ fn restore(
 }
 
 /// Applies the configuration entries up to the snapshot.
-fn load_registry(
+pub(super) fn load_registry(
     registry: &mut Registry,
     log: &dyn EventLog,
     positions: &StreamPositions,
@@ -110,7 +110,11 @@ fn load_registry(
 }
 
 /// Applies the configuration entries after the snapshot: readings need them all before they are folded.
-fn fold_registry(registry: &mut Registry, log: &dyn EventLog, from: TreeSize) -> Result<(), LoadError> {
+pub(super) fn fold_registry(
+    registry: &mut Registry,
+    log: &dyn EventLog,
+    from: TreeSize,
+) -> Result<(), LoadError> {
     each(log, from, |position, bytes| apply(registry, position, bytes))
 }
 
@@ -128,7 +132,7 @@ fn apply(registry: &mut Registry, position: Position, bytes: &[u8]) -> Result<()
     })
 }
 
-fn fold_rest(state: &mut State, log: &dyn EventLog, registry: &Registry) -> Result<(), LoadError> {
+pub(super) fn fold_rest(state: &mut State, log: &dyn EventLog, registry: &Registry) -> Result<(), LoadError> {
     let from = state.size();
     each(log, from, |position, bytes| {
         let entry = Entry::read(bytes).map_err(|e| LoadError::Corrupt {

@@ -6,6 +6,7 @@
 
 mod head;
 mod log;
+mod pack;
 mod proof;
 mod receipt;
 mod state;
@@ -32,6 +33,7 @@ Examples:
   daybook-verify log ./export --key log.vkey --head kept/2026-05-17.tlog-proof     the whole log
   daybook-verify head kept/*.tlog-proof --key log.vkey                            heads, against one another
   daybook-verify proof entry-42.tlog-proof --key log.vkey                         one entry
+  daybook-verify pack march.pack.zip --key log.vkey --head kept/2026-04-01.tlog-proof
   daybook-verify receipt answer.json --log https://daybook.example.eu --key log.vkey
   daybook-verify watch https://daybook.example.eu --key log.vkey --state seen.checkpoint
 
@@ -50,6 +52,7 @@ enum Command {
     Log(log::Log),
     Head(head::Head),
     Proof(proof::Proof),
+    Pack(pack::Pack),
     Receipt(receipt::Receipt),
     Watch(watch::Watch),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Log(command) => command.run(json),
         Command::Head(command) => command.run(json),
         Command::Proof(command) => command.run(json),
+        Command::Pack(command) => command.run(json),
         Command::Receipt(command) => command.run(json),
         Command::Watch(command) => command.run(json),
     };
