@@ -3,7 +3,7 @@
 //! Invariants: a witness that is down stops neither ingest nor the closing of days, and holds up no other witness; each
 //! witness is offered the heads that are open before anything larger; lines are added only after they were verified; the
 //! note of a head never changes. A head is *open* while it is the newest, or while its quorum is missed and no late proof
-//! is there; after a start the newest [`TAKEN_UP_MAX`] are looked at again.
+//! is there; after a start the newest `TAKEN_UP_MAX` are looked at again.
 //! What if we crash here? A cosignature that was not stored yet is asked for again: the witness has seen that size and
 //! signs it again.
 //! Source: FORMAT §4 and §5; C2SP tlog-witness, tlog-policy.
@@ -202,7 +202,7 @@ impl Witnesses {
 
     /// What a witness shows to have been signed under this ledger's key that this ledger, of that size, does not have:
     /// then it is an older copy or a changed one, and nothing may be signed (FORMAT §4). In words. Blocks for up to
-    /// [`START_WITHIN`]. A witness's word alone does not count, only our own signature.
+    /// `START_WITHIN`. A witness's word alone does not count, only our own signature.
     pub fn contradiction(&self, tiles: &dyn TileStore, size: TreeSize) -> Option<String> {
         let clients = self.clients.lock();
         let origin = self.log_key.name();

@@ -36,7 +36,7 @@ pub struct Replay {
     /// Only this stream
     #[arg(long, value_name = "TYPE/ID")]
     stream: Option<String>,
-    /// Only what this actor did: a user's id, device:<id> or system:<component>
+    /// Only what this actor did: a user's id, `device:ID` or `system:COMPONENT`
     #[arg(long, value_name = "ACTOR")]
     actor: Option<String>,
 }
