@@ -9,6 +9,7 @@
 
 use crate::app::App;
 use crate::config::PublishTo;
+use crate::witnesses::HeadState;
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use chain_publisher::publish::directory::StaticDirectory;
 use chain_publisher::publish::git::GitRepository;
@@ -24,6 +25,7 @@ use domain::tlog_proof::TlogProof;
 use domain::{Date, Timestamp};
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +37,8 @@ pub const HEAD_PUBLISHED: &str = "HeadPublished";
 pub const HEAD_NOT_PUBLISHED: &str = "HeadNotPublished";
 /// How often it is looked for days that were closed.
 const LOOK: Duration = Duration::from_secs(1);
+/// So long a head waits for its witnesses before it goes out with the cosignatures that it has.
+const WITNESSES_WITHIN: Duration = Duration::from_secs(15);
 /// A channel that keeps failing is tried at least this often.
 const RETRY_MAX: Duration = Duration::from_secs(3600);
 /// The largest file with a webhook's secret, bytes.
@@ -184,8 +188,11 @@ fn open(to: &PublishTo) -> Result<Box<dyn Channel>, String> {
 }
 
 async fn run(app: &App, mut lanes: Vec<Lane>) {
+    let mut seen = Seen::new();
     loop {
-        let dates = app.heads().dates();
+        // Days that are out on every channel are not looked at again.
+        let out = lanes.iter().map(|lane| lane.last).min().flatten();
+        let dates = app.with_their_witnesses(app.heads().dates(), out, &mut seen);
         for lane in &mut lanes {
             if !lane.asked {
                 match app.last_published(&lane.stream).await {
@@ -209,7 +216,30 @@ async fn run(app: &App, mut lanes: Vec<Lane>) {
     }
 }
 
+/// When a day was first seen that its witnesses have not all cosigned.
+type Seen = BTreeMap<Date, Instant>;
+
 impl App {
+    /// The days that may go out: those whose witnesses have cosigned, or have had time enough. A day behind one that
+    /// waits waits, too.
+    fn with_their_witnesses(&self, mut dates: Vec<Date>, out: Option<Date>, seen: &mut Seen) -> Vec<Date> {
+        let Some(witnesses) = self.witnesses() else {
+            return dates;
+        };
+        let waits = |date: &Date| {
+            let witnessed = matches!(
+                witnesses.head_state(*date),
+                HeadState::Witnessed | HeadState::WitnessedLate
+            );
+            !witnessed && seen.entry(*date).or_insert_with(Instant::now).elapsed() < WITNESSES_WITHIN
+        };
+        let due = dates.partition_point(|date| Some(*date) <= out);
+        if let Some(first) = dates[due..].iter().position(waits) {
+            dates.truncate(due + first);
+        }
+        dates
+    }
+
     /// The last day that the ledger says is out on that channel.
     async fn last_published(&self, stream: &str) -> Result<Option<Date>, String> {
         let positions = self.sequencer().positions().of(PUBLICATION, stream);

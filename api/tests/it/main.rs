@@ -5,3 +5,4 @@
 mod clock;
 mod publishing;
 mod service;
+mod witnesses;

@@ -32,6 +32,14 @@ impl Clock for Moved {
 }
 
 impl Moved {
+    /// A clock that stands at that time.
+    pub fn at(at: &str) -> Arc<Self> {
+        Arc::new(Self {
+            wall: Mutex::new(Timestamp::parse_rfc3339(at).expect("a time")),
+            monotonic: Mutex::default(),
+        })
+    }
+
     /// Time passes.
     pub fn pass(&self, seconds: u64) {
         *self.monotonic.lock() += Duration::from_secs(seconds);
@@ -58,10 +66,7 @@ pub struct Service {
 
 impl Service {
     pub fn start(at: &str) -> Self {
-        let clock = Arc::new(Moved {
-            wall: Mutex::new(Timestamp::parse_rfc3339(at).expect("a time")),
-            monotonic: Mutex::default(),
-        });
+        let clock = Moved::at(at);
         let dir = Arc::new(tempfile::tempdir().expect("a directory"));
         Self::open(dir, clock, Vec::new())
     }

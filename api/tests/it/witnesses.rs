@@ -3,6 +3,7 @@
 //! The live witness is the real server over HTTP, in this process, so that it shares the test's clock.
 //! Not here: the protocol under attack (`chain_publisher`, the workspace's end-to-end tests).
 
+use crate::service::Moved;
 use api::app::{App, Outside};
 use api::config::Settings;
 use api::entropy::SeededEntropy;
@@ -10,15 +11,13 @@ use api::serve::serve;
 use api::witness::http::{Served, serve as serve_witness};
 use chain_publisher::witness::Witness;
 use chain_publisher::witness::store::FileStore;
+use domain::TreeSize;
 use domain::checkpoint::SignedCheckpoint;
 use domain::cosignature::CosigningKey;
 use domain::hash::leaf_hash;
 use domain::note::VerifierKey;
-use domain::ports::Clock;
 use domain::tlog_policy::{Policy, Quorum};
 use domain::tlog_proof::TlogProof;
-use domain::{Timestamp, TreeSize};
-use parking_lot::Mutex;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,37 +30,6 @@ use tokio::sync::oneshot;
 /// How long anything may take on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ORIGIN: &str = "log.example/main";
-
-/// A clock that stands until it is moved.
-struct Moved {
-    wall: Mutex<Timestamp>,
-    monotonic: Mutex<Duration>,
-}
-
-impl Clock for Moved {
-    fn now(&self) -> Timestamp {
-        *self.wall.lock()
-    }
-
-    fn monotonic(&self) -> Duration {
-        *self.monotonic.lock()
-    }
-}
-
-impl Moved {
-    fn at(at: &str) -> Arc<Self> {
-        Arc::new(Self {
-            wall: Mutex::new(Timestamp::parse_rfc3339(at).expect("a time")),
-            monotonic: Mutex::default(),
-        })
-    }
-
-    fn pass(&self, seconds: u64) {
-        *self.monotonic.lock() += Duration::from_secs(seconds);
-        let mut wall = self.wall.lock();
-        *wall = wall.plus_micros(seconds as i64 * 1_000_000);
-    }
-}
 
 /// A witness that can be stopped and started again at its address.
 struct Live {
