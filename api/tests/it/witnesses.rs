@@ -5,7 +5,7 @@
 
 use crate::service::Moved;
 use api::app::{App, Outside};
-use api::config::Settings;
+use api::config::{PublishTo, Settings};
 use api::entropy::SeededEntropy;
 use api::serve::serve;
 use api::witness::http::{Served, serve as serve_witness};
@@ -126,6 +126,10 @@ impl Service {
         self.dir.path().join("data")
     }
 
+    fn published(&self) -> PathBuf {
+        self.dir.path().join("static")
+    }
+
     fn policy(&self) -> PathBuf {
         self.dir.path().join("policy")
     }
@@ -148,6 +152,10 @@ impl Service {
             anchor: Some(self.dir.path().join("anchor")),
             origin: Some(ORIGIN.to_owned()),
             witness_policy: policy,
+            publish: vec![PublishTo::Directory {
+                name: "static".to_owned(),
+                path: self.published(),
+            }],
             ..Settings::default()
         };
         let outside = Outside {
@@ -293,6 +301,18 @@ fn one_live_witness_of_two_is_enough_for_an_auditor_who_kept_nothing() {
     let examined = head.verify(&leaf, &policy).expect("it holds");
     assert_eq!(examined.quorum, Quorum::Met);
     assert_eq!(head.size(), TreeSize(head.index.get() + 1));
+    let published = service.published().join("heads/2026/2026-05-17.tlog-proof");
+    let began = Instant::now();
+    while !published.exists() {
+        assert!(began.elapsed() < PATIENCE, "the head is not published");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let published = std::fs::read(published).expect("readable");
+    assert_eq!(
+        lines(&published, &live.key()),
+        1,
+        "it went out with its cosignature"
+    );
     service.record("After midnight");
     let checkpoint = service.until_cosigned(&live.key());
     assert_eq!(lines(&checkpoint, &dead.key()), 0);
