@@ -35,7 +35,7 @@ pub fn page(frame: &Frame, view: &LedgerPage) -> Markup {
         section.ledger-now aria-label="Now" {
             div.readout { p.readout-name { "Tree size" } p.readout-value { span.num { (words::count(strip.size)) } }
                 p.dim { "entries" @if let Some(began) = view.began { " since " (words::date(began)) } } }
-            div.readout { p.readout-name { "Today so far" } p.readout-value { span.num { (words::count(view.today_entries)) } }
+            div.readout { p.readout-name { "Today so far" } p.readout-value { span.num { (words::count(strip.size.saturating_sub(view.today_from))) } }
                 p.dim { (words::date(view.today)) ", UTC; closed after midnight" } }
             div.readout { p.readout-name { "Days with a head" } p.readout-value { span.num { (words::count(view.heads_total)) } }
                 p.dim { @match strip.last_head { Some(d) => { "last: " (words::date(d)) } None => { "the first comes at midnight, UTC" } } } }

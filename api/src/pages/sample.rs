@@ -727,7 +727,7 @@ pub fn ledger(days: i32) -> LedgerPage {
         )),
         checkpoint_at: Some(now().plus_micros(-1_000_000)),
         today,
-        today_entries: 9_114,
+        today_from: 1_195_218,
         began: Some(Date::from_days(today.days() - days)),
         witnesses: vec![
             WitnessRow {

@@ -742,8 +742,8 @@ pub struct LedgerPage {
     pub checkpoint_at: Option<Timestamp>,
     /// The day that is open.
     pub today: Date,
-    /// How many entries the open day has.
-    pub today_entries: u64,
+    /// The first position of the open day; its entries are those up to the size that the page shows.
+    pub today_from: u64,
     /// When the first entry was recorded.
     pub began: Option<Date>,
     /// Heads, newest first.

@@ -151,7 +151,7 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
             .map(|(_, note)| String::from_utf8_lossy(&note).into_owned()),
         checkpoint_at: None,
         today: status.open_day.unwrap_or_else(|| app.clock().now().date()),
-        today_entries: status.size.get().saturating_sub(first_of_today),
+        today_from: first_of_today,
         began,
         witnesses: app.witnesses().map(witness_rows).unwrap_or_default(),
         heads_total,
