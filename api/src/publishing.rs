@@ -191,8 +191,9 @@ async fn run(app: &App, mut lanes: Vec<Lane>) {
     let mut seen = Seen::new();
     loop {
         // Days that are out on every channel are not looked at again.
-        let out = lanes.iter().map(|lane| lane.last).min().flatten();
-        let dates = app.with_their_witnesses(app.heads().dates(), out, &mut seen);
+        let done = lanes.iter().map(|lane| lane.last).min().flatten();
+        let dates = app.with_their_witnesses(app.heads().dates(), done, &mut seen);
+        let mut out = false;
         for lane in &mut lanes {
             if !lane.asked {
                 match app.last_published(&lane.stream).await {
@@ -207,10 +208,11 @@ async fn run(app: &App, mut lanes: Vec<Lane>) {
                     }
                 }
             }
-            app.advance(lane, &dates).await;
+            out |= app.advance(lane, &dates).await;
         }
         app.show(&lanes, &dates);
-        if !app.publishing().pause(LOOK) {
+        let rest = if out { Duration::ZERO } else { LOOK };
+        if !app.publishing().pause(rest) {
             return;
         }
     }
@@ -222,18 +224,26 @@ type Seen = BTreeMap<Date, Instant>;
 impl App {
     /// The days that may go out: those whose witnesses have cosigned, or have had time enough. A day behind one that
     /// waits waits, too.
-    fn with_their_witnesses(&self, mut dates: Vec<Date>, out: Option<Date>, seen: &mut Seen) -> Vec<Date> {
+    fn with_their_witnesses(&self, mut dates: Vec<Date>, done: Option<Date>, seen: &mut Seen) -> Vec<Date> {
         let Some(witnesses) = self.witnesses() else {
             return dates;
         };
+        let due = dates.partition_point(|date| Some(*date) <= done);
+        // All that wait begin to wait at once.
+        for date in &dates[due..] {
+            seen.entry(*date).or_insert_with(Instant::now);
+        }
+        let seen = &*seen;
         let waits = |date: &Date| {
             let witnessed = matches!(
                 witnesses.head_state(*date),
                 HeadState::Witnessed | HeadState::WitnessedLate
             );
-            !witnessed && seen.entry(*date).or_insert_with(Instant::now).elapsed() < WITNESSES_WITHIN
+            !witnessed
+                && seen
+                    .get(date)
+                    .is_some_and(|since| since.elapsed() < WITNESSES_WITHIN)
         };
-        let due = dates.partition_point(|date| Some(*date) <= out);
         if let Some(first) = dates[due..].iter().position(waits) {
             dates.truncate(due + first);
         }
@@ -242,6 +252,10 @@ impl App {
 
     /// The last day that the ledger says is out on that channel.
     async fn last_published(&self, stream: &str) -> Result<Option<Date>, String> {
+        // While the state is loaded again the index of streams is not whole.
+        if !self.records() {
+            return Err("nothing is recorded now".to_owned());
+        }
         let positions = self.sequencer().positions().of(PUBLICATION, stream);
         for some in positions.rchunks(READ_ENTRIES) {
             let block = self
@@ -262,59 +276,74 @@ impl App {
                 return Ok(last);
             }
         }
+        if !self.records() {
+            return Err("nothing is recorded now".to_owned());
+        }
         Ok(None)
     }
 
-    /// Publishes every day that is due on a channel, until one fails.
-    async fn advance(&self, lane: &mut Lane, dates: &[Date]) {
-        let first = dates.partition_point(|date| Some(*date) <= lane.last);
-        for date in dates[first..].iter().copied() {
-            let stopping = *self.publishing().stopping.lock();
-            // What cannot be recorded is not begun.
-            let records = self.sequencer().status().writing == Writing::Yes;
-            if stopping || !records || Instant::now() < lane.next_try {
-                return;
+    /// Publishes the next day that is due on a channel; whether it is out. One at a time, so that a channel with much
+    /// to do holds up no other.
+    async fn advance(&self, lane: &mut Lane, dates: &[Date]) -> bool {
+        let next = dates.partition_point(|date| Some(*date) <= lane.last);
+        let Some(date) = dates.get(next).copied() else {
+            return false;
+        };
+        let stopping = *self.publishing().stopping.lock();
+        // What cannot be recorded is not begun.
+        if stopping || !self.records() || Instant::now() < lane.next_try {
+            return false;
+        }
+        let began = Instant::now();
+        let published = self.publish(lane, date);
+        let took_ms = began.elapsed().as_millis() as u64;
+        let outcome = |reason: Option<String>| Outcome {
+            channel: lane.name.clone(),
+            kind: lane.kind.to_owned(),
+            date,
+            attempt: (lane.failures > 0 || reason.is_some()).then_some(lane.failures + 1),
+            reason,
+            took_ms,
+        };
+        match published {
+            Ok(()) if self.record_outcome(lane, HEAD_PUBLISHED, &outcome(None)).await => {
+                tracing::info!(channel = lane.name, %date, took_ms, "head published");
+                lane.last = Some(date);
+                lane.failures = 0;
+                self.publishing().tell(lane, |state| {
+                    state.at = Some(self.clock().now());
+                    state.trouble = None;
+                });
+                true
             }
-            let began = Instant::now();
-            let published = self.publish(lane, date);
-            let took_ms = began.elapsed().as_millis() as u64;
-            let mut outcome = Outcome {
-                channel: lane.name.clone(),
-                kind: lane.kind.to_owned(),
-                date,
-                reason: None,
-                attempt: (lane.failures > 0).then_some(lane.failures + 1),
-                took_ms,
-            };
-            match published {
-                Ok(()) => {
-                    if self.record_outcome(lane, HEAD_PUBLISHED, &outcome).await {
-                        tracing::info!(channel = lane.name, %date, took_ms, "head published");
-                        lane.last = Some(date);
-                        lane.failures = 0;
-                        self.publishing().tell(lane, |state| {
-                            state.at = Some(self.clock().now());
-                            state.trouble = None;
-                        });
-                    }
-                }
-                Err(reason) => {
-                    let reason: String = reason.chars().take(REASON_MAX).collect();
-                    tracing::warn!(channel = lane.name, %date, reason, "head not published");
-                    outcome.attempt = Some(lane.failures + 1);
-                    outcome.reason = Some(reason.clone());
-                    self.record_outcome(lane, HEAD_NOT_PUBLISHED, &outcome).await;
-                    let first = Duration::from_secs(self.settings().publish_retry_s.max(1));
-                    let wait = first
-                        .saturating_mul(1 << lane.failures.min(12))
-                        .min(RETRY_MAX.max(first));
-                    lane.failures += 1;
-                    lane.next_try = Instant::now() + wait;
-                    self.publishing().tell(lane, |state| state.trouble = Some(reason));
-                    return;
-                }
+            // The day after it must not be out before the ledger says that this one is.
+            Ok(()) => {
+                self.try_later(lane);
+                false
+            }
+            Err(reason) => {
+                let reason: String = reason.chars().take(REASON_MAX).collect();
+                tracing::warn!(channel = lane.name, %date, reason, "head not published");
+                let outcome = outcome(Some(reason.clone()));
+                self.record_outcome(lane, HEAD_NOT_PUBLISHED, &outcome).await;
+                self.publishing().tell(lane, |state| state.trouble = Some(reason));
+                self.try_later(lane);
+                false
             }
         }
+    }
+
+    fn records(&self) -> bool {
+        self.sequencer().status().writing == Writing::Yes
+    }
+
+    fn try_later(&self, lane: &mut Lane) {
+        let first = Duration::from_secs(self.settings().publish_retry_s.max(1));
+        let wait = first
+            .saturating_mul(1 << lane.failures.min(12))
+            .min(RETRY_MAX.max(first));
+        lane.failures += 1;
+        lane.next_try = Instant::now() + wait;
     }
 
     fn publish(&self, lane: &mut Lane, date: Date) -> Result<(), String> {

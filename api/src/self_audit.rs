@@ -124,9 +124,13 @@ impl App {
     fn audit_itself(&self) {
         let began = Instant::now();
         let mut outcome = self.read_again();
-        if outcome.as_ref().is_ok_and(|pass| pass.wrong.is_some()) && self.self_audit().pause(CONFIRM_AFTER) {
+        if outcome.as_ref().is_ok_and(|pass| pass.wrong.is_some()) {
             // A file that was replaced while it was looked for is no damage; what is found twice is.
-            outcome = self.read_again();
+            outcome = if self.self_audit().pause(CONFIRM_AFTER) {
+                self.read_again()
+            } else {
+                Err("the service is stopping".to_owned())
+            };
         }
         let mut audited = self.self_audit().audited.lock();
         audited.running = None;

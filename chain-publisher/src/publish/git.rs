@@ -7,17 +7,22 @@
 
 use super::{Channel, Publication, PublishError};
 use crate::layout::{CHECKPOINT, head_path};
+use domain::TreeSize;
+use domain::checkpoint::SignedCheckpoint;
 use domain::tlog_proof::TlogProof;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long one call of `git` may take; a push over a slow line is the longest.
-const GIT_WITHIN: Duration = Duration::from_secs(60);
+const GIT_WITHIN: Duration = Duration::from_secs(30);
 /// How often it is looked whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
-/// Characters of what `git` says that are passed on.
-const SAID_MAX: usize = 500;
+/// Bytes of what `git` prints that are read.
+const PRINTED_MAX: u64 = 64 << 10;
+/// What of a command is named in an error.
+const VERBS: [&str; 6] = ["init", "add", "diff", "commit", "push", "log"];
 
 /// A repository.
 pub struct GitRepository {
@@ -36,49 +41,58 @@ impl GitRepository {
         }
     }
 
+    /// Runs `git`; what it printed. Its words of an error may hold a remote's address and whatever the remote says, so
+    /// they are not passed on.
     fn git(&self, args: &[&str]) -> Result<String, PublishError> {
-        let failed = |what: String| PublishError(format!("git {}: {what}", args[0]));
-        let mut child = Command::new("git")
+        let what = args
+            .iter()
+            .find(|arg| VERBS.contains(arg))
+            .copied()
+            .unwrap_or("git");
+        let failed = |why: String| PublishError(format!("git {what}: {why}"));
+        let mut output = tempfile::tempfile().map_err(|error| failed(error.to_string()))?;
+        let stdout = output.try_clone().map_err(|error| failed(error.to_string()))?;
+        let mut command = Command::new("git");
+        command
             .arg("-C")
             .arg(&self.dir)
+            .args(["-c", "core.hooksPath=/dev/null"])
             .args(args)
             .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
+            .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ControlMaster=no")
             .env("LC_ALL", "C")
             .env_remove("GIT_DIR")
             .env_remove("GIT_WORK_TREE")
             .env_remove("GIT_INDEX_FILE")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| failed(error.to_string()))?;
+            // A file does not fill as a pipe does, and nobody who keeps it open is waited for.
+            .stdout(stdout)
+            .stderr(Stdio::null());
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let until = Instant::now() + GIT_WITHIN;
-        // What it says fits a pipe: every call below is a quiet one.
-        while child
-            .try_wait()
-            .map_err(|error| failed(error.to_string()))?
-            .is_none()
-        {
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(|error| failed(error.to_string()))? {
+                break status;
+            }
             if Instant::now() > until {
-                let _ = child.kill();
-                let _ = child.wait();
+                end(&mut child);
                 return Err(failed(format!("not done within {} s", GIT_WITHIN.as_secs())));
             }
             std::thread::sleep(LOOK);
+        };
+        if !status.success() {
+            return Err(failed(format!(
+                "it ended with {status}; run it by hand in that directory"
+            )));
         }
-        let output = child
-            .wait_with_output()
+        let mut printed = String::new();
+        output
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| output.take(PRINTED_MAX).read_to_string(&mut printed))
             .map_err(|error| failed(error.to_string()))?;
-        if !output.status.success() {
-            let said: String = String::from_utf8_lossy(&output.stderr)
-                .trim()
-                .chars()
-                .take(SAID_MAX)
-                .collect();
-            return Err(failed(without_credentials(&said)));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        Ok(printed)
     }
 
     fn begin(&self) -> Result<(), PublishError> {
@@ -95,7 +109,15 @@ impl GitRepository {
         crate::export::replace(&self.dir, name, bytes).map_err(|error| PublishError(error.to_string()))
     }
 
-    fn commit(&self, publication: &Publication<'_>) -> Result<(), PublishError> {
+    /// Whether the checkpoint that is there is a later one: a day that goes out once more must not look like a way back.
+    fn has_later(&self, size: TreeSize) -> bool {
+        std::fs::read(self.dir.join(CHECKPOINT))
+            .ok()
+            .and_then(|bytes| SignedCheckpoint::parse(&bytes).ok())
+            .is_some_and(|there| there.checkpoint().size() > size)
+    }
+
+    fn commit(&self, publication: &Publication<'_>, path: &str) -> Result<(), PublishError> {
         let message = format!(
             "Head of {}: {} entries\n\nLog: {}\n",
             publication.date, publication.size, publication.origin
@@ -113,6 +135,8 @@ impl GitRepository {
         } else {
             "--no-gpg-sign"
         });
+        // What somebody else has staged there is theirs.
+        args.extend(["--only", "--", path, CHECKPOINT]);
         self.git(&args).map(|_| ())
     }
 }
@@ -123,11 +147,13 @@ impl Channel for GitRepository {
         self.begin()?;
         let path = head_path(publication.date);
         self.put(&path, publication.head)?;
-        self.put(CHECKPOINT, head.checkpoint.encode().as_bytes())?;
+        if !self.has_later(head.size()) {
+            self.put(CHECKPOINT, head.checkpoint.encode().as_bytes())?;
+        }
         self.git(&["add", "--", &path, CHECKPOINT])?;
-        let staged = self.git(&["status", "--porcelain", "--untracked-files=no"])?;
+        let staged = self.git(&["diff", "--cached", "--name-only", "--", &path, CHECKPOINT])?;
         if !staged.trim().is_empty() {
-            self.commit(publication)?;
+            self.commit(publication, &path)?;
         }
         match &self.push {
             Some(remote) => self
@@ -138,32 +164,14 @@ impl Channel for GitRepository {
     }
 }
 
-/// What `git` says, without the user and password that a URL in it may carry.
-fn without_credentials(said: &str) -> String {
-    said.split(' ')
-        .map(|word| match (word.find("://"), word.find('@')) {
-            (Some(scheme), Some(at)) if at > scheme => {
-                format!("{}://[redacted]{}", &word[..scheme], &word[at..])
-            }
-            _ => word.to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_in_a_url_is_not_passed_on() {
-        assert_eq!(
-            without_credentials("fatal: unable to access 'https://me:secret@example.org/x.git/': no"),
-            "fatal: unable to access 'https://[redacted]@example.org/x.git/': no"
-        );
-        assert_eq!(
-            without_credentials("mail log@example.org now"),
-            "mail log@example.org now"
-        );
+/// Ends `git` and what it started: an answer that never comes is waited for by a child of its own.
+fn end(child: &mut Child) {
+    #[cfg(unix)]
+    {
+        let group = format!("-{}", child.id());
+        // It may have ended meanwhile.
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
     }
+    let _ = child.kill();
+    let _ = child.wait();
 }

@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// At most one checkpoint in this time (FORMAT §4).
@@ -58,6 +59,8 @@ pub struct Checkpointer {
     latest: Mutex<Option<Signed>>,
     wanted: Mutex<(TreeSize, Hash, bool)>,
     changed: Condvar,
+    /// What is stored was found damaged: nothing is signed any more.
+    damaged: AtomicBool,
 }
 
 impl Checkpointer {
@@ -86,6 +89,7 @@ impl Checkpointer {
             latest: Mutex::new(latest),
             wanted: Mutex::new((wanted.0, wanted.1, false)),
             changed: Condvar::new(),
+            damaged: AtomicBool::new(false),
         })
     }
 
@@ -101,6 +105,11 @@ impl Checkpointer {
     /// [`CheckpointError`]; nothing was signed then.
     pub fn sign(&self, size: TreeSize, root: Hash) -> Result<Vec<u8>, CheckpointError> {
         let mut latest = self.latest.lock();
+        if self.damaged.load(Ordering::Acquire) {
+            return Err(CheckpointError::Unreadable(
+                "the ledger was found damaged: nothing is signed".to_owned(),
+            ));
+        }
         if let Some(signed) = &*latest {
             if signed.size == size && signed.root == root {
                 return Ok(signed.note.clone());
@@ -162,6 +171,14 @@ impl Checkpointer {
     fn pause(&self, until: Instant) {
         let mut wanted = self.wanted.lock();
         while !wanted.2 && !self.changed.wait_until(&mut wanted, until).timed_out() {}
+    }
+
+    /// Never signs again in this process. What is being signed now is signed when this returns, and nothing after it.
+    pub fn distrust(&self) {
+        let latest = self.latest.lock();
+        self.damaged.store(true, Ordering::Release);
+        drop(latest);
+        self.stop();
     }
 
     /// Makes [`Checkpointer::run`] return.

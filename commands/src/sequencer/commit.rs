@@ -220,10 +220,13 @@ impl Pen {
                 },
             ),
             AppendError::Unknown(reason) => (Writing::StoreFailing(reason.clone()), unknown(reason)),
-            AppendError::Stale { .. } | AppendError::Corrupt(_) => (
-                Writing::Corrupt(error.to_string()),
-                RecordError::Corrupt(error.to_string()),
-            ),
+            AppendError::Stale { .. } | AppendError::Corrupt(_) => {
+                self.checkpointer.distrust();
+                (
+                    Writing::Corrupt(error.to_string()),
+                    RecordError::Corrupt(error.to_string()),
+                )
+            }
         };
         set_writing(&self.status, writing);
         answer
@@ -265,11 +268,16 @@ pub(super) fn answer(batch: &mut Batch, size: TreeSize, root: Hash) {
     }
 }
 
-/// Answers everybody in a commit that came to nothing. A refusal stays what it was.
+/// Answers everybody in a commit that came to nothing. Also who was refused: the reason may have been something that
+/// now did not happen. Only what is too large is so whatever happens.
 pub(super) fn refuse(batch: &mut Batch, error: &RecordError) {
     for Pending { answer, result, .. } in batch.answers.drain(..) {
+        let error = match result {
+            Err(too_large @ RecordError::TooLarge(_)) => too_large,
+            _ => error.clone(),
+        };
         // Whoever asked may have gone.
-        let _ = answer.send(result.and(Err(error.clone())));
+        let _ = answer.send(Err(error));
     }
 }
 

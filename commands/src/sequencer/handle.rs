@@ -221,7 +221,7 @@ impl Sequencer {
     /// What is stored does not hold: nothing is recorded or signed any more, until somebody has looked.
     pub fn distrust(&self, reason: &str) {
         set_writing(&self.status, Writing::Corrupt(reason.to_owned()));
-        self.checkpointer.stop();
+        self.checkpointer.distrust();
     }
 
     /// Positions of each stream's entries.

@@ -18,7 +18,7 @@ use super::types::{EventGroup, GroupAnswer, RecordError, Status, Writing};
 use domain::entry::NewEvent;
 use domain::ports::AppendError;
 use domain::registry::Registry;
-use domain::{Timestamp, TreeSize};
+use domain::{Date, Timestamp, TreeSize};
 use parking_lot::RwLock;
 use rand_core::SeedableRng;
 use std::future::Future;
@@ -53,6 +53,14 @@ const SNAPSHOT_ENTRIES_A_STREAM: u64 = 8;
 /// than a change of threads is worth.
 pub const BESIDE_ENTRIES: usize = 128;
 
+/// What of an open day stands in no entry, kept while the state is loaded again.
+#[derive(Debug, Clone, Copy)]
+struct GivenUp {
+    date: Option<Date>,
+    unclean: bool,
+    held_us: i64,
+}
+
 pub(super) struct Owner {
     /// `None` while the store fails: memory is not trusted until it was loaded again.
     state: Option<State>,
@@ -73,6 +81,7 @@ pub(super) struct Owner {
     told: Instant,
     failed_at: Option<Instant>,
     observed_at: Option<Timestamp>,
+    given_up: Option<GivenUp>,
     snapshot_at: TreeSize,
     /// The thread that keeps a snapshot.
     saving: Option<JoinHandle<()>>,
@@ -140,6 +149,7 @@ impl Owner {
             told: Instant::now(),
             failed_at: None,
             observed_at: None,
+            given_up: None,
             saving: None,
         };
         owner.finish_heads()?;
@@ -264,6 +274,12 @@ impl Owner {
             self.set_writing(Writing::Yes);
         }
         Some((now.wall, self.observed_at.is_none()))
+    }
+
+    /// What is stored contradicts itself: for good.
+    fn distrust(&self, reason: String) {
+        self.set_writing(Writing::Corrupt(reason));
+        self.checkpointer.distrust();
     }
 
     fn set_writing(&self, writing: Writing) {
@@ -428,6 +444,13 @@ impl Owner {
     /// Answers everybody with `error` and forgets the state; the next tick loads it again.
     fn give_up(&mut self, error: &RecordError) {
         refuse(&mut self.batch, error);
+        if let Some(state) = &self.state {
+            self.given_up = Some(GivenUp {
+                date: state.day.date,
+                unclean: state.day.unclean,
+                held_us: state.day.held_us,
+            });
+        }
         self.state = None;
         self.failed_at = Some(Instant::now());
     }
@@ -441,7 +464,7 @@ impl Owner {
         self.failed_at = Some(Instant::now());
         match block_on(self.ports.log.recover()) {
             Ok(_) => {}
-            Err(AppendError::Corrupt(reason)) => return self.set_writing(Writing::Corrupt(reason)),
+            Err(AppendError::Corrupt(reason)) => return self.distrust(reason),
             Err(error) => return self.set_writing(Writing::StoreFailing(error.to_string())),
         }
         let loaded = load(
@@ -455,22 +478,26 @@ impl Owner {
         );
         match loaded {
             Ok(mut loaded) => {
-                // The day is not unclean: refusals are counted by somebody who did not stop.
-                loaded.state.day.unclean = false;
+                // Whether the day is unclean is what it was: refusals are counted by somebody who did not stop.
+                let day = &mut loaded.state.day;
+                let before = self.given_up.filter(|before| before.date == day.date);
+                day.unclean = before.is_some_and(|before| before.unclean);
+                day.held_us = day.held_us.max(before.map_or(0, |before| before.held_us));
                 self.recent_from = loaded.recent_from;
                 let (size, root) = (loaded.state.size(), loaded.state.frontier.root());
                 self.status.write().size = size;
                 self.state = Some(loaded.state);
+                if let Err(error) = self.finish_heads() {
+                    self.set_writing(Writing::StoreFailing(error.to_string()));
+                    return self.give_up(&unknown(&error.to_string()));
+                }
                 self.set_writing(Writing::Yes);
                 if !size.is_empty() {
                     self.checkpointer.committed(size, root);
                 }
-                if let Err(error) = self.finish_heads() {
-                    tracing::error!(%error, "a head is missing");
-                }
             }
             Err(LoadError::Corrupt { position, reason }) => {
-                self.set_writing(Writing::Corrupt(format!("position {position}: {reason}")));
+                self.distrust(format!("position {position}: {reason}"));
             }
             Err(error) => self.set_writing(Writing::StoreFailing(error.to_string())),
         }
@@ -478,8 +505,9 @@ impl Owner {
 
     /// Keeps the state while readings go on; one that is still being written is not overtaken.
     fn snapshot_beside(&mut self) {
-        // What is kept must not be ahead of the ledger.
-        if !self.land() {
+        // What is kept must not be ahead of the ledger, nor of one that is not trusted.
+        let damaged = matches!(self.status.read().writing, Writing::Corrupt(_));
+        if damaged || !self.land() {
             return;
         }
         let Some(state) = &self.state else { return };

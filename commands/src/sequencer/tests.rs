@@ -988,6 +988,36 @@ async fn midnight_closes_the_day_with_a_head_that_verifies() {
 }
 
 #[tokio::test]
+async fn a_head_that_cannot_be_kept_stops_the_writing_until_it_is() {
+    let world = World::new().await;
+    world.send(&[("temperature", 4.2, 30_000)]).await.expect("taken");
+    // Something stands where the year's folder belongs.
+    let folder = world.heads.path().join("2026");
+    std::fs::write(&folder, "in the way").expect("written");
+    world.clock.pass(15 * 3600 * 1_000_000);
+    world
+        .until(|s| matches!(&s.writing, Writing::StoreFailing(reason) if reason.contains("head")))
+        .await;
+    let refused = world.send(&[("temperature", 4.2, 90_000)]).await;
+    assert!(
+        matches!(refused, Err(RecordError::Unavailable { code: "disk", .. })),
+        "{refused:?}"
+    );
+    let size = world.log.size();
+    std::fs::remove_file(&folder).expect("removed");
+    world.until(|s| s.writing == Writing::Yes).await;
+    let date = Date::parse("2026-05-17").expect("a day");
+    let head = TlogProof::parse(&world.sequencer.heads().get(date).expect("a head")).expect("a proof");
+    assert_eq!(
+        head.size(),
+        size,
+        "nothing came between the day's end and its head"
+    );
+    world.send(&[("temperature", 4.2, 90_000)]).await.expect("taken");
+    world.check();
+}
+
+#[tokio::test]
 async fn every_flipped_byte_of_a_ledger_is_found_at_its_position() {
     let world = World::new().await;
     world.send(&[("temperature", 4.2, 30_000)]).await.expect("taken");

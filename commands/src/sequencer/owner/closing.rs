@@ -4,6 +4,8 @@
 
 use super::{Owner, block_on, system_event};
 use crate::sequencer::checkpoints::CheckpointError;
+use crate::sequencer::commit::unknown;
+use crate::sequencer::types::Writing;
 use domain::day::{ClockOfDay, DAY_CLOSED, DayClosed, StreamsOfDay, days_to_close};
 use domain::{Date, Timestamp, TreeSize};
 use std::time::Instant;
@@ -59,10 +61,13 @@ impl Owner {
             return false;
         };
         match self.record_own(event) {
-            Ok(recorded) => {
-                self.make_head(last, recorded.size, recorded.root);
-                true
-            }
+            Ok(recorded) => match self.make_head(last, recorded.size, recorded.root) {
+                Ok(()) => true,
+                Err(reason) => {
+                    self.no_head(last, &reason);
+                    false
+                }
+            },
             Err(error) => {
                 tracing::error!(%error, "a day was not closed");
                 false
@@ -70,19 +75,20 @@ impl Owner {
         }
     }
 
-    fn make_head(&self, date: Date, size: TreeSize, root: domain::Hash) {
-        let made = self
-            .checkpointer
-            .sign(size, root)
-            .map_err(|e| e.to_string())
-            .and_then(|checkpoint| {
-                let entry = self.entry_before(size)?;
-                let head = crate::heads::head(&*self.ports.tiles, &entry, size, &checkpoint)?;
-                self.settings.heads.put(date, &head).map_err(|e| e.to_string())
-            });
-        if let Err(error) = made {
-            tracing::error!(%date, error, "no head made; it is made at the next start");
-        }
+    fn make_head(&self, date: Date, size: TreeSize, root: domain::Hash) -> Result<(), String> {
+        let checkpoint = self.checkpointer.sign(size, root).map_err(|e| e.to_string())?;
+        let entry = self.entry_before(size)?;
+        let head = crate::heads::head(&*self.ports.tiles, &entry, size, &checkpoint)?;
+        self.settings.heads.put(date, &head).map_err(|e| e.to_string())
+    }
+
+    /// A day has no head. Nothing larger may be committed and signed, or it could never be made: the state is given
+    /// up, and the head is made when it is loaded again.
+    fn no_head(&mut self, date: Date, reason: &str) {
+        tracing::error!(%date, reason, "no head could be made; nothing is recorded until it is");
+        let reason = format!("the head of {date} cannot be kept: {reason}");
+        self.set_writing(Writing::StoreFailing(reason.clone()));
+        self.give_up(&unknown(&reason));
     }
 
     fn entry_before(&self, size: TreeSize) -> Result<Vec<u8>, String> {
@@ -123,7 +129,9 @@ impl Owner {
             let root = domain::merkle::Frontier::from_nodes(size, &*self.ports.tiles)
                 .map_err(|e| CheckpointError::Unreadable(e.to_string()))?
                 .root();
-            self.make_head(closed.date, size, root);
+            self.make_head(closed.date, size, root).map_err(|reason| {
+                CheckpointError::Unreadable(format!("the head of {} cannot be kept: {reason}", closed.date))
+            })?;
         }
         Ok(())
     }
