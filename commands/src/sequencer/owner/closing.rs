@@ -37,6 +37,7 @@ impl Owner {
         };
         let begun = Instant::now();
         let Some((root, count)) = self.preparer.close(last, state.take_touched()) else {
+            self.not_closed(last, "the thread that prepares the day's map is gone");
             return false;
         };
         let closed = DayClosed {
@@ -57,19 +58,23 @@ impl Owner {
             previous: state.day.previous,
         };
         tracing::info!(date = %last, streams = count, pause_ms = begun.elapsed().as_millis() as u64, "closing the day");
-        let Ok(event) = system_event(DAY_CLOSED, &closed) else {
-            return false;
+        let event = match system_event(DAY_CLOSED, &closed) {
+            Ok(event) => event,
+            Err(error) => {
+                self.not_closed(last, &error.to_string());
+                return false;
+            }
         };
         match self.record_own(event) {
             Ok(recorded) => match self.make_head(last, recorded.size, recorded.root) {
                 Ok(()) => true,
                 Err(reason) => {
-                    self.no_head(last, &reason);
+                    self.not_closed(last, &format!("its head cannot be kept: {reason}"));
                     false
                 }
             },
             Err(error) => {
-                tracing::error!(%error, "a day was not closed");
+                self.not_closed(last, &error.to_string());
                 false
             }
         }
@@ -82,13 +87,15 @@ impl Owner {
         self.settings.heads.put(date, &head).map_err(|e| e.to_string())
     }
 
-    /// A day has no head. Nothing larger may be committed and signed, or it could never be made: the state is given
-    /// up, and the head is made when it is loaded again.
-    fn no_head(&mut self, date: Date, reason: &str) {
-        tracing::error!(%date, reason, "no head could be made; nothing is recorded until it is");
-        let reason = format!("the head of {date} cannot be kept: {reason}");
-        self.set_writing(Writing::StoreFailing(reason.clone()));
-        self.give_up(&unknown(&reason));
+    /// A day is not closed, or has no head. No entry of the next day may come into it, and nothing larger may be signed,
+    /// or its head could never be made: the state is given up, and what is missing is made when it is loaded again.
+    fn not_closed(&mut self, date: Date, reason: &str) {
+        tracing::error!(%date, reason, "a day could not be closed; nothing is recorded until it is");
+        if self.state.is_some() {
+            let reason = format!("the day {date} cannot be closed: {reason}");
+            self.set_writing(Writing::StoreFailing(reason.clone()));
+            self.give_up(&unknown(&reason));
+        }
     }
 
     fn entry_before(&self, size: TreeSize) -> Result<Vec<u8>, String> {
