@@ -49,6 +49,7 @@ pub mod routes;
 pub mod self_audit;
 pub mod serve;
 pub mod state;
+pub mod stopping;
 pub mod stores;
 pub mod tls;
 pub mod witness;

@@ -80,15 +80,15 @@ impl Limits {
         self.users.take(&user).map_err(ApiError::rate_limited)
     }
 
-    /// What reading so many channels at once costs beyond the request itself: as much as asking for each.
+    /// What a request costs beyond itself, because it asks for as much as so many more.
     ///
     /// # Errors
     /// 429 with when to come back.
-    pub fn further_channels(&self, user: &str, channels: usize) -> Result<(), ApiError> {
-        match u32::try_from(channels).ok().and_then(NonZeroU32::new) {
-            Some(channels) => self
+    pub fn further_requests(&self, user: &str, requests: usize) -> Result<(), ApiError> {
+        match u32::try_from(requests).ok().and_then(NonZeroU32::new) {
+            Some(requests) => self
                 .users
-                .take_many(&user, channels)
+                .take_many(&user, requests)
                 .map_err(ApiError::rate_limited),
             None => Ok(()),
         }

@@ -9,6 +9,7 @@
 
 use crate::app::App;
 use crate::config::PublishTo;
+use crate::stopping::Stopping;
 use crate::witnesses::HeadState;
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use chain_publisher::publish::directory::StaticDirectory;
@@ -23,7 +24,7 @@ use domain::event::EVENT_VERSION;
 use domain::hash::{base64url, sha256};
 use domain::tlog_proof::TlogProof;
 use domain::{Date, Timestamp};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,8 +70,7 @@ pub struct ChannelState {
 #[derive(Default)]
 pub struct Publishing {
     channels: Mutex<Vec<ChannelState>>,
-    stopping: Mutex<bool>,
-    stop: Condvar,
+    stopping: Stopping,
 }
 
 impl Publishing {
@@ -81,16 +81,11 @@ impl Publishing {
 
     /// Ends it after what it does now.
     pub fn stop(&self) {
-        *self.stopping.lock() = true;
-        self.stop.notify_all();
+        self.stopping.stop();
     }
 
-    /// Waits; `false` where it was stopped meanwhile.
     fn pause(&self, duration: Duration) -> bool {
-        let until = Instant::now() + duration;
-        let mut stopping = self.stopping.lock();
-        while !*stopping && !self.stop.wait_until(&mut stopping, until).timed_out() {}
-        !*stopping
+        self.stopping.pause(duration)
     }
 }
 
@@ -289,7 +284,7 @@ impl App {
         let Some(date) = dates.get(next).copied() else {
             return false;
         };
-        let stopping = *self.publishing().stopping.lock();
+        let stopping = self.publishing().stopping.is_stopping();
         // What cannot be recorded is not begun.
         if stopping || !self.records() || Instant::now() < lane.next_try {
             return false;

@@ -11,6 +11,7 @@
 
 use crate::app::App;
 use crate::data_source::DataSource;
+use crate::stopping::Stopping;
 use chain_publisher::evidence::Trust;
 use chain_publisher::verify::Progress;
 use chain_publisher::{Report, VerifySettings, verify};
@@ -19,7 +20,7 @@ use domain::note::VerifierKey;
 use domain::ports::{Append, AppendError, BoxFuture, Clock, EntryBlock, EventLog, ReadError};
 use domain::verify::Verdict;
 use domain::{Hash, Position, Timestamp, TreeSize};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,8 +60,7 @@ pub struct Audited {
 #[derive(Default)]
 pub struct SelfAudit {
     audited: Mutex<Audited>,
-    stopping: Mutex<bool>,
-    stop: Condvar,
+    stopping: Stopping,
 }
 
 impl SelfAudit {
@@ -71,20 +71,15 @@ impl SelfAudit {
 
     /// Ends the pass that runs, and those to come.
     pub fn stop(&self) {
-        *self.stopping.lock() = true;
-        self.stop.notify_all();
+        self.stopping.stop();
     }
 
-    /// Waits; `false` where it was stopped meanwhile.
     fn pause(&self, duration: Duration) -> bool {
-        let until = Instant::now() + duration;
-        let mut stopping = self.stopping.lock();
-        while !*stopping && !self.stop.wait_until(&mut stopping, until).timed_out() {}
-        !*stopping
+        self.stopping.pause(duration)
     }
 
     fn is_stopping(&self) -> bool {
-        *self.stopping.lock()
+        self.stopping.is_stopping()
     }
 }
 

@@ -440,11 +440,13 @@ struct Files {
 
 impl Files {
     /// `mode` is that of the directory, where it is made.
-    fn open(dir: &Path, #[cfg_attr(not(unix), allow(unused))] mode: u32) -> Result<Self, ExportError> {
+    fn open(dir: &Path, mode: u32) -> Result<Self, ExportError> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+        #[cfg(not(unix))]
+        let _ = mode;
         builder.create(dir).map_err(io_error(dir))?;
         Ok(Self {
             dir: dir.to_owned(),

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 /// Fewest entries that a batch may be limited to, on a machine that is slow.
 const BATCH_ENTRIES_MIN: usize = 2_000;
 /// Most entries of a batch: beyond it, folding gains little and a failure repeats more. What is gathered of each
-/// value until the batch is written takes 48 bytes.
+/// value until the batch is written takes 40 bytes.
 const BATCH_ENTRIES_MAX: usize = 500_000;
 /// Most bytes that are read for a batch.
 const BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -29,8 +29,10 @@ const LIMIT_MAX: u64 = 10_000;
 const READ_ENTRIES: usize = 512;
 /// Bytes read at once, about; what a slow reader holds in memory.
 const READ_BYTES: usize = 512 << 10;
-/// Entries that are looked at for one answer: a fifth of a second of one processor.
-const LOOKED_AT_MAX: u64 = 200_000;
+/// Entries that are looked at for one answer, so that no question holds a processor for long.
+const LOOKED_AT_MAX: u64 = 50_000;
+/// Requests of a person's rate that a choice among entries costs beyond the request itself: it reads many to answer few.
+const FURTHER_REQUESTS: usize = 9;
 /// An answer of chosen entries ends behind so many bytes.
 const ANSWER_BYTES: usize = 8 << 20;
 /// Where the next request goes on; the ledger's size where there is no more.
@@ -129,7 +131,9 @@ fn filter(ctx: &Ctx) -> Result<Filter, ApiError> {
 
 /// The entries that match and may be seen. Not more are looked at than a request may cost; where to go on is said.
 async fn chosen(ctx: &Ctx, filter: &Filter, from: Position, limit: usize, size: TreeSize) -> Answer {
-    let viewer = Viewer::of(&ctx.app, ctx.caller.user()?);
+    let user = ctx.caller.user()?;
+    ctx.app.limits().further_requests(&user.user, FURTHER_REQUESTS)?;
+    let viewer = Viewer::of(&ctx.app, user);
     let log = ctx.app.log();
     let mut next = filter.first(log, from, size).await.map_err(read_error)?;
     let last = next.get().saturating_add(LOOKED_AT_MAX).min(size.get());

@@ -312,7 +312,7 @@ async fn of_channels(ctx: Ctx) -> Answer {
         ));
     }
     let user = &ctx.caller.user()?.user;
-    ctx.app.limits().further_channels(user, ids.len() - 1)?;
+    ctx.app.limits().further_requests(user, ids.len() - 1)?;
     {
         let registry = ctx.app.registry().read();
         if let Some(missing) = ids.iter().find(|id| registry.channel(&account, id).is_none()) {
