@@ -107,9 +107,9 @@ fn a_clock_that_jumped_is_believed_once_an_operator_vouches_for_it() {
     let service = Service::start("2026-05-17T12:00:00Z");
     let app = Arc::clone(service.app.as_ref().expect("it runs"));
     let data = service.scratch().join("data");
-    service
-        .runtime
-        .block_on(async { tokio::spawn(Control::open(&data).expect("a socket").serve(app)) });
+    let entered = service.runtime.enter();
+    let serving = tokio::spawn(Control::open(&data).expect("a socket").serve(app));
+    drop(entered);
     assert!(ask(&service, &Ask::AcceptClock).is_err_and(|why| why.contains("nothing to accept")));
     service.clock.step(3_600);
     assert_eq!(service.site("A").0, 503);
@@ -118,6 +118,7 @@ fn a_clock_that_jumped_is_believed_once_an_operator_vouches_for_it() {
     assert_eq!(service.site("A").0, 201);
     service.clock.step(3_600);
     assert_eq!(service.site("B").0, 503, "a word counts once");
+    serving.abort();
 }
 
 #[test]
