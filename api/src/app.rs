@@ -18,6 +18,7 @@ use crate::routes;
 use crate::self_audit::{self, SelfAudit};
 use crate::state::{State, StateError};
 use crate::stores::{self, Stores, StoresError};
+use crate::streams::Streams;
 use crate::witnesses::{Witnesses, WitnessesError};
 use commands::handlers::{Management, ManagementPorts, ManagementSettings};
 use commands::ingest::channels::AutoChannels;
@@ -37,7 +38,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use warp::http::header;
 
@@ -72,7 +73,7 @@ pub struct App {
     publishing: Publishing,
     sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
-    streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
@@ -237,7 +238,7 @@ impl App {
             limits: Limits::new(&settings),
             metrics: Metrics::new(),
             table: Table::new(routes::all()),
-            streams: Arc::new(Semaphore::new(settings.streams_max)),
+            streams: Streams::new(settings.streams_max, settings.streams_account_max),
             settings,
             clock: outside.clock,
             entropy: outside.entropy,
@@ -443,7 +444,7 @@ impl App {
     }
 
     /// Places for long answers.
-    pub fn streams(&self) -> &Arc<Semaphore> {
+    pub fn streams(&self) -> &Arc<Streams> {
         &self.streams
     }
 
