@@ -11,7 +11,6 @@ use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Edge, Param, Route, Verb};
 use crate::streams::Place;
-use crate::streams::Place;
 use bytes::Bytes;
 use domain::entry::Entry;
 use domain::ports::ReadError;
