@@ -29,6 +29,8 @@ use domain::{Date, Position, Timestamp};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The software that its packs name.
@@ -230,6 +232,14 @@ impl PackLedger {
     /// # Errors
     /// [`MakeError`].
     pub fn make(&self, query: &Query) -> Result<(Vec<u8>, Made), MakeError> {
+        self.make_with(query, &[])
+    }
+
+    /// Makes a pack with files in it.
+    ///
+    /// # Errors
+    /// [`MakeError`].
+    pub fn make_with(&self, query: &Query, attachments: &[PathBuf]) -> Result<(Vec<u8>, Made), MakeError> {
         let (positions, lines) = (Positions(&self.positions), Lines(&self.lines));
         let source = PackSource {
             log: &*self.log,
@@ -246,9 +256,10 @@ impl PackLedger {
             software: SOFTWARE,
             signer: &self.receipt_key,
             scratch: self._dir.path(),
+            attachments,
         };
         let mut out = Vec::new();
-        let made = make(&source, &order, &mut out, &mut |_| {})?;
+        let made = make(&source, &order, &mut out, &mut |_| ControlFlow::Continue(()))?;
         Ok((out, made))
     }
 

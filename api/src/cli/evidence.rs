@@ -18,6 +18,7 @@ use domain::Date;
 use domain::ports::Entropy;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,6 +62,9 @@ struct Make {
     /// Who asks for it; it stands in the pack
     #[arg(long, value_name = "WHO", default_value = "operator")]
     asker: String,
+    /// A file that is put into the pack; its hash must be registered in it (POST /v1/artifacts); as often as there are
+    #[arg(long, value_name = "FILE")]
+    attach: Vec<PathBuf>,
     #[command(flatten)]
     data: DataDir,
 }
@@ -155,12 +159,14 @@ impl Make {
             software: &software,
             signer: &key,
             scratch: folder(out),
+            attachments: &self.attach,
         };
         let made = write(out, |out| {
             let bar = progress::entries();
             let made = opened.make_pack(&index, &order, out, &mut |progress| {
                 bar.set_length(progress.total);
                 bar.set_position(progress.done);
+                ControlFlow::Continue(())
             });
             bar.finish_and_clear();
             made
@@ -253,7 +259,9 @@ fn folder(file: &Path) -> &Path {
 
 fn failure(error: MakeError) -> Failure {
     match error {
-        MakeError::Unknown { .. } | MakeError::Days(_) | MakeError::Names => Failure::usage(error),
+        MakeError::Unknown { .. } | MakeError::Days(_) | MakeError::Names | MakeError::Attachment { .. } => {
+            Failure::usage(error)
+        }
         MakeError::Checkpoint(_) => {
             Failure::usage(format!("{error}; nothing was signed yet, or it is damaged"))
         }
@@ -261,8 +269,9 @@ fn failure(error: MakeError) -> Failure {
         | MakeError::Source(SourceError::Missing { .. } | SourceError::Malformed { .. }) => {
             Failure::failed(format!("{error}; `daybook verify` says more"))
         }
-        MakeError::Source(SourceError::Unavailable(_)) | MakeError::Signature(_) | MakeError::Io(_) => {
-            Failure::failed(error)
-        }
+        MakeError::Source(SourceError::Unavailable(_))
+        | MakeError::Signature(_)
+        | MakeError::Stopped
+        | MakeError::Io(_) => Failure::failed(error),
     }
 }
