@@ -9,6 +9,8 @@ use crate::begin::{self, BeginError, Begun};
 use crate::chores::{self, Backlog};
 use crate::config::Settings;
 use crate::errors::ApiError;
+use crate::evidence::shelf::Shelf;
+use crate::evidence::worker;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::publishing::{self, ChannelError, Publishing};
@@ -69,9 +71,11 @@ pub struct App {
     authenticator: Arc<Authenticator>,
     backlog: Arc<Backlog>,
     self_audit: SelfAudit,
+    evidence: Shelf,
     publishing: Publishing,
     sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
+    packing: Mutex<Option<std::thread::JoinHandle<()>>>,
     streams: Arc<Semaphore>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
@@ -113,6 +117,11 @@ pub enum OpenError {
     /// A channel that heads are published on cannot be used.
     #[error(transparent)]
     Publishing(#[from] ChannelError),
+    /// What was asked for of evidence packs.
+    #[error(
+        "evidence packs cannot be kept: {0}; `DIR/evidence` may be removed, its packs can be asked for again"
+    )]
+    Evidence(std::io::Error),
     /// No thread.
     #[error("no thread could be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -209,6 +218,7 @@ impl App {
             backpressure(&backlog),
             label_secret(&stores),
         );
+        let evidence = Shelf::open(&settings.data, outside.clock.now()).map_err(OpenError::Evidence)?;
         let (stopping, _) = watch::channel(false);
         let app = Arc::new(Self {
             limits: Limits::new(&settings),
@@ -230,9 +240,11 @@ impl App {
             authenticator,
             backlog,
             self_audit: SelfAudit::default(),
+            evidence,
             publishing: Publishing::default(),
             sending: Mutex::default(),
             auditing: Mutex::default(),
+            packing: Mutex::default(),
             witnesses,
             stopping,
             chores: Mutex::default(),
@@ -242,6 +254,7 @@ impl App {
         *app.chores.lock() = chores::start(&app);
         *app.auditing.lock() = self_audit::start(&app)?;
         *app.sending.lock() = publishing::start(&app)?;
+        *app.packing.lock() = Some(worker::start(&app)?);
         Ok(app)
     }
 
@@ -257,6 +270,16 @@ impl App {
                 .is_ok_and(|ended| ended.is_err())
             {
                 tracing::error!("publishing ended badly");
+            }
+        }
+        let packing = self.packing.lock().take();
+        if let Some(thread) = packing {
+            // It waits for what it records.
+            if tokio::task::spawn_blocking(move || thread.join())
+                .await
+                .is_ok_and(|ended| ended.is_err())
+            {
+                tracing::error!("making evidence packs ended badly");
             }
         }
         let auditing = self.auditing.lock().take();
@@ -393,6 +416,11 @@ impl App {
     /// Heads on their way out.
     pub fn publishing(&self) -> &Publishing {
         &self.publishing
+    }
+
+    /// Evidence packs that were asked for.
+    pub fn evidence(&self) -> &Shelf {
+        &self.evidence
     }
 
     /// The service's own reading of its ledger.
@@ -549,6 +577,7 @@ impl App {
     pub fn begin_stop(&self) {
         self.stopping.send_replace(true);
         self.self_audit.stop();
+        self.evidence.stop();
         self.publishing.stop();
     }
 

@@ -6,6 +6,7 @@
 //! Not here: what a question does (`app`), how an answer is shown (`cli`).
 
 use crate::app::{App, stop_begins};
+use crate::evidence::Issue;
 use commands::handlers::Actor;
 use domain::aggregate::account::AccountCommand;
 use domain::event::Reason;
@@ -59,6 +60,11 @@ pub enum Ask {
         account: String,
         /// Why, in words.
         reason: Option<String>,
+    },
+    /// Record that an evidence pack is handed out.
+    IssuePack {
+        /// What it is.
+        issue: Box<Issue>,
     },
     /// How the service is.
     Status,
@@ -247,12 +253,32 @@ impl App {
             Ask::ResumeAccount { account, reason } => {
                 self.set_access(&account, reason, AccountCommand::Resume).await
             }
+            Ask::IssuePack { issue } => self.issue_pack(*issue).await,
             Ask::Status => Ok(self.describe()),
             Ask::Rebuild => {
                 let tell = progress.clone();
                 self.rebuild(move |done, of| tell.tell(done, of)).await
             }
         }
+    }
+
+    /// Records a pack that the command line made.
+    async fn issue_pack(&self, issue: Issue) -> Result<Value, String> {
+        let id = issue.query.subject.id();
+        let account = self.registry().read().account_of(id).map(str::to_owned);
+        let account = account.ok_or_else(|| format!("there is no {} {id}", issue.query.subject.kind()))?;
+        let pack = self.management().pack_id();
+        let outcome = self
+            .management()
+            .issue_pack(
+                &Actor::system("operator", &account),
+                &Reason::code("operator"),
+                &pack,
+                issue.event("command_line"),
+            )
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(json!({"id": pack, "position": outcome.positions.start}))
     }
 
     /// Shuts an account out or lets it in again.
