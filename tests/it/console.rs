@@ -14,6 +14,7 @@ const PAGES: &[&str] = &[
     "/app/devices/new",
     "/app/tray",
     "/app/integrations",
+    "/app/evidence",
     "/app/users",
     "/app/tokens",
     "/app/account",
