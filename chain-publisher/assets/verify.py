@@ -293,7 +293,9 @@ class Pack:
                     configs.add(str(p))
                     if ev == "ChannelRegistered": channel[A] = (P["device"], P["key"]); units[channel[A]] = P.get("unit")
                     if ev == "ChannelChanged" and A in channel and "unit" in new: units[channel[A]] = new["unit"]
-                    if (T, ev) == ("artefact", "ArtefactRegistered"): self.artefacts[A] = P["artefact"]
+                    if (T, ev) == ("artefact", "ArtefactRegistered"):
+                        a = self.artefacts[A] = P["artefact"]
+                        need(unb64(a["sha256"], 32) and re.fullmatch("([A-Za-z0-9_-]{21}[AQgw])?", a["salt"]) and type(a["size"]) is int and a["size"] >= 0, where + ": not an artefact")
                     if T == "device": f["sites"] |= {P.get("site")} if ev == "DeviceRegistered" else {P.get("to_site")} if ev == "DeviceMoved" else set()
                     if T not in ("device", "channel"): configs.discard(str(p))
                     if inside: f["events"].append({"event_type": ev, "position": p})

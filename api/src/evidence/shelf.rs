@@ -384,3 +384,164 @@ fn read(path: &Path) -> Result<Job, String> {
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
     serde_json::from_slice(&bytes).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chain_publisher::pack::{Counts, Query, Subject};
+    use domain::{Date, Hash, TreeSize};
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_micros(1_800_000_000_000_000 + s * 1_000_000).expect("in range")
+    }
+
+    fn job(id: &str, account: &str) -> Job {
+        let day = Date::parse("2026-05-17").expect("a day");
+        Job {
+            id: id.to_owned(),
+            number: 0,
+            account: account.to_owned(),
+            user: "usr_a".to_owned(),
+            auth: "token".to_owned(),
+            token: None,
+            request_id: None,
+            reason_code: "stated".to_owned(),
+            reason_text: Some("inspection".to_owned()),
+            idempotency: None,
+            query: Query::new(Subject::Device("dev_a".to_owned()), day, day).expect("a query"),
+            recipients: Vec::new(),
+            asked_at: at(0),
+            starts: 0,
+            state: State::Queued,
+        }
+    }
+
+    fn ready(bytes: u64, expires_at: Timestamp) -> State {
+        State::Ready {
+            pack: Packed {
+                bytes,
+                sha256: Hash([1; 32]),
+                manifest_sha256: Hash([2; 32]),
+                counts: Counts::default(),
+                values: 0,
+                size: TreeSize(1),
+                open_from: None,
+                encrypted: None,
+            },
+            position: Position(7),
+            at: at(0),
+            expires_at,
+        }
+    }
+
+    /// One that is ready, with its file.
+    fn put(shelf: &Shelf, id: &str, account: &str, bytes: u64) -> Job {
+        let (told, _) = shelf.ask(job(id, account)).expect("taken on");
+        let job = Job {
+            state: ready(bytes, at(100)),
+            ..told.job
+        };
+        fs::write(shelf.path(&job), b"a pack").expect("written");
+        shelf.set(job.clone());
+        job
+    }
+
+    fn word(shelf: &Shelf, account: &str, id: &str) -> &'static str {
+        shelf
+            .one(account, id)
+            .map_or("nothing", |told| told.job.state.word())
+    }
+
+    #[test]
+    fn an_account_sees_its_own_and_may_have_so_many_wait() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shelf = Shelf::open(dir.path(), at(0)).expect("opens");
+        for n in 0..WAITING_PER_ACCOUNT_MAX {
+            shelf.ask(job(&format!("pck_{n}"), "acc_a")).expect("taken on");
+        }
+        assert!(matches!(
+            shelf.ask(job("pck_x", "acc_a")),
+            Err(AskError::AccountBusy)
+        ));
+        shelf.ask(job("pck_b", "acc_b")).expect("another account's");
+        assert_eq!(shelf.list("acc_a", None).len(), WAITING_PER_ACCOUNT_MAX);
+        assert_eq!(
+            shelf.list("acc_a", Some(Position(3))).len(),
+            WAITING_PER_ACCOUNT_MAX - 4
+        );
+        assert_eq!(
+            (word(&shelf, "acc_a", "pck_b"), word(&shelf, "acc_b", "pck_b")),
+            ("nothing", "queued")
+        );
+        assert_eq!(
+            shelf.next(Duration::ZERO).map(|job| job.id),
+            Some("pck_0".to_owned())
+        );
+        shelf.stop();
+        assert!(shelf.next(Duration::ZERO).is_none());
+        assert!(matches!(
+            shelf.ask(job("pck_y", "acc_c")),
+            Err(AskError::Stopping)
+        ));
+    }
+
+    #[test]
+    fn a_restart_goes_on_with_what_was_interrupted_and_gives_up_after_a_few() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shelf = Shelf::open(dir.path(), at(0)).expect("opens");
+        let running = |id: &str, starts| {
+            let (told, _) = shelf.ask(job(id, "acc_a")).expect("taken on");
+            shelf.set(Job {
+                starts,
+                state: State::Running,
+                ..told.job
+            });
+        };
+        running("pck_once", 1);
+        running("pck_often", STARTS_MAX);
+        let lost = put(&shelf, "pck_lost", "acc_a", 6);
+        fs::remove_file(shelf.path(&lost)).expect("removed");
+        put(&shelf, "pck_ready", "acc_a", 6);
+        fs::write(dir.path().join(FOLDER).join("pck_bad.json"), b"{").expect("written");
+        drop(shelf);
+        let shelf = Shelf::open(dir.path(), at(1)).expect("opens");
+        for (id, state) in [
+            ("pck_once", "queued"),
+            ("pck_often", "failed"),
+            ("pck_lost", "expired"),
+            ("pck_ready", "ready"),
+        ] {
+            assert_eq!(word(&shelf, "acc_a", id), state, "{id}");
+        }
+        let (again, _) = shelf.ask(job("pck_new", "acc_a")).expect("taken on");
+        assert_eq!(again.job.number, 4, "numbers go on");
+        let told = shelf.one("acc_a", "pck_ready").expect("remembered");
+        assert_eq!(told.job.reason_text, None, "words are kept no longer than needed");
+    }
+
+    #[test]
+    fn what_is_due_expires_and_what_needs_room_lets_only_its_own_go() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shelf = Shelf::open(dir.path(), at(0)).expect("opens");
+        let old = put(&shelf, "pck_1", "acc_a", 40);
+        put(&shelf, "pck_2", "acc_b", 40);
+        assert!(shelf.make_room("acc_a", 60, 100, at(1)));
+        assert_eq!(
+            (word(&shelf, "acc_a", "pck_1"), word(&shelf, "acc_b", "pck_2")),
+            ("expired", "ready")
+        );
+        assert!(!shelf.path(&old).exists());
+        assert!(
+            !shelf.make_room("acc_a", 61, 100, at(1)),
+            "another account's stays"
+        );
+        shelf.sweep(at(99));
+        assert_eq!(word(&shelf, "acc_b", "pck_2"), "ready");
+        shelf.sweep(at(100));
+        assert_eq!(word(&shelf, "acc_b", "pck_2"), "expired");
+        shelf.sweep(at(101 + REMEMBERED_DAYS * 86_400));
+        assert_eq!(word(&shelf, "acc_b", "pck_2"), "nothing");
+        let left = fs::read_dir(dir.path().join(FOLDER)).expect("listed").count();
+        assert_eq!(left, 0);
+    }
+}

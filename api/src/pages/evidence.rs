@@ -115,11 +115,22 @@ fn badge(state: &PackState) -> Markup {
     let (glyph, word) = match state {
         PackState::Waiting { progress: None } => (State::NoData, "waiting"),
         PackState::Waiting { progress: Some(_) } => (State::Old, "being made"),
-        PackState::Ready { .. } => (State::Inside, "ready"),
+        PackState::Ready { .. } => return ready(),
         PackState::Expired { .. } => (State::NoData, "file deleted"),
         PackState::Failed { .. } => (State::Refused, "failed"),
     };
     html! { span class={ "badge " (parts::state_class(glyph)) } { (parts::glyph(glyph)) (word) } }
+}
+
+fn ready() -> Markup {
+    html! {
+        span class={ "badge " (parts::state_class(State::Inside)) } {
+            svg.glyph viewBox="0 0 16 16" aria-hidden="true" {
+                circle.g-disc cx="8" cy="8" r="8" {} path.g-tick d="M4.4 8.3L7 10.9L11.8 5.6" {}
+            }
+            "ready"
+        }
+    }
 }
 
 fn row(frame: &Frame, pack: &PackRow) -> Markup {
