@@ -9,6 +9,8 @@ use crate::begin::{self, BeginError, Begun, ClockAtStart};
 use crate::chores::{self, Backlog};
 use crate::config::Settings;
 use crate::errors::ApiError;
+use crate::evidence::shelf::Shelf;
+use crate::evidence::worker;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::publishing::{self, ChannelError, Publishing};
@@ -70,10 +72,12 @@ pub struct App {
     authenticator: Arc<Authenticator>,
     backlog: Arc<Backlog>,
     self_audit: SelfAudit,
+    evidence: Shelf,
     publishing: Publishing,
     sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     streams: Arc<Streams>,
+    packing: Mutex<Option<std::thread::JoinHandle<()>>>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
@@ -116,6 +120,11 @@ pub enum OpenError {
     /// A channel that heads are published on cannot be used.
     #[error(transparent)]
     Publishing(#[from] ChannelError),
+    /// What was asked for of evidence packs.
+    #[error(
+        "evidence packs cannot be kept: {0}; `DIR/evidence` may be removed, its packs can be asked for again"
+    )]
+    Evidence(std::io::Error),
     /// No thread.
     #[error("no thread could be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -233,6 +242,7 @@ impl App {
             backpressure(&backlog),
             label_secret(&stores),
         );
+        let evidence = Shelf::open(&settings.data, outside.clock.now()).map_err(OpenError::Evidence)?;
         let (stopping, _) = watch::channel(false);
         let app = Arc::new(Self {
             limits: Limits::new(&settings),
@@ -254,9 +264,11 @@ impl App {
             authenticator,
             backlog,
             self_audit: SelfAudit::default(),
+            evidence,
             publishing: Publishing::default(),
             sending: Mutex::default(),
             auditing: Mutex::default(),
+            packing: Mutex::default(),
             witnesses,
             stopping,
             chores: Mutex::default(),
@@ -275,6 +287,7 @@ impl App {
         *self.chores.lock() = chores::start(self);
         *self.auditing.lock() = self_audit::start(self)?;
         *self.sending.lock() = publishing::start(self)?;
+        *self.packing.lock() = Some(worker::start(self)?);
         Ok(())
     }
 
@@ -290,6 +303,16 @@ impl App {
                 .is_ok_and(|ended| ended.is_err())
             {
                 tracing::error!("publishing ended badly");
+            }
+        }
+        let packing = self.packing.lock().take();
+        if let Some(thread) = packing {
+            // It waits for what it records.
+            if tokio::task::spawn_blocking(move || thread.join())
+                .await
+                .is_ok_and(|ended| ended.is_err())
+            {
+                tracing::error!("making evidence packs ended badly");
             }
         }
         let auditing = self.auditing.lock().take();
@@ -426,6 +449,11 @@ impl App {
     /// Heads on their way out.
     pub fn publishing(&self) -> &Publishing {
         &self.publishing
+    }
+
+    /// Evidence packs that were asked for.
+    pub fn evidence(&self) -> &Shelf {
+        &self.evidence
     }
 
     /// The service's own reading of its ledger.
@@ -582,6 +610,7 @@ impl App {
     pub fn begin_stop(&self) {
         self.stopping.send_replace(true);
         self.self_audit.stop();
+        self.evidence.stop();
         self.publishing.stop();
     }
 

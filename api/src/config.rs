@@ -95,6 +95,13 @@ pub struct Settings {
     /// Seconds between two passes of the self-audit. Default 3,600.
     pub self_audit_pause_s: u64,
 
+    /// Days for which the file of an evidence pack that was asked for over HTTP is kept. Default 7: it can be asked for
+    /// again; what was issued stands in the ledger for ever. Too low, and slow receivers find it gone.
+    pub evidence_keep_days: u32,
+    /// Megabytes that the files of such packs may take together. Default 4,096; they lie on the ledger's disk, which
+    /// they must not fill, and one that is being made needs its own size once more. Too low, and large packs fail.
+    pub evidence_mb_max: u32,
+
     /// Where the head of each day goes beside this service: `[[publish]]` tables with `to`, a `name` of your own, and
     /// for `to = "directory"` a `path` for a static host, for `to = "git"` a `path` and perhaps `signing_key` (an SSH
     /// key's file) and `push` (a remote), for `to = "webhook"` a `url` and `secret_file`. Default: nowhere; whoever
@@ -246,6 +253,8 @@ impl Default for Settings {
             efento_refused_as_taken: false,
             self_audit_mb_per_s: 8,
             self_audit_pause_s: 3600,
+            evidence_keep_days: 7,
+            evidence_mb_max: 4096,
             publish: Vec::new(),
             publish_retry_s: 30,
             witness_policy: None,
@@ -344,6 +353,9 @@ impl Settings {
             {
                 return invalid("a webhook's url begins with https:// or http://");
             }
+        }
+        if self.evidence_keep_days == 0 || self.evidence_mb_max == 0 {
+            return invalid("evidence_keep_days and evidence_mb_max must be at least 1");
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return invalid("tls_cert and tls_key belong together: give both or none");

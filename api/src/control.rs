@@ -7,6 +7,7 @@
 
 use crate::app::{App, stop_begins};
 use crate::begin::clock_accepted;
+use crate::evidence::Issue;
 use commands::handlers::Actor;
 use commands::sequencer::Writing;
 use domain::aggregate::account::AccountCommand;
@@ -64,6 +65,11 @@ pub enum Ask {
     },
     /// Believe a clock that jumped ahead: somebody looked, and it is right.
     AcceptClock,
+    /// Record that an evidence pack is handed out.
+    IssuePack {
+        /// What it is.
+        issue: Box<Issue>,
+    },
     /// How the service is.
     Status,
     /// Fold every projection again into a second file, and swap.
@@ -252,6 +258,7 @@ impl App {
                 self.set_access(&account, reason, AccountCommand::Resume).await
             }
             Ask::AcceptClock => self.accept_clock().await,
+            Ask::IssuePack { issue } => self.issue_pack(*issue).await,
             Ask::Status => Ok(self.describe()),
             Ask::Rebuild => {
                 let tell = progress.clone();
@@ -273,6 +280,25 @@ impl App {
             .await
             .map_err(|error| error.to_string())?;
         Ok(json!({"wall": wall, "disbelieved": disbelieved, "size": recorded.size}))
+    }
+
+    /// Records a pack that the command line made.
+    async fn issue_pack(&self, issue: Issue) -> Result<Value, String> {
+        let id = issue.query.subject.id();
+        let account = self.registry().read().account_of(id).map(str::to_owned);
+        let account = account.ok_or_else(|| format!("there is no {} {id}", issue.query.subject.kind()))?;
+        let pack = self.management().pack_id();
+        let outcome = self
+            .management()
+            .issue_pack(
+                &Actor::system("operator", &account),
+                &Reason::code("operator"),
+                &pack,
+                issue.event("command_line"),
+            )
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(json!({"id": pack, "position": outcome.positions.start}))
     }
 
     /// Shuts an account out or lets it in again.

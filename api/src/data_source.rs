@@ -19,6 +19,7 @@ use domain::registry::Registry;
 use domain::{Date, Position};
 use serde::Deserialize;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// A data directory's ledger, opened for reading.
@@ -110,7 +111,7 @@ impl DataSource {
         index: &Index,
         order: &Order<'_>,
         out: &mut dyn Write,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Made, MakeError> {
         let source = PackSource {
             log: &self.ledger,

@@ -5,6 +5,7 @@
 //! | `app` | the wiring: what a running Daybook is made of |
 //! | `stores`, `begin`, `chores` | the data directory, the first entries of a start, what runs beside |
 //! | `publishing` | heads of days on their way to the channels of the settings |
+//! | `evidence` | evidence packs that were asked for over HTTP, made beside the service |
 //! | `self_audit` | the service reads its own ledger again and verifies it |
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
@@ -36,6 +37,7 @@ pub mod demo;
 pub mod entropy;
 pub mod entry_filter;
 pub mod errors;
+pub mod evidence;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;

@@ -15,6 +15,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+/// How long anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// A clock that stands until it is moved.
 pub struct Moved {
     wall: Mutex<Timestamp>,
@@ -94,6 +97,7 @@ impl Service {
             anchor: Some(dir.path().join("anchor")),
             publish,
             publish_retry_s: 1,
+            user_rate_per_minute: 0,
             ..Settings::default()
         };
         let outside = Outside {
@@ -147,6 +151,24 @@ impl Service {
         )
     }
 
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.post_as(&self.token, path, body)
+    }
+
+    pub fn post_as(&self, token: &str, path: &str, body: &Value) -> (u16, Value) {
+        let mut answer = self
+            .agent
+            .post(format!("{}{path}", self.url))
+            .header("Authorization", format!("Bearer {token}"))
+            .send(body.to_string())
+            .expect("an answer");
+        let bytes = answer.body_mut().read_to_vec().expect("a body");
+        (
+            answer.status().as_u16(),
+            serde_json::from_slice(&bytes).expect("JSON"),
+        )
+    }
+
     pub fn json(&self, path: &str) -> Value {
         serde_json::from_slice(&self.get(path).1).expect("JSON")
     }
@@ -168,7 +190,8 @@ impl Service {
 
     /// Asks until the answer is what is waited for.
     pub fn until(&self, path: &str, there: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..100_000 {
+        let began = std::time::Instant::now();
+        while began.elapsed() < PATIENCE {
             let answer = self.json(path);
             if there(&answer) {
                 return answer;
