@@ -12,6 +12,9 @@ use crate::errors::ApiError;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::publishing::{self, ChannelError, Publishing};
+use crate::rekey::{self, RekeyError};
+use crate::key_chain;
+use crate::policy_record;
 use crate::request::Request;
 use crate::router::Table;
 use crate::routes;
@@ -23,7 +26,7 @@ use commands::handlers::{Management, ManagementPorts, ManagementSettings};
 use commands::ingest::channels::AutoChannels;
 use commands::ingest::pipeline::{Backpressure, Ingest};
 use commands::refusals::Refusals;
-use commands::sequencer::{self, HeadStore, Ports, Sequencer, StartError};
+use commands::sequencer::{self, HeadStore, Keys, Ports, Sequencer, StartError};
 use commands::tokens::Authenticator;
 use domain::hash::sha256_of;
 use domain::note::Signer;
@@ -95,6 +98,9 @@ pub enum OpenError {
     /// Keys or ledger cannot be used.
     #[error(transparent)]
     Stores(#[from] StoresError),
+    /// A rotation that was begun cannot be finished.
+    #[error("a key that was being replaced: {0}")]
+    Rekey(#[from] Box<RekeyError>),
     /// The edge's own store does not open.
     #[error(transparent)]
     State(#[from] StateError),
@@ -127,13 +133,18 @@ impl App {
     /// # Errors
     /// [`OpenError`], saying what to do. Nothing runs then.
     pub async fn open(settings: Settings, outside: Outside) -> Result<Arc<Self>, OpenError> {
+        if rekey::is_pending(&settings) {
+            // A crash came between two steps of a rotation.
+            rekey::settle(&settings, &outside, None).await.map_err(Box::new)?;
+        }
         let (stores, recovery) = stores::open(&settings, &outside.entropy)?;
         let witnesses = settings
             .witness_policy
             .as_deref()
             .map(|policy| {
                 let heads = HeadStore::new(&settings.data.join(HEADS));
-                Witnesses::open(policy, stores.log_key.verifier_key(), heads).map(Arc::new)
+                let keys = key_chain::log_keys(&heads, stores.log_key.verifier_key());
+                Witnesses::open(policy, keys, heads).map(Arc::new)
             })
             .transpose()?;
         if let Some(found) = contradiction(&witnesses, &stores).await {
@@ -150,7 +161,7 @@ impl App {
         )?);
         let rows = projector.read_model();
         let registry = Arc::new(RwLock::new(Registry::default()));
-        let sequencer = Sequencer::start(
+        let (sequencer, _) = Sequencer::start_with(
             Ports {
                 log: log.clone(),
                 tiles,
@@ -167,12 +178,16 @@ impl App {
             },
             sequencer::Settings {
                 origin: stores.origin.clone(),
-                build_date: Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default(),
+                build_date: made_after(),
                 snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
                 beside_entries: sequencer::BESIDE_ENTRIES,
                 heads: HeadStore::new(&settings.data.join(HEADS)),
             },
             registry.clone(),
+            Keys {
+                beside: stores.beside(),
+                next: None,
+            },
         )?;
         let remembered = settings.tokens_cached_max;
         let authenticator = Arc::new(Authenticator::remembering(&*outside.entropy, remembered));
@@ -194,6 +209,7 @@ impl App {
             },
         );
         let begun = begin::begin(&settings, &stores, &recovery, &sequencer, &registry, &management).await?;
+        policy_record::record(&settings, &stores, &sequencer).await?;
         let refusals = Arc::new(Refusals::new(
             &stores.origin,
             stores.keys.clone(),
@@ -627,6 +643,11 @@ impl App {
 pub async fn stop_begins(stopping: &mut watch::Receiver<bool>) {
     // The sender lives in the `App`; without one there is nothing left to stop.
     let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// No earlier clock is believed.
+pub fn made_after() -> Date {
+    Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default()
 }
 
 /// What keeps channels' keys from telling their labels; follows from the server's secret, so that a restored

@@ -30,6 +30,14 @@ pub struct Settings {
     /// A directory outside `data` where the latest signed checkpoint is kept too, so that a restored copy of
     /// `data` is noticed. Default: below the user's state directory. It must not be on the same backup.
     pub anchor: Option<PathBuf>,
+    /// A file that the private half of a recovery key is written to; only read at the first start, which names the
+    /// public half in the ledger. Take the file off this machine then: with it, and nothing else, a lost or stolen log
+    /// key is replaced (`daybook key recover`). Default: none, and then a lost log key ends the ledger.
+    pub recovery_key_out: Option<PathBuf>,
+    /// Whether checkpoints are signed with ML-DSA-44 beside Ed25519, against computers that break the latter: a new
+    /// ledger begins with such a key; an older one gets it with `daybook key rotate --role post-quantum`. Default
+    /// `false`: it adds 3.2 kB to every checkpoint and head, and few tools read it yet.
+    pub post_quantum: bool,
     /// How this service is reached from outside, such as `https://daybook.example.eu`. Default: what the request
     /// says, or the listening address. Wrong, and the URLs handed to devices and in sign-in links are wrong.
     pub public_url: Option<String>,
@@ -220,6 +228,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
             origin: None,
             anchor: None,
+            recovery_key_out: None,
+            post_quantum: false,
             public_url: None,
             owner_email: "owner@localhost".to_owned(),
             tls_cert: None,

@@ -65,6 +65,14 @@ impl HeadFiles for Heads {
     fn get(&self, date: Date) -> Option<Vec<u8>> {
         self.store.get(date)
     }
+
+    fn rotations(&self) -> Vec<Position> {
+        self.store.rotations()
+    }
+
+    fn rotation(&self, position: Position) -> Option<Vec<u8>> {
+        self.store.rotation(position)
+    }
 }
 
 impl DataSource {
@@ -99,6 +107,14 @@ impl DataSource {
     pub fn index(&self, origin: &str) -> Result<Index, LoadError> {
         let (registry, positions) = read_index(origin, &self.ledger, &self.ledger, &self.ledger)?;
         Ok(Index { registry, positions })
+    }
+
+    /// The positions of the ledger's own stream.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn ledger_positions(&self, origin: &str) -> Result<Vec<Position>, LoadError> {
+        Ok(self.index(origin)?.positions.of("ledger", "main"))
     }
 
     /// Makes an evidence pack that leads to the latest checkpoint.

@@ -8,6 +8,7 @@
 use crate::Report;
 use crate::directory::Directory;
 use crate::evidence::{EVIDENCE_MAX, Evidence, Trust};
+use crate::rotations::RotationProof;
 use crate::source::LogSource;
 use crate::terminal::{Failure, Outcome, data, data_json};
 use crate::url::Url;
@@ -63,6 +64,9 @@ pub struct Outside {
     /// Logs and witnesses that are believed (C2SP tlog-policy)
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// The proof of a rotation of the log's key, as often as there are; a log that is named shows them itself
+    #[arg(long, value_name = "FILE")]
+    pub rotation: Vec<PathBuf>,
 }
 
 impl Outside {
@@ -85,12 +89,18 @@ impl Outside {
             let bytes = read_file(path, TLOG_PROOF_BYTES_MAX)?;
             Evidence::parse(&path.display().to_string(), &bytes).map_err(Failure::usage)
         };
+        let rotation = |path: &PathBuf| {
+            let bytes = read_file(path, TLOG_PROOF_BYTES_MAX)?;
+            RotationProof::parse(&path.display().to_string(), &bytes).map_err(Failure::usage)
+        };
         Ok(VerifySettings {
             origin: self.origin.clone(),
             trust: Trust {
                 keys: all_keys("--key", &self.key)?,
                 policy,
+                rotations: Vec::new(),
             },
+            rotations: self.rotation.iter().map(rotation).collect::<Result<_, _>>()?,
             evidence: self.head.iter().map(head).collect::<Result<_, _>>()?,
             ..VerifySettings::default()
         })

@@ -340,6 +340,7 @@ impl<'a> Export<'a> {
     /// Heads that the checkpoint covers; what is there already is replaced where cosignatures were added.
     fn heads(&mut self) -> Result<u64, ExportError> {
         let mut heads = 0;
+        self.rotations()?;
         for date in self.source.head_dates()? {
             let bytes = self.source.head(date)?;
             let covered = TlogProof::parse(&bytes).is_ok_and(|head| head.size() <= self.checkpoint.size());
@@ -349,6 +350,23 @@ impl<'a> Export<'a> {
             }
         }
         Ok(heads)
+    }
+
+    /// Proofs of rotations that the checkpoint covers, and their list.
+    fn rotations(&mut self) -> Result<(), ExportError> {
+        let mut list = String::new();
+        for (path, bytes) in self.source.rotations()? {
+            let proof = TlogProof::parse(&bytes).ok();
+            let Some(proof) = proof.filter(|proof| proof.size() <= self.checkpoint.size()) else {
+                continue;
+            };
+            self.files.write_if_new(&path, &bytes)?;
+            list.push_str(&format!("{}\n", proof.index));
+        }
+        if !list.is_empty() {
+            self.files.write_if_new(layout::ROTATIONS, list.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// The checkpoint, and then nothing is left that it does not cover.

@@ -11,6 +11,7 @@ use crate::evidence::Trust;
 use crate::heads::{CheckedHead, HeadCheck};
 use crate::layout;
 use crate::report::{DayReport, KeysFrom, Report};
+use crate::rotations::follow;
 use crate::source::{Flaw, LogSource};
 use crate::verify::{VerifyError, VerifySettings};
 use domain::tlog_proof::TlogProof;
@@ -54,6 +55,9 @@ pub fn verify_heads(
     let own = proofs.first().map(|(_, proof)| &proof.checkpoint);
     let origin = settings.origin_of(own)?;
     report.origin = Some(origin.clone());
+    let last = proofs.last().map(|(_, proof)| &proof.checkpoint);
+    let settings = &follow(settings, &origin, log, last, &mut report)?;
+    report.signed_by = last.map(|signed| settings.trust.signers(signed)).unwrap_or_default();
     let trust = settings.trust.is_known().then_some(&settings.trust);
     report.keys = settings.trust.keys().map(ToString::to_string).collect();
     report.keys_from = match trust {

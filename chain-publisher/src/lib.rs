@@ -10,6 +10,7 @@
 //!   `tiles` the tiles, `report` what is said in the end.
 //! - `tree`: the tree of a log behind its signed checkpoint, where whole entries are not needed; `confirm` holds single
 //!   checkpoints against what is known, `kept_heads`, `one_proof`, `receipt` and `watch` are what is asked then.
+//! - `rotations`: from the key that an asker has to those that came after and before it.
 //! - `arguments`, `terminal`, `progress`: what the commands that verify share.
 //! - `bin/daybook-verify`: the auditor's own program.
 //! - `witness`: being a witness of other logs; `cosign`: asking witnesses for cosignatures of one's own.
@@ -34,6 +35,7 @@ pub mod progress;
 pub mod publish;
 pub mod receipt;
 pub mod report;
+pub mod rotations;
 pub mod source;
 pub mod terminal;
 mod tiles;

@@ -3,6 +3,7 @@
 //! Invariant: what is read is what the ports give; the size is that of the log, not of its checkpoint.
 //! Not here: the ports' drivers, and what else a data directory must satisfy (`commands`).
 
+use crate::layout;
 use crate::source::{Chunk, EntryStream, LogSource, SourceError};
 use domain::merkle::NodeError;
 use domain::ports::{EntryBlock, EventLog, ReadError, TileStore};
@@ -26,6 +27,16 @@ pub trait HeadFiles: Send + Sync {
 
     /// The head of that day.
     fn get(&self, date: Date) -> Option<Vec<u8>>;
+
+    /// The positions of rotations whose proofs are kept.
+    fn rotations(&self) -> Vec<Position> {
+        Vec::new()
+    }
+
+    /// The proof of the rotation at that position.
+    fn rotation(&self, _position: Position) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// A log behind the ports.
@@ -86,6 +97,12 @@ impl LogSource for PortsSource<'_> {
                 },
             }
         })
+    }
+
+    fn rotations(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let positions = self.heads.rotations().into_iter();
+        let proofs = positions.filter_map(|at| Some((layout::rotation_path(at), self.heads.rotation(at)?)));
+        Ok(proofs.collect())
     }
 
     fn derives_tiles(&self) -> bool {

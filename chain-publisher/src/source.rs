@@ -55,6 +55,14 @@ pub trait LogSource: Send + Sync {
     /// [`SourceError`].
     fn entries(&self, from: Position, size: TreeSize) -> Result<Box<dyn EntryStream + '_>, SourceError>;
 
+    /// The proofs of rotations that it shows, each with what it is called.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn rotations(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        Ok(Vec::new())
+    }
+
     /// Whether entries can be had at all, and if not, why and what to do.
     fn withholds_entries(&self) -> Option<String> {
         None

@@ -8,6 +8,7 @@
 
 use crate::evidence::{Witnesses, known_roots};
 use crate::report::{KeysFrom, Report};
+use crate::rotations::follow;
 use crate::source::{Chunk, Flaw, Given, LogSource, SourceError};
 use crate::verify::{VerifyError, VerifySettings, own_checkpoint};
 use domain::checkpoint::SignedCheckpoint;
@@ -78,6 +79,7 @@ impl TreeError {
 pub struct SignedTree<'a> {
     source: &'a dyn LogSource,
     origin: String,
+    settings: VerifySettings,
     signed: SignedCheckpoint,
     witnesses: Witnesses,
     reader: TileReader<Tiles<'a>>,
@@ -112,6 +114,7 @@ impl<'a> SignedTree<'a> {
     ) -> Result<Option<Self>, VerifyError> {
         let origin = settings.origin_of(Some(&signed))?;
         report.origin = Some(origin.clone());
+        let settings = &follow(settings, &origin, Some(source), Some(&signed), report)?;
         let Some(witnesses) = signatures(&origin, &signed, settings, report) else {
             return Ok(None);
         };
@@ -121,6 +124,7 @@ impl<'a> SignedTree<'a> {
             Ok(reader) => Ok(Some(Self {
                 source,
                 origin,
+                settings: settings.clone(),
                 signed,
                 witnesses,
                 reader,
@@ -230,7 +234,8 @@ impl<'a> SignedTree<'a> {
         if self.witnesses.quorum {
             anchored = self.size();
         }
-        for known in known_roots(&settings.evidence, &self.origin, &settings.trust)? {
+        // Whose signatures count was followed over the rotations when the tree was opened.
+        for known in known_roots(&settings.evidence, &self.origin, &self.settings.trust)? {
             report.evidence.push(known.source.clone());
             if self.agrees(known.size, &known.root, &known.source, report)? {
                 anchored = anchored.max(known.size);
@@ -325,6 +330,7 @@ pub(crate) fn signatures(
     } else {
         Err(format!("it is of the log {}", signed.checkpoint().origin()))
     };
+    report.signed_by = trust.signers(signed);
     match examined {
         Ok(witnesses) => Some(witnesses),
         Err(error) => {

@@ -19,6 +19,7 @@ pub use chain_publisher::terminal::{FAILED, Failure, Outcome, USAGE, data, data_
 
 pub mod account;
 pub mod bench;
+pub mod continues;
 pub mod demo;
 pub mod doctor;
 pub mod evidence;
@@ -71,6 +72,7 @@ enum Command {
     Account(account::Account),
     #[command(subcommand)]
     Key(key::Key),
+    Continue(continues::Continue),
     Verify(Box<verify::Verify>),
     Export(export::Export),
     Evidence(Box<evidence::Evidence>),
@@ -103,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::SignIn(command) => command.run(&cli.global),
         Command::Account(command) => command.run(&cli.global),
         Command::Key(command) => command.run(&cli.global),
+        Command::Continue(command) => command.run(&cli.global),
         Command::Verify(command) => command.run(&cli.global),
         Command::Export(command) => command.run(&cli.global),
         Command::Evidence(command) => command.run(&cli.global),

@@ -7,7 +7,7 @@
 use crate::errors::ApiError;
 use crate::reply::{self, Page};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
-use domain::Date;
+use domain::{Date, Position};
 use domain::day::DayClosed;
 use domain::entry::Entry;
 use domain::tlog_proof::TlogProof;
@@ -60,6 +60,19 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(file(ctx)),
         doc: Some(Doc {
             summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof), or .late.tlog-proof where witnesses came late.",
+            query: &[],
+            body: None,
+            status: 200,
+            answer: "text/plain",
+        }),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/keys/{file}",
+        access: Access::Public,
+        handler: |ctx| Box::pin(rotation(ctx)),
+        doc: Some(Doc {
+            summary: "Where keys were replaced: 'rotations' lists the positions, one a line; POSITION.tlog-proof is the entry KeyRotated under the checkpoint that both keys signed (C2SP tlog-proof).",
             query: &[],
             body: None,
             status: 200,
@@ -153,6 +166,24 @@ async fn file(ctx: Ctx) -> Answer {
         header::CACHE_CONTROL,
         "public, max-age=300",
     ))
+}
+
+async fn rotation(ctx: Ctx) -> Answer {
+    let heads = ctx.app.heads();
+    let body = match ctx.param(0) {
+        "rotations" => heads
+            .rotations()
+            .iter()
+            .map(|position| format!("{position}\n"))
+            .collect::<String>()
+            .into_bytes(),
+        file => {
+            let position = file.strip_suffix(".tlog-proof").and_then(|it| it.parse().ok());
+            let proof = position.and_then(|position| heads.rotation(Position(position)));
+            proof.ok_or_else(|| ApiError::not_found("rotation_not_found", "no key was replaced at that position"))?
+        }
+    };
+    Ok(reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", body))
 }
 
 fn not_found() -> ApiError {

@@ -129,7 +129,7 @@ impl Judge<'_> {
         let named = facts.log_keys.iter().filter(|key| key.name() == self.origin);
         let trust = Trust {
             keys: named.cloned().collect(),
-            policy: None,
+            ..Trust::default()
         };
         report.keys = trust.keys.iter().map(ToString::to_string).collect();
         report.keys_from = if trust.is_known() {
