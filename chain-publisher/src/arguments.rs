@@ -6,6 +6,7 @@
 //! Not here: what is done with them (`verify`, `evidence`), each command's own arguments (the binaries).
 
 use crate::Report;
+use crate::continued::Continued;
 use crate::directory::Directory;
 use crate::evidence::{EVIDENCE_MAX, Evidence, Trust};
 use crate::rotations::RotationProof;
@@ -116,12 +117,29 @@ pub struct HowClosely {
     /// End with 0 where the only reservation is that entries are lawfully withheld
     #[arg(long)]
     pub allow_partial: bool,
+    /// The log that this one says that it continues, or a head or checkpoint of it that was kept
+    #[arg(long, value_name = "URL|DIR|FILE")]
+    pub continues: Option<String>,
+    /// The key of the log that it continues, where it is not the same asker's only one
+    #[arg(long, value_name = "VKEY|FILE", requires = "continues")]
+    pub continues_key: Vec<String>,
 }
 
 impl HowClosely {
     /// These settings, so closely.
-    pub fn settings(&self, settings: VerifySettings) -> VerifySettings {
-        VerifySettings {
+    ///
+    /// # Errors
+    /// [`Failure`] for what cannot be read.
+    pub fn settings(&self, settings: VerifySettings) -> Result<VerifySettings, Failure> {
+        let continues = match &self.continues {
+            None => None,
+            Some(place) => Some(Continued {
+                place: place.clone(),
+                keys: all_keys("--continues-key", &self.continues_key)?,
+            }),
+        };
+        Ok(VerifySettings {
+            continues,
             strictness: if self.no_canonical {
                 Strictness::Hashes
             } else {
@@ -129,7 +147,7 @@ impl HowClosely {
             },
             allow_partial: self.allow_partial,
             ..settings
-        }
+        })
     }
 }
 

@@ -10,6 +10,7 @@
 //!   `tiles` the tiles, `report` what is said in the end.
 //! - `tree`: the tree of a log behind its signed checkpoint, where whole entries are not needed; `confirm` holds single
 //!   checkpoints against what is known, `kept_heads`, `one_proof`, `receipt` and `watch` are what is asked then.
+//! - `continued`: the log that a log says it continues.
 //! - `rotations`: from the key that an asker has to those that came after and before it.
 //! - `arguments`, `terminal`, `progress`: what the commands that verify share.
 //! - `bin/daybook-verify`: the auditor's own program.
@@ -21,6 +22,7 @@
 
 pub mod arguments;
 mod confirm;
+pub mod continued;
 pub mod cosign;
 pub mod directory;
 pub mod evidence;

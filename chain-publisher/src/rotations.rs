@@ -18,7 +18,7 @@ use domain::hash::leaf_hash;
 use domain::note::VerifierKey;
 use domain::rotation::{KEY_ROTATED, KeyHistory, KeyRotated, ROTATIONS_MAX, Role, Rotation, Vouchers, recovery_name};
 use domain::tlog_proof::TlogProof;
-use domain::{Position, TreeSize};
+use domain::{Hash, Position, TreeSize};
 
 /// What the entries of rotations begin with, canonically.
 const BEGINS: &[u8] = b"{\"aggregate_id\":\"main\",\"aggregate_type\":\"ledger\",\"event_type\":\"KeyRotated\"";
@@ -74,6 +74,27 @@ impl RotationProof {
     }
 }
 
+/// A checkpoint that a believed key signed, and that covers the first entry: the log must have its root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Covering {
+    /// What it is called.
+    pub name: String,
+    /// Its size.
+    pub size: TreeSize,
+    /// Its root.
+    pub root: Hash,
+}
+
+impl Covering {
+    fn new(name: String, signed: &SignedCheckpoint) -> Self {
+        Self {
+            name,
+            size: signed.checkpoint().size(),
+            root: signed.checkpoint().root(),
+        }
+    }
+}
+
 /// The settings with every rotation that the asker's keys lead to. `signed` is the checkpoint that is asked about.
 ///
 /// # Errors
@@ -100,7 +121,13 @@ pub fn follow(
     }
     proofs.sort_by_key(|proof| proof.proof.index);
     proofs.dedup_by(|a, b| a.proof.extra == b.proof.extra);
-    let recovery = recovery(&settings, origin, source)?;
+    let recovery = match recovery(&settings, origin, source, &proofs)? {
+        None => None,
+        Some((key, covering)) => {
+            settings.covering = covering;
+            Some(key)
+        }
+    };
     let mut rotations = chain(&proofs, origin, &settings.trust, recovery.as_ref(), report);
     let is_strange = signed.is_some_and(|signed| {
         let keys = settings.trust.keys().chain(rotations.iter().map(|rotation| &rotation.new));
@@ -118,24 +145,31 @@ fn recovery(
     settings: &VerifySettings,
     origin: &str,
     source: Option<&dyn LogSource>,
-) -> Result<Option<VerifierKey>, VerifyError> {
+    proofs: &[RotationProof],
+) -> Result<Option<(VerifierKey, Option<Covering>)>, VerifyError> {
     let name = recovery_name(origin);
     let given = settings.trust.keys.iter().find(|key| key.name() == name);
     if let Some(given) = given {
-        return Ok(Some(given.clone()));
+        return Ok(Some((given.clone(), None)));
     }
     let Some(source) = source else { return Ok(None) };
     // What the first entry says counts where a believed key signed a tree that has it, which the verification then holds
     // against the log: what was kept elsewhere, or a head of the log's own.
     let believed = |signed: &SignedCheckpoint| settings.trust.examine(origin, signed).is_ok();
-    let mut covered = settings.evidence.iter().any(|one: &Evidence| believed(&one.checkpoint));
-    if !covered {
-        for date in source.head_dates()?.into_iter().take(1) {
-            let head = source.head(date).ok().and_then(|bytes| TlogProof::parse(&bytes).ok());
-            covered |= head.is_some_and(|head| believed(&head.checkpoint));
-        }
+    let kept = settings.evidence.iter().map(|one: &Evidence| (one.name.clone(), &one.checkpoint));
+    let shown = proofs.iter().map(|one| (one.name.clone(), &one.proof.checkpoint));
+    let mut covering = kept
+        .chain(shown)
+        .find(|(_, signed)| believed(signed))
+        .map(|(name, signed)| Covering::new(name, signed));
+    if covering.is_none()
+        && let Some(date) = source.head_dates()?.first()
+    {
+        let head = source.head(*date).ok().and_then(|bytes| TlogProof::parse(&bytes).ok());
+        let head = head.filter(|head| believed(&head.checkpoint));
+        covering = head.map(|head| Covering::new(format!("the head of {date}"), &head.checkpoint));
     }
-    if !covered || source.withholds_entries().is_some() {
+    if covering.is_none() || source.withholds_entries().is_some() {
         return Ok(None);
     }
     let mut chunk = Chunk::default();
@@ -147,7 +181,7 @@ fn recovery(
         Some(Given::Entry(bytes)) => Entry::read(bytes).ok().map(|entry| KeyHistory::begin(entry.payload)),
         _ => None,
     };
-    Ok(history.and_then(|history| history.recovery().cloned()))
+    Ok(history.and_then(|history| Some((history.recovery()?.clone(), covering))))
 }
 
 /// The rotations that hold and hang together with what is believed, rising.

@@ -13,6 +13,7 @@ use crate::source::{Chunk, Flaw, Given, LogSource, SourceError};
 use crate::verify::{VerifyError, VerifySettings, own_checkpoint};
 use domain::checkpoint::SignedCheckpoint;
 use domain::hash::leaf_hash;
+use domain::rotation::Rotation;
 use domain::merkle::{Frontier, NodeError, TILE_WIDTH};
 use domain::tile::Tile;
 use domain::tile_reader::{TileReader, TileSource};
@@ -121,14 +122,21 @@ impl<'a> SignedTree<'a> {
         let (size, root) = (signed.checkpoint().size(), signed.checkpoint().root());
         (report.size, report.root, report.signed) = (size, root, Some(size));
         match TileReader::open(Tiles(source), size, &root) {
-            Ok(reader) => Ok(Some(Self {
-                source,
-                origin,
-                settings: settings.clone(),
-                signed,
-                witnesses,
-                reader,
-            })),
+            Ok(reader) => {
+                let this = Self {
+                    source,
+                    origin,
+                    settings: settings.clone(),
+                    signed,
+                    witnesses,
+                    reader,
+                };
+                let agrees = match &settings.covering {
+                    Some(it) => this.agrees(it.size, &it.root, &it.name, report)?,
+                    None => true,
+                };
+                Ok(agrees.then_some(this))
+            }
             Err(error) => TreeError::from(error).told(report).map(|()| None),
         }
     }
@@ -136,6 +144,11 @@ impl<'a> SignedTree<'a> {
     /// Which log.
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// The rotations that lead from the asker's key to the one that signed.
+    pub fn rotations(&self) -> &[Rotation] {
+        &self.settings.trust.rotations
     }
 
     /// How many entries.

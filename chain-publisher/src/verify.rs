@@ -9,7 +9,8 @@
 use crate::evidence::{Evidence, EvidenceError, Trust, known_roots};
 use crate::heads::{CheckedHead, HeadCheck};
 use crate::report::{DayReport, Finding, KeysFrom, Report, RotationReport};
-use crate::rotations::{RotationProof, follow};
+use crate::continued::{self, Continued};
+use crate::rotations::{Covering, RotationProof, follow};
 use crate::source::{Chunk, EntryStream, Flaw, Given, LogSource, SourceError};
 use crate::tiles::{TileCheck, TileFault, TileLeaves};
 use domain::checkpoint::SignedCheckpoint;
@@ -35,6 +36,10 @@ pub struct VerifySettings {
     pub evidence: Vec<Evidence>,
     /// Proofs of rotations that the asker has.
     pub rotations: Vec<RotationProof>,
+    /// What the recovery key's word rests on, where it was taken from the log's first entry.
+    pub covering: Option<Covering>,
+    /// The log that this one says that it continues.
+    pub continues: Option<Continued>,
     /// How closely entries are read.
     pub strictness: Strictness,
     /// A PARTIAL verdict ends with 0.
@@ -48,6 +53,8 @@ impl Default for VerifySettings {
             trust: Trust::default(),
             evidence: Vec::new(),
             rotations: Vec::new(),
+            covering: None,
+            continues: None,
             strictness: Strictness::Canonical,
             allow_partial: false,
         }
@@ -269,6 +276,12 @@ impl Run<'_> {
         self.report.evidence = known.iter().map(|known| known.source.clone()).collect();
         let signed = self.signed_root(&origin, &trust, &mut known);
         let heads = self.heads(heads, &origin, &trust, &mut known);
+        known.extend(self.settings.covering.as_ref().map(|covering| KnownRoot {
+            size: covering.size,
+            root: covering.root,
+            kept: Kept::WithLog,
+            source: covering.name.clone(),
+        }));
         let expected = self.settings.origin.clone().or(Some(origin.clone()));
         let mut verifier = LogVerifier::new(self.settings.strictness, expected.as_deref(), known);
         verifier.keep_nodes();
@@ -281,6 +294,7 @@ impl Run<'_> {
         self.keys_of(&log, &origin, &trust);
         self.report.tiles = tiles.compared();
         self.conclude(log, &heads, whole, from_tiles, size);
+        continued::check(self.settings.continues.as_ref(), &mut self.report)?;
         Ok(self.report)
     }
 

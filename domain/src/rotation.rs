@@ -201,7 +201,10 @@ impl Rotation {
             (Some(old), _) => (old.clone(), VouchedBy::Old),
             (None, Some(recovery)) => (recovery.clone(), VouchedBy::Recovery),
             (None, None) => {
-                return wrong("neither the key before nor a recovery key that is known signed its note");
+                return wrong(
+                    "neither the key before nor a recovery key that is known signed its note; where the recovery key \
+                     signed it, that key must come from elsewhere too",
+                );
             }
         };
         Ok(Self {
