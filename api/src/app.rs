@@ -5,6 +5,7 @@
 //! benchmark can hold one.
 //! Not here: what any part does; what the first start records (`begin`); what runs beside (`chores`).
 
+use crate::anchors::{self, Anchoring};
 use crate::begin::{self, BeginError, Begun};
 use crate::chores::{self, Backlog};
 use crate::config::Settings;
@@ -73,6 +74,8 @@ pub struct App {
     backlog: Arc<Backlog>,
     self_audit: SelfAudit,
     publishing: Publishing,
+    anchoring: Anchoring,
+    stamping: Mutex<Option<std::thread::JoinHandle<()>>>,
     sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     streams: Arc<Semaphore>,
@@ -247,6 +250,8 @@ impl App {
             backlog,
             self_audit: SelfAudit::default(),
             publishing: Publishing::default(),
+            anchoring: Anchoring::default(),
+            stamping: Mutex::default(),
             sending: Mutex::default(),
             auditing: Mutex::default(),
             witnesses,
@@ -258,6 +263,7 @@ impl App {
         *app.chores.lock() = chores::start(&app);
         *app.auditing.lock() = self_audit::start(&app)?;
         *app.sending.lock() = publishing::start(&app)?;
+        *app.stamping.lock() = anchors::start(&app)?;
         Ok(app)
     }
 
@@ -266,13 +272,14 @@ impl App {
     pub async fn stop(&self) {
         self.begin_stop();
         let sending = self.sending.lock().take();
-        if let Some(thread) = sending {
+        let stamping = self.stamping.lock().take();
+        for thread in sending.into_iter().chain(stamping) {
             // It waits for what it records.
             if tokio::task::spawn_blocking(move || thread.join())
                 .await
                 .is_ok_and(|ended| ended.is_err())
             {
-                tracing::error!("publishing ended badly");
+                tracing::error!("a thread of publishing or anchoring ended badly");
             }
         }
         let auditing = self.auditing.lock().take();
@@ -409,6 +416,11 @@ impl App {
     /// Heads on their way out.
     pub fn publishing(&self) -> &Publishing {
         &self.publishing
+    }
+
+    /// Time stamps over heads.
+    pub fn anchoring(&self) -> &Anchoring {
+        &self.anchoring
     }
 
     /// The service's own reading of its ledger.
@@ -566,6 +578,7 @@ impl App {
         self.stopping.send_replace(true);
         self.self_audit.stop();
         self.publishing.stop();
+        self.anchoring.stop();
     }
 
     /// Becomes true when the stop begins.

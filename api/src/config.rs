@@ -108,6 +108,13 @@ pub struct Settings {
     /// Seconds after which a channel that failed is tried again; doubled each time, up to an hour. Default 30.
     pub publish_retry_s: u64,
 
+    /// The URL of an RFC 3161 time-stamping authority that is asked for a time stamp over each day's head,
+    /// `heads/YYYY/YYYY-MM-DD.tsr`. Default: none. One that is away stops nothing; it is asked again as channels are.
+    pub tsa_url: Option<String>,
+    /// URLs of OpenTimestamps calendars, such as `https://a.pool.opentimestamps.org`, to which the hash of each day's
+    /// head goes behind a nonce, for `heads/YYYY/YYYY-MM-DD.ots`. Default: none.
+    pub ots_calendars: Vec<String>,
+
     /// A file that names witnesses with their URLs, and the quorum (C2SP tlog-policy): each day's head, and the latest
     /// checkpoint every ten seconds, are offered to them. Default: none; then whoever relies on this ledger keeps
     /// heads of their own. A witness that is down stops nothing.
@@ -254,6 +261,8 @@ impl Default for Settings {
             self_audit_pause_s: 3600,
             publish: Vec::new(),
             publish_retry_s: 30,
+            tsa_url: None,
+            ots_calendars: Vec::new(),
             witness_policy: None,
             sign_in_minutes: 15,
             session_days: 30,
@@ -349,6 +358,12 @@ impl Settings {
                 && !(url.starts_with("https://") || url.starts_with("http://"))
             {
                 return invalid("a webhook's url begins with https:// or http://");
+            }
+        }
+        let anchors = self.tsa_url.iter().chain(&self.ots_calendars);
+        for url in anchors {
+            if !(url.starts_with("https://") || url.starts_with("http://")) {
+                return invalid("tsa_url and ots_calendars begin with https:// or http://");
             }
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {

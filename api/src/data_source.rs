@@ -6,6 +6,7 @@
 
 use crate::app::HEADS;
 use crate::stores::LEDGER;
+use chain_publisher::anchor::AnchorKind;
 use chain_publisher::pack::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use chain_publisher::verify::Progress;
@@ -64,6 +65,10 @@ impl HeadFiles for Heads {
 
     fn get(&self, date: Date) -> Option<Vec<u8>> {
         self.store.get(date)
+    }
+
+    fn stamp(&self, date: Date, kind: AnchorKind) -> Option<Vec<u8>> {
+        self.store.stamp(date, kind.ending())
     }
 
     fn rotations(&self) -> Vec<Position> {

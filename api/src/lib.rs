@@ -22,6 +22,7 @@
 //!
 //! Never here: SQL but for the edge's own state, hashing, decisions.
 
+pub mod anchors;
 pub mod app;
 pub mod auth;
 pub mod begin;

@@ -446,6 +446,10 @@ impl HeadFiles for Heads<'_> {
         self.0.get(date)
     }
 
+    fn stamp(&self, date: Date, kind: chain_publisher::anchor::AnchorKind) -> Option<Vec<u8>> {
+        self.0.stamp(date, kind.ending())
+    }
+
     fn rotations(&self) -> Vec<domain::Position> {
         self.0.rotations()
     }

@@ -4,6 +4,7 @@
 //! them is damaged the other gives the entries, and the damage is a flaw with its position.
 //! Not here: writing it (`export`), its file names (`layout`), believing it (`verify`).
 
+use crate::anchor::{ANCHOR_BYTES_MAX, ANCHOR_KINDS, AnchorKind};
 use crate::layout::{self, CHECKPOINT, HEADS, Line, ROTATIONS, UNFINISHED, VERIFIER_KEY, lines_path, parse_line};
 use crate::source::{Chunk, EntryStream, Flaw, LogSource, SourceError};
 use domain::note::NOTE_BYTES_MAX;
@@ -110,6 +111,13 @@ impl LogSource for Directory {
         self.read(&layout::head_path(date), TLOG_PROOF_BYTES_MAX)
     }
 
+    fn stamp(&self, date: Date, kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
+        match self.read(&layout::stamp_path(date, kind), ANCHOR_BYTES_MAX) {
+            Err(SourceError::Missing { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
     fn rotations(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
         let list = match self.read(ROTATIONS, ROTATIONS_BYTES_MAX) {
             Err(SourceError::Missing { .. }) => return Ok(Vec::new()),
@@ -164,6 +172,14 @@ fn belongs(name: &str, size: TreeSize) -> bool {
     let rotation = name.strip_prefix("keys/").and_then(|name| name.strip_suffix(".tlog-proof"));
     let rotation = rotation.and_then(|position| position.parse().ok().map(Position));
     if rotation.is_some_and(|at| size.contains(at) && layout::rotation_path(at) == name) || name == ROTATIONS {
+        return true;
+    }
+    let stamped = |kind: AnchorKind| {
+        let file = name.rsplit('/').next().and_then(|file| file.strip_suffix(kind.ending())?.strip_suffix('.'));
+        let date = file.and_then(|text| Date::parse(text).ok());
+        date.is_some_and(|date| layout::stamp_path(date, kind) == name)
+    };
+    if ANCHOR_KINDS.into_iter().any(stamped) {
         return true;
     }
     let head = name.rsplit('/').next().and_then(layout::head_date);

@@ -8,6 +8,7 @@
 //! Source: FORMAT §3; C2SP tlog-tiles v0.1.0.
 //! Not here: reading the log (`source`), checking the copy (`verify`).
 
+use crate::anchor::ANCHOR_KINDS;
 use crate::layout::{self, CHECKPOINT, README, UNFINISHED, VERIFIER_KEY, lines_path, withheld_line};
 use crate::source::{Chunk, Given, LogSource, SourceError};
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
@@ -347,6 +348,11 @@ impl<'a> Export<'a> {
             if covered {
                 heads += 1;
                 self.files.write_if_new(&layout::head_path(date), &bytes)?;
+                for kind in ANCHOR_KINDS {
+                    if let Some(stamp) = self.source.stamp(date, kind)? {
+                        self.files.write_if_new(&layout::stamp_path(date, kind), &stamp)?;
+                    }
+                }
             }
         }
         Ok(heads)

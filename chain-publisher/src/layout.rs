@@ -5,6 +5,7 @@
 //! Source: C2SP tlog-tiles v0.1.0, FORMAT §3 and §5.
 //! Not here: writing them (`export`), reading them (`directory`).
 
+use crate::anchor::AnchorKind;
 use domain::entry::ENTRY_BYTES_MAX;
 use domain::rotation::ROTATIONS_MAX;
 use domain::tile::{Bundle, TilePath};
@@ -31,6 +32,12 @@ pub const LINE_BYTES_MAX: usize = ENTRY_BYTES_MAX;
 pub fn head_path(date: Date) -> String {
     let text = date.to_string();
     format!("{HEADS}/{}/{text}.tlog-proof", &text[..4])
+}
+
+/// `heads/2026/2026-05-17.tsr`
+pub fn stamp_path(date: Date, kind: AnchorKind) -> String {
+    let text = date.to_string();
+    format!("{HEADS}/{}/{}", &text[..4], kind.file_name(date))
 }
 
 /// The positions of rotations, one a line.

@@ -5,6 +5,7 @@
 //! - `directory`: a log in tlog-tiles layout on disk; `layout` names its files.
 //! - `url`: a log served over HTTP.
 //! - `export`: a log written to a directory.
+//! - `anchor`: time stamps of third parties over heads.
 //! - `publish`: heads put where others can get them.
 //! - `verify`: a whole log against what its asker knows from elsewhere; `evidence` is that, `heads` the heads of days,
 //!   `tiles` the tiles, `report` what is said in the end.
@@ -20,6 +21,7 @@
 //! Invariant: nothing that is read is believed before it was hashed.
 //! Not here: signing, storing (`commands`), the service's commands (`api`).
 
+pub mod anchor;
 pub mod arguments;
 mod confirm;
 pub mod continued;

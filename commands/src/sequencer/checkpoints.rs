@@ -368,6 +368,23 @@ impl HeadStore {
         replace(&path, proof)
     }
 
+    /// The time stamp over the head of that day, whose file ends so.
+    pub fn stamp(&self, date: Date, ending: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.path(date).with_extension(ending)).ok()
+    }
+
+    /// Keeps it; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub fn put_stamp(&self, date: Date, ending: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(date).with_extension(ending);
+        if path.exists() {
+            return Ok(());
+        }
+        replace(&path, bytes)
+    }
+
     fn rotation_path(&self, position: Position) -> PathBuf {
         self.dir.join(ROTATIONS).join(format!("{position}.tlog-proof"))
     }

@@ -69,6 +69,8 @@ pub const CLASS_TABLE: &[(&str, Class)] = &[
     ("DeviceMoved", Class::Audit),
     ("DeviceRegistered", Class::Audit),
     ("DeviceRemoved", Class::Audit),
+    ("HeadAnchored", Class::Outbound),
+    ("HeadNotAnchored", Class::Outbound),
     ("HeadNotPublished", Class::Outbound),
     ("HeadPublished", Class::Outbound),
     ("HoldPlaced", Class::Ledger),
