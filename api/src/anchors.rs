@@ -120,12 +120,17 @@ impl App {
         let dates = self.heads().dates();
         let recent = dates.iter().rev().take(LOOK_BACK_DAYS).rev();
         let ending = lane.kind.ending();
-        let missing = recent.copied().find(|date| self.heads().stamp(*date, ending).is_none());
+        let missing = recent
+            .copied()
+            .find(|date| self.heads().stamp(*date, ending).is_none());
         let Some(date) = missing else { return };
         let began = Instant::now();
         let anchored = self.stamp_head(lane.kind, date);
         let took_ms = began.elapsed().as_millis() as u64;
-        let failed = anchored.as_ref().err().map(|why| why.chars().take(REASON_MAX).collect::<String>());
+        let failed = anchored
+            .as_ref()
+            .err()
+            .map(|why| why.chars().take(REASON_MAX).collect::<String>());
         let outcome = Outcome {
             kind: ending,
             date,

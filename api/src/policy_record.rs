@@ -77,7 +77,9 @@ async fn in_force(log: &dyn EventLog, positions: &[Position]) -> Result<Option<S
         for (position, bytes) in block.iter() {
             let Ok(entry) = Entry::read(bytes) else { continue };
             if entry.event_type == WITNESS_POLICY_SET || position == Position::FIRST {
-                last = serde_json::from_slice::<Said>(entry.payload).ok().and_then(|said| said.policy);
+                last = serde_json::from_slice::<Said>(entry.payload)
+                    .ok()
+                    .and_then(|said| said.policy);
             }
         }
         if last.is_some() {

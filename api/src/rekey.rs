@@ -24,12 +24,10 @@ use domain::canonical::{Canonical, CanonicalError};
 use domain::entry::{Entry, NewEvent};
 use domain::event::EVENT_VERSION;
 use domain::note::{Signer, SigningKey, VerifierKey};
-use domain::pq::MlDsaKey;
 use domain::ports::{EventLog, ReadError, Seen, SeenReadings};
+use domain::pq::MlDsaKey;
 use domain::registry::Registry;
-use domain::rotation::{
-    KEY_ROTATED, KeyHistory, KeyRotated, Role, RotationReason, VouchedBy, sign_rotation,
-};
+use domain::rotation::{KEY_ROTATED, KeyHistory, KeyRotated, Role, RotationReason, VouchedBy, sign_rotation};
 use domain::{Position, Timestamp, TreeSize};
 use parking_lot::RwLock;
 use serde_json::json;
@@ -100,11 +98,7 @@ enum RoleKey {
 }
 
 impl RoleKey {
-    fn new(
-        role: Role,
-        origin: &str,
-        seed: &Secret,
-    ) -> Result<Self, StoresError> {
+    fn new(role: Role, origin: &str, seed: &Secret) -> Result<Self, StoresError> {
         let name = role.key_name(origin);
         Ok(match role {
             Role::Log | Role::Receipt => Self::Ed25519(Arc::new(signing_key(&name, seed)?)),
@@ -289,7 +283,10 @@ pub async fn settle(
         let (now, voucher) = opened.signers(role, &new)?;
         let next = opened.next(role, &new, &voucher)?;
         let (sequencer, settled) = opened.start(now, Some(next))?;
+        // A tail that was cut now is told now: the next start does not know of it.
+        let recorded = record_start(&opened, &sequencer).await;
         sequencer.stop().await;
+        recorded?;
         opened.log.stop();
         match settled {
             Some(Settled::InForce(position)) => {
@@ -384,13 +381,7 @@ async fn record(
     let history = history(&*opened.log, &positions).await?;
     let in_force = history.key_at(role, opened.log.size_now()).cloned();
     fits(opened, role, old, in_force.as_ref(), &history)?;
-    let events = start_events(&opened.cut)?;
-    sequencer
-        .record(EventGroup {
-            events: events.into_iter().map(|event| (event, None)).collect(),
-            ..EventGroup::default()
-        })
-        .await?;
+    record_start(opened, sequencer).await?;
     let origin = opened.origin.clone();
     let vkey = new.verifier_key().to_string();
     let own = (role != Role::PostQuantum).then(|| new.signer());
@@ -414,6 +405,17 @@ async fn record(
     Ok(Position(recorded.positions.start))
 }
 
+/// What every start records.
+async fn record_start(opened: &Opened<'_>, sequencer: &Sequencer) -> Result<(), RekeyError> {
+    let events = start_events(&opened.cut)?;
+    let group = EventGroup {
+        events: events.into_iter().map(|event| (event, None)).collect(),
+        ..EventGroup::default()
+    };
+    sequencer.record(group).await?;
+    Ok(())
+}
+
 /// What is here must be what the ledger names.
 fn fits(
     opened: &Opened<'_>,
@@ -432,9 +434,13 @@ fn fits(
     if role != Role::PostQuantum && in_force.is_none() {
         return refuse(format!("the ledger names no {role} key"));
     }
-    let Some(recovery) = &opened.recovery else { return Ok(()) };
+    let Some(recovery) = &opened.recovery else {
+        return Ok(());
+    };
     match history.recovery() {
-        None => refuse("this ledger was begun without a recovery key, so none can vouch for a new one".to_owned()),
+        None => {
+            refuse("this ledger was begun without a recovery key, so none can vouch for a new one".to_owned())
+        }
         Some(named) if *named != recovery.verifier_key() => refuse(format!(
             "the recovery key that was given is {}, and the ledger names {named}",
             recovery.verifier_key()
@@ -452,9 +458,8 @@ pub async fn history(log: &dyn EventLog, positions: &[Position]) -> Result<KeyHi
     for some in positions.chunks(READ_ENTRIES) {
         let block = log.read_at(some).await?;
         for (position, bytes) in block.iter() {
-            let entry = Entry::read(bytes).map_err(|error| {
-                RekeyError::Refused(format!("the entry at position {position}: {error}"))
-            })?;
+            let entry = Entry::read(bytes)
+                .map_err(|error| RekeyError::Refused(format!("the entry at position {position}: {error}")))?;
             if position == Position::FIRST {
                 history = KeyHistory::begin(entry.payload);
             } else if entry.event_type == KEY_ROTATED {

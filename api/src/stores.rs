@@ -7,12 +7,14 @@
 //! Not here: the formats (`commands::ledger`, `commands::keys`), the first entries (`begin`).
 
 use crate::config::Settings;
-use commands::keys::{FileKeyStore, KeyError, RoleKeys, Secret, ServiceKeys, Start, read_secret_text, write_secret_file};
+use commands::keys::{
+    FileKeyStore, KeyError, RoleKeys, Secret, ServiceKeys, Start, read_secret_text, write_secret_file,
+};
 use commands::ledger::{self, Ledger, Options, Recovery};
 use commands::sequencer::Signers;
 use domain::checkpoint::is_origin;
-use domain::note::{KeyError as NoteKeyError, Signer, SigningKey, VerifierKey};
 use domain::continues::Continues;
+use domain::note::{KeyError as NoteKeyError, Signer, SigningKey, VerifierKey};
 use domain::ports::Entropy;
 use domain::pq::MlDsaKey;
 use domain::rotation::{Role, recovery_name};

@@ -78,7 +78,11 @@ pub(crate) fn check(old: Option<&Continued>, report: &mut Report) -> Result<(), 
         "that {} had {} entries and that root, from its tiles, up to its signed root{}",
         says.origin,
         says.size,
-        if old.keys.is_empty() { "; its signature was not checked: give its key with --continues-key" } else { "" }
+        if old.keys.is_empty() {
+            "; its signature was not checked: give its key with --continues-key"
+        } else {
+            ""
+        }
     ));
     if tree.size() > says.size {
         report.notes.push(format!(
@@ -98,7 +102,9 @@ fn against_kept(
     path: &Path,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
-    let Some(says) = report.continues.clone() else { return Ok(()) };
+    let Some(says) = report.continues.clone() else {
+        return Ok(());
+    };
     let unusable = |what: String| VerifyError::Settings(format!("{}: {what}", old.place));
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
@@ -110,15 +116,25 @@ fn against_kept(
         return Err(unusable(format!("it is not of the log {}", says.origin)));
     }
     if settings.trust.is_known() {
-        settings.trust.examine(&says.origin, &kept.checkpoint).map_err(unusable)?;
+        settings
+            .trust
+            .examine(&says.origin, &kept.checkpoint)
+            .map_err(unusable)?;
     }
     if kept.size() == says.size && kept.root() != says.root {
         report.or_worse(Verdict::Forked {
             size: says.size,
-            what: format!("{} has the root {}, and the log says that it continues {}", old.place, kept.root(), says.root),
+            what: format!(
+                "{} has the root {}, and the log says that it continues {}",
+                old.place,
+                kept.root(),
+                says.root
+            ),
         });
     } else if kept.size() == says.size {
-        report.checked.push(format!("what it says that it continues, against {}", old.place));
+        report
+            .checked
+            .push(format!("what it says that it continues, against {}", old.place));
     } else if kept.size() > says.size {
         report.notes.push(format!(
             "{} was kept at size {}, and the log continues {} from size {} on: what lay between is not in what is \

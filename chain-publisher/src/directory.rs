@@ -5,7 +5,9 @@
 //! Not here: writing it (`export`), its file names (`layout`), believing it (`verify`).
 
 use crate::anchor::{ANCHOR_BYTES_MAX, ANCHOR_KINDS, AnchorKind};
-use crate::layout::{self, CHECKPOINT, HEADS, Line, ROTATIONS, UNFINISHED, VERIFIER_KEY, lines_path, parse_line};
+use crate::layout::{
+    self, CHECKPOINT, HEADS, Line, ROTATIONS, UNFINISHED, VERIFIER_KEY, lines_path, parse_line,
+};
 use crate::source::{Chunk, EntryStream, Flaw, LogSource, SourceError};
 use domain::note::NOTE_BYTES_MAX;
 use domain::tile::{BUNDLE_ENTRY_BYTES_MAX, Bundle, Tile, TilePath, bundles_since, parse_bundle};
@@ -169,13 +171,19 @@ fn belongs(name: &str, size: TreeSize) -> bool {
     if let Some(lines) = layout::parse_lines_path(name) {
         return bundle(lines);
     }
-    let rotation = name.strip_prefix("keys/").and_then(|name| name.strip_suffix(".tlog-proof"));
+    let rotation = name
+        .strip_prefix("keys/")
+        .and_then(|name| name.strip_suffix(".tlog-proof"));
     let rotation = rotation.and_then(|position| position.parse().ok().map(Position));
-    if rotation.is_some_and(|at| size.contains(at) && layout::rotation_path(at) == name) || name == ROTATIONS {
+    if rotation.is_some_and(|at| size.contains(at) && layout::rotation_path(at) == name) || name == ROTATIONS
+    {
         return true;
     }
     let stamped = |kind: AnchorKind| {
-        let file = name.rsplit('/').next().and_then(|file| file.strip_suffix(kind.ending())?.strip_suffix('.'));
+        let file = name
+            .rsplit('/')
+            .next()
+            .and_then(|file| file.strip_suffix(kind.ending())?.strip_suffix('.'));
         let date = file.and_then(|text| Date::parse(text).ok());
         date.is_some_and(|date| layout::stamp_path(date, kind) == name)
     };

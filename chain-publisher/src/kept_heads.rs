@@ -60,7 +60,9 @@ pub fn verify_heads(
     report.origin = Some(origin.clone());
     let last = proofs.last().map(|(_, proof)| &proof.checkpoint);
     let settings = &follow(settings, &origin, log, last, &mut report)?;
-    report.signed_by = last.map(|signed| settings.trust.signers(signed)).unwrap_or_default();
+    report.signed_by = last
+        .map(|signed| settings.trust.signers(signed))
+        .unwrap_or_default();
     let trust = settings.trust.is_known().then_some(&settings.trust);
     report.keys = settings.trust.keys().map(ToString::to_string).collect();
     report.keys_from = match trust {
@@ -116,7 +118,9 @@ fn stamps(proofs: &Proofs<'_>, report: &mut Report) {
                         Some(block) => format!("Bitcoin block {block}"),
                         None => format!("{pending} calendars that have promised one: run  ots upgrade"),
                     };
-                    report.notes.push(format!("{}: its .{ending} leads to {to}", file.name));
+                    report
+                        .notes
+                        .push(format!("{}: its .{ending} leads to {to}", file.name));
                     report.not_checked.push(format!(
                         "what the .{ending} of {} leads to: run  ots verify -d {} FILE.ots",
                         file.name,

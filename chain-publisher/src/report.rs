@@ -74,9 +74,17 @@ impl RotationReport {
 
 impl fmt::Display for RotationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by = if self.by_recovery { "the recovery key" } else { "the key before" };
+        let by = if self.by_recovery {
+            "the recovery key"
+        } else {
+            "the key before"
+        };
         let (at, role, reason) = (self.position, self.role, self.reason.as_str());
-        write!(f, "position {at}: the {role} key becomes {} ({reason}; signed by it and {by})", self.new)
+        write!(
+            f,
+            "position {at}: the {role} key becomes {} ({reason}; signed by it and {by})",
+            self.new
+        )
     }
 }
 

@@ -16,12 +16,15 @@ use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
 use domain::note::VerifierKey;
-use domain::rotation::{KEY_ROTATED, KeyHistory, KeyRotated, ROTATIONS_MAX, Role, Rotation, Vouchers, recovery_name};
+use domain::rotation::{
+    KEY_ROTATED, KeyHistory, KeyRotated, ROTATIONS_MAX, Role, Rotation, Vouchers, recovery_name,
+};
 use domain::tlog_proof::TlogProof;
 use domain::{Hash, Position, TreeSize};
 
 /// What the entries of rotations begin with, canonically.
-const BEGINS: &[u8] = b"{\"aggregate_id\":\"main\",\"aggregate_type\":\"ledger\",\"event_type\":\"KeyRotated\"";
+const BEGINS: &[u8] =
+    b"{\"aggregate_id\":\"main\",\"aggregate_type\":\"ledger\",\"event_type\":\"KeyRotated\"";
 
 /// The proof of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +43,9 @@ impl RotationProof {
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, String> {
         let proof = TlogProof::parse(bytes).map_err(|error| format!("{name}: {error}"))?;
         if proof.extra.is_none() || proof.size() != proof.index.size_through() {
-            return Err(format!("{name}: not the proof of a rotation: its checkpoint must end with the entry in it"));
+            return Err(format!(
+                "{name}: not the proof of a rotation: its checkpoint must end with the entry in it"
+            ));
         }
         Ok(Self {
             name: name.to_owned(),
@@ -130,11 +135,20 @@ pub fn follow(
     };
     let mut rotations = chain(&proofs, origin, &settings.trust, recovery.as_ref(), report);
     let is_strange = signed.is_some_and(|signed| {
-        let keys = settings.trust.keys().chain(rotations.iter().map(|rotation| &rotation.new));
+        let keys = settings
+            .trust
+            .keys()
+            .chain(rotations.iter().map(|rotation| &rotation.new));
         signed.verify(origin, keys).is_err()
     });
     if let (Some(source), Some(signed), true) = (source, signed, is_strange && rotations.is_empty()) {
-        rotations = from_entries(source, origin, &settings.trust, recovery.as_ref(), signed.checkpoint().size())?;
+        rotations = from_entries(
+            source,
+            origin,
+            &settings.trust,
+            recovery.as_ref(),
+            signed.checkpoint().size(),
+        )?;
     }
     settings.trust.rotations = rotations;
     Ok(settings)
@@ -156,7 +170,10 @@ fn recovery(
     // What the first entry says counts where a believed key signed a tree that has it, which the verification then holds
     // against the log: what was kept elsewhere, or a head of the log's own.
     let believed = |signed: &SignedCheckpoint| settings.trust.examine(origin, signed).is_ok();
-    let kept = settings.evidence.iter().map(|one: &Evidence| (one.name.clone(), &one.checkpoint));
+    let kept = settings
+        .evidence
+        .iter()
+        .map(|one: &Evidence| (one.name.clone(), &one.checkpoint));
     let shown = proofs.iter().map(|one| (one.name.clone(), &one.proof.checkpoint));
     let mut covering = kept
         .chain(shown)
@@ -165,7 +182,10 @@ fn recovery(
     if covering.is_none()
         && let Some(date) = source.head_dates()?.first()
     {
-        let head = source.head(*date).ok().and_then(|bytes| TlogProof::parse(&bytes).ok());
+        let head = source
+            .head(*date)
+            .ok()
+            .and_then(|bytes| TlogProof::parse(&bytes).ok());
         let head = head.filter(|head| believed(&head.checkpoint));
         covering = head.map(|head| Covering::new(format!("the head of {date}"), &head.checkpoint));
     }
@@ -178,7 +198,9 @@ fn recovery(
         return Ok(None);
     }
     let history = match chunk.iter().next() {
-        Some(Given::Entry(bytes)) => Entry::read(bytes).ok().map(|entry| KeyHistory::begin(entry.payload)),
+        Some(Given::Entry(bytes)) => Entry::read(bytes)
+            .ok()
+            .map(|entry| KeyHistory::begin(entry.payload)),
         _ => None,
     };
     Ok(history.and_then(|history| Some((history.recovery()?.clone(), covering))))
@@ -205,7 +227,10 @@ fn chain(
             let known = |text: &str| believed.iter().find(|key| key.to_string() == text);
             let old = said.old.as_deref().and_then(known);
             let new = known(&said.new);
-            let beside = believed.iter().rev().find(|key| key.name() == origin && proof.is_signed_by(key));
+            let beside = believed
+                .iter()
+                .rev()
+                .find(|key| key.name() == origin && proof.is_signed_by(key));
             let anchor = match said.role {
                 Role::Log => old.or(new),
                 Role::PostQuantum | Role::Receipt => beside,
@@ -217,7 +242,11 @@ fn chain(
             };
             match proof.check(origin, &log) {
                 Ok(rotation) => {
-                    believed.extend([Some(rotation.new.clone()), rotation.old.clone()].into_iter().flatten());
+                    believed.extend(
+                        [Some(rotation.new.clone()), rotation.old.clone()]
+                            .into_iter()
+                            .flatten(),
+                    );
                     *taken = Some(rotation);
                     more = true;
                 }
@@ -276,7 +305,8 @@ fn from_entries(
                 continue;
             };
             let ends = [Some(&rotation.new), rotation.old.as_ref()];
-            let holds = rotation.role != Role::Log || ends.into_iter().flatten().any(|end| believed.contains(end));
+            let holds =
+                rotation.role != Role::Log || ends.into_iter().flatten().any(|end| believed.contains(end));
             if holds {
                 believed.push(rotation.new.clone());
                 rotations.push(rotation);

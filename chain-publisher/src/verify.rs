@@ -6,10 +6,10 @@
 //! Source: FORMAT §5, §8.
 //! Not here: the rules of entries, streams and days (`domain::verify`), one head (`heads`), the words (`report`).
 
+use crate::continued::{self, Continued};
 use crate::evidence::{Evidence, EvidenceError, Trust, known_roots};
 use crate::heads::{CheckedHead, HeadCheck};
 use crate::report::{DayReport, Finding, KeysFrom, Report, RotationReport};
-use crate::continued::{self, Continued};
 use crate::rotations::{Covering, RotationProof, follow};
 use crate::source::{Chunk, EntryStream, Flaw, Given, LogSource, SourceError};
 use crate::tiles::{TileCheck, TileFault, TileLeaves};

@@ -188,7 +188,11 @@ impl RoleKeys {
 }
 
 fn there(path: &Path) -> Result<Option<Secret>, KeyError> {
-    if path.exists() { read(path).map(Some) } else { Ok(None) }
+    if path.exists() {
+        read(path).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Keys of persons and accounts, a file each.

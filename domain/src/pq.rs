@@ -135,7 +135,11 @@ mod tests {
         assert_eq!(line.len(), 8 + SIGNATURE_BYTES);
         let parsed = VerifierKey::parse(&key.to_string()).expect("a vkey");
         assert_eq!(parsed, key);
-        assert_eq!(signed.encode(), self::signed().encode(), "signing is deterministic");
+        assert_eq!(
+            signed.encode(),
+            self::signed().encode(),
+            "signing is deterministic"
+        );
     }
 
     #[test]
@@ -147,7 +151,10 @@ mod tests {
         for at in (0..line.len()).step_by(97) {
             let mut bad = line.clone();
             bad[at] ^= 1;
-            assert!(check(ORIGIN, key.public_bytes(), text, &bad).is_none(), "byte {at}");
+            assert!(
+                check(ORIGIN, key.public_bytes(), text, &bad).is_none(),
+                "byte {at}"
+            );
         }
         assert!(check("log.example/other", key.public_bytes(), text, &line).is_none());
         let other = text.replace("\n5\n", "\n6\n");
@@ -160,7 +167,8 @@ mod tests {
 
     #[test]
     fn the_message_is_the_one_that_the_specification_lays_out() {
-        let message = message("w", 3, "o\n5\nCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\n").expect("a checkpoint");
+        let message =
+            message("w", 3, "o\n5\nCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\n").expect("a checkpoint");
         let mut expected = b"subtree/v1\n\0\x01w\0\0\0\0\0\0\0\x03\x01o".to_vec();
         expected.extend_from_slice(&[0; 8]);
         expected.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 5]);

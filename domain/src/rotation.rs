@@ -358,7 +358,9 @@ pub enum HandoverError {
         position: Position,
     },
     /// A key signed it that came into force later.
-    #[error("a checkpoint of size {size} is signed by a key that came into force only at position {position}")]
+    #[error(
+        "a checkpoint of size {size} is signed by a key that came into force only at position {position}"
+    )]
     TooEarly {
         /// The checkpoint's size.
         size: TreeSize,
@@ -387,7 +389,8 @@ pub fn check_handover(signed: &SignedCheckpoint, rotations: &[Rotation]) -> Resu
                     position: before.position,
                 });
             }
-            let by_next = after.is_some_and(|after| after.by == VouchedBy::Recovery && after.is_handed_over(signed));
+            let by_next =
+                after.is_some_and(|after| after.by == VouchedBy::Recovery && after.is_handed_over(signed));
             if !by_next && !has(&before.new) {
                 return Err(HandoverError::NotByNew {
                     size,

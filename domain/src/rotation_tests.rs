@@ -1,3 +1,5 @@
+//! Rotations that hold, that are forged, and what a checkpoint must carry above and below one.
+
 use super::*;
 use crate::canonical::Canonical;
 use crate::checkpoint::Checkpoint;
@@ -85,11 +87,17 @@ fn the_old_key_and_the_new_one_together_replace_the_old_one() {
     let mut history = history();
     let (old, new) = (log_key(1), log_key(3));
     let rotation = take(&mut history, &rotated(9, &said(9, &old, &new, &old))).expect("it holds");
-    assert_eq!((rotation.by, rotation.voucher), (VouchedBy::Old, old.verifier_key()));
+    assert_eq!(
+        (rotation.by, rotation.voucher),
+        (VouchedBy::Old, old.verifier_key())
+    );
     assert_eq!(history.key_at(Role::Log, TreeSize(9)), Some(&old.verifier_key()));
     assert_eq!(history.key_at(Role::Log, TreeSize(10)), Some(&new.verifier_key()));
     let third = log_key(4);
-    assert!(take(&mut history, &rotated(12, &said(12, &old, &third, &old))).is_err(), "the old one is out of force");
+    assert!(
+        take(&mut history, &rotated(12, &said(12, &old, &third, &old))).is_err(),
+        "the old one is out of force"
+    );
     assert!(take(&mut history, &rotated(12, &said(12, &new, &third, &new))).is_ok());
 }
 
@@ -98,7 +106,10 @@ fn the_recovery_key_stands_in_for_a_lost_one() {
     let mut history = history();
     let (old, new) = (log_key(1), log_key(3));
     let rotation = take(&mut history, &rotated(9, &said(9, &old, &new, &recovery()))).expect("it holds");
-    assert_eq!((rotation.by, rotation.voucher), (VouchedBy::Recovery, recovery().verifier_key()));
+    assert_eq!(
+        (rotation.by, rotation.voucher),
+        (VouchedBy::Recovery, recovery().verifier_key())
+    );
 }
 
 #[test]
@@ -116,17 +127,37 @@ fn a_forged_rotation_is_refused() {
     for (what, position, bad) in [
         ("by a stranger", 9, said(9, &old, &new, &thief)),
         ("at another position", 10, good.clone()),
-        ("by the new key alone", 9, with(&|it| it.note = by_new_alone.clone().expect("a note").encode())),
-        ("by the old key alone", 9, with(&|it| it.note = by_old_alone.clone().expect("a note").encode())),
+        (
+            "by the new key alone",
+            9,
+            with(&|it| it.note = by_new_alone.clone().expect("a note").encode()),
+        ),
+        (
+            "by the old key alone",
+            9,
+            with(&|it| it.note = by_old_alone.clone().expect("a note").encode()),
+        ),
         ("without a note", 9, with(&|it| it.note = String::new())),
-        ("of another new key", 9, with(&|it| it.new = thief.verifier_key().to_string())),
-        ("of a key that was never in force", 9, said(9, &thief, &new, &thief)),
+        (
+            "of another new key",
+            9,
+            with(&|it| it.new = thief.verifier_key().to_string()),
+        ),
+        (
+            "of a key that was never in force",
+            9,
+            said(9, &thief, &new, &thief),
+        ),
         ("for another role", 9, with(&|it| it.role = Role::Receipt)),
         ("to itself", 9, said(9, &old, &old, &old)),
     ] {
         let mut history = history();
         assert!(take(&mut history, &rotated(position, &bad)).is_err(), "{what}");
-        assert_eq!(history.key_at(Role::Log, TreeSize(99)), Some(&old.verifier_key()), "{what}");
+        assert_eq!(
+            history.key_at(Role::Log, TreeSize(99)),
+            Some(&old.verifier_key()),
+            "{what}"
+        );
     }
 }
 
@@ -141,7 +172,9 @@ fn a_checkpoint_carries_the_key_in_force_and_both_at_the_handover() {
     assert_eq!(check(11, &[&new]), Ok(()));
     assert_eq!(check(11, &[&new, &old]), Ok(()));
     for alone in [&old, &new] {
-        let refused = Err(HandoverError::NotByBoth { position: Position(9) });
+        let refused = Err(HandoverError::NotByBoth {
+            position: Position(9),
+        });
         assert_eq!(check(10, &[alone]), refused);
     }
     assert!(matches!(check(11, &[&old]), Err(HandoverError::NotByNew { .. })));
@@ -160,6 +193,9 @@ fn after_a_recovery_the_lost_key_signs_nothing_any_more() {
     assert_eq!(check(10, &[&recovery, &new]), Ok(()));
     assert_eq!(check(11, &[&new]), Ok(()));
     assert!(check(8, &[&new]).is_err(), "without the recovery key");
-    assert!(check(10, &[&old, &new]).is_err(), "the stolen key and the new one");
+    assert!(
+        check(10, &[&old, &new]).is_err(),
+        "the stolen key and the new one"
+    );
     assert!(check(11, &[&old]).is_err());
 }

@@ -20,7 +20,11 @@ fn recoverable() -> (Daybook, PathBuf) {
     let keys = tempfile::tempdir().expect("a scratch directory").keep();
     let file = keys.join("recovery.key");
     let mut daybook = Daybook::with().set("recovery_key_out", file.display()).start();
-    assert!(daybook.said().contains("take it off this machine now"), "{}", daybook.said());
+    assert!(
+        daybook.said().contains("take it off this machine now"),
+        "{}",
+        daybook.said()
+    );
     assert!(daybook.stop().success());
     (daybook, file)
 }
@@ -29,7 +33,12 @@ fn recoverable() -> (Daybook, PathBuf) {
 fn key(daybook: &Daybook, args: &[&str]) -> (i32, String, String) {
     let anchor = daybook.scratch().join("anchor");
     let anchor = anchor.to_str().expect("a path of ours");
-    let args: Vec<&str> = ["key"].iter().chain(args).copied().chain(["--anchor", anchor]).collect();
+    let args: Vec<&str> = ["key"]
+        .iter()
+        .chain(args)
+        .copied()
+        .chain(["--anchor", anchor])
+        .collect();
     daybook.cli(&args)
 }
 
@@ -51,13 +60,18 @@ fn audit(daybook: &Daybook, keys: &[&str]) -> Verdict {
 fn audit_copy(copy: &Path, keys: &[&str]) -> Verdict {
     let settings = VerifySettings {
         trust: Trust {
-            keys: keys.iter().map(|key| VerifierKey::parse(key).expect("a key")).collect(),
+            keys: keys
+                .iter()
+                .map(|key| VerifierKey::parse(key).expect("a key"))
+                .collect(),
             ..Trust::default()
         },
         ..VerifySettings::default()
     };
     let source = Directory::open(copy).expect("a copy");
-    verify(&source, &settings, &mut |_| {}).expect("a verdict").verdict
+    verify(&source, &settings, &mut |_| {})
+        .expect("a verdict")
+        .verdict
 }
 
 /// Nothing is wrong with it, and nobody outside is asked.
@@ -68,7 +82,11 @@ fn holds(verdict: &Verdict) -> bool {
 /// Which keys have signed the latest checkpoint.
 fn signers(daybook: &Daybook) -> usize {
     let anchors = fs::read_dir(daybook.scratch().join("anchor")).expect("the anchor");
-    let file = anchors.flatten().map(|it| it.path()).next().expect("a checkpoint");
+    let file = anchors
+        .flatten()
+        .map(|it| it.path())
+        .next()
+        .expect("a checkpoint");
     let bytes = fs::read(file).expect("readable");
     let text = String::from_utf8_lossy(&bytes);
     text.matches("— ").count()
@@ -100,11 +118,16 @@ fn a_rotated_key_is_followed_from_the_old_one_and_from_the_new_one() {
             ..VerifySettings::default()
         };
         let url = chain_publisher::url::Url::new(daybook.url(), None).expect("a url");
-        chain_publisher::watch::look(&url, &settings, None).expect("it answers").report
+        chain_publisher::watch::look(&url, &settings, None)
+            .expect("it answers")
+            .report
     };
     let report = watched(&old);
     assert!(holds(&report.verdict), "{report}");
-    assert!(report.signed_by.iter().all(|by| by.contains("in force since")), "{report}");
+    assert!(
+        report.signed_by.iter().all(|by| by.contains("in force since")),
+        "{report}"
+    );
     let stranger = SigningKey::from_seed(old.split('+').next().expect("a name"), &[7; 32]).expect("a name");
     let report = watched(&stranger.verifier_key().to_string());
     assert!(matches!(report.verdict, Verdict::Tampered { .. }), "{report}");
@@ -124,7 +147,10 @@ fn a_larger_checkpoint_with_the_old_key_alone_is_tampered() {
     assert!(daybook.stop().success());
     let copy = tempfile::tempdir().expect("a scratch directory");
     let to = copy.path().join("copy");
-    assert_eq!(daybook.cli(&["export", "--to", to.to_str().expect("a path")]).0, 0);
+    assert_eq!(
+        daybook.cli(&["export", "--to", to.to_str().expect("a path")]).0,
+        0
+    );
     assert!(holds(&audit_copy(&to, &[&old])));
     let path = to.join("checkpoint");
     let signed = SignedCheckpoint::parse(&fs::read(&path).expect("readable")).expect("a checkpoint");
@@ -165,18 +191,27 @@ fn a_lost_log_key_is_replaced_with_the_recovery_key_and_by_nobody_else() {
     assert!(said.contains("the ledger names"), "{said}");
     let (code, new, said) = key(&daybook, &[&args[..], &[path]].concat());
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("Take ") && said.contains("off this machine again"), "{said}");
+    assert!(
+        said.contains("Take ") && said.contains("off this machine again"),
+        "{said}"
+    );
     daybook.restart();
     assert!(daybook.stop().success());
     let text = fs::read_to_string(&recovery).expect("readable");
-    let recovery_key = SigningKey::parse(text.trim()).expect("a key").verifier_key().to_string();
+    let recovery_key = SigningKey::parse(text.trim())
+        .expect("a key")
+        .verifier_key()
+        .to_string();
     for keys in [vec![new.trim()], vec![&old, &recovery_key]] {
         let verdict = audit(&daybook, &keys);
         assert!(holds(&verdict), "{keys:?}: {verdict}");
     }
     // Who knows neither the new key nor the recovery key cannot tell it from a forgery, and says so.
     let verdict = audit(&daybook, &[&old]);
-    assert!(matches!(&verdict, Verdict::Tampered { what, .. } if what.contains("recovery")), "{verdict}");
+    assert!(
+        matches!(&verdict, Verdict::Tampered { what, .. } if what.contains("recovery")),
+        "{verdict}"
+    );
 }
 
 #[test]
@@ -194,7 +229,10 @@ fn a_stolen_log_key_signs_nothing_more_after_a_recovery() {
     assert_eq!(signers(&daybook), 1);
     assert!(holds(&audit(&daybook, &[new.trim()])));
     let (_, list, _) = daybook.cli(&["key", "list"]);
-    assert!(list.contains("compromised, vouched for by the recovery key"), "{list}");
+    assert!(
+        list.contains("compromised, vouched for by the recovery key"),
+        "{list}"
+    );
 }
 
 /// A key file without an entry; an entry whose checkpoint is signed and whose proof is not kept; everything but the file.
@@ -282,7 +320,10 @@ fn receipts_go_on_over_a_rotation_of_their_key() {
     assert!(daybook.stop().success());
     let (_, keys, _) = daybook.cli(&["key", "show"]);
     let (log, old) = keys.split_once('\n').expect("two keys");
-    let (code, new, said) = key(&daybook, &["rotate", "--role", "receipt", "--reason", "compromised"]);
+    let (code, new, said) = key(
+        &daybook,
+        &["rotate", "--role", "receipt", "--reason", "compromised"],
+    );
     assert_eq!(code, 0, "{said}");
     daybook.restart();
     let (_, token, _) = daybook.device("fridge01");
@@ -313,7 +354,8 @@ fn receipts_go_on_over_a_rotation_of_their_key() {
             answer: None,
             keys: &[VerifierKey::parse(known).expect("a key")],
         };
-        let report = chain_publisher::receipt::verify_receipt(&url, &question, &settings).expect("it answers");
+        let report =
+            chain_publisher::receipt::verify_receipt(&url, &question, &settings).expect("it answers");
         assert!(holds(&report.verdict), "{report}");
     }
 }
@@ -333,7 +375,10 @@ fn a_post_quantum_key_is_added_and_must_sign_from_then_on() {
     assert!(holds(&audit(&daybook, &[&old])));
     let copy = tempfile::tempdir().expect("a scratch directory");
     let to = copy.path().join("copy");
-    assert_eq!(daybook.cli(&["export", "--to", to.to_str().expect("a path")]).0, 0);
+    assert_eq!(
+        daybook.cli(&["export", "--to", to.to_str().expect("a path")]).0,
+        0
+    );
     let path = to.join("checkpoint");
     let text = fs::read_to_string(&path).expect("readable");
     let without: Vec<&str> = text.lines().filter(|line| line.len() < 1_000).collect();
@@ -367,20 +412,48 @@ fn a_restored_older_copy_is_refused_and_a_new_ledger_continues_it() {
     let old_key = first_key(&daybook);
     let new = daybook.scratch().join("new");
     let run = |args: &[&str]| {
-        let output = Command::new(binary()).args(args).output().expect("the binary runs");
+        let output = Command::new(binary())
+            .args(args)
+            .output()
+            .expect("the binary runs");
         let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
         (output.status.code(), said)
     };
     let text = |path: &Path| path.to_str().expect("a path of ours").to_owned();
     let origin = old_key.split('+').next().expect("a name");
-    let (code, said) = run(&["continue", &text(&daybook.data()), &text(&new), "--origin", origin]);
+    let (code, said) = run(&[
+        "continue",
+        &text(&daybook.data()),
+        &text(&new),
+        "--origin",
+        origin,
+    ]);
     assert_eq!(code, Some(2), "under its old name: {said}");
-    let (code, said) = run(&["continue", &text(&daybook.data()), &text(&new), "--origin", "log.example/main-2"]);
+    let (code, said) = run(&[
+        "continue",
+        &text(&daybook.data()),
+        &text(&new),
+        "--origin",
+        "log.example/main-2",
+    ]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("continues"), "{said}");
     // The old copy is shown, not started; the new one begins.
-    let (old_copy, new_copy) = (daybook.scratch().join("old-copy"), daybook.scratch().join("new-copy"));
-    assert_eq!(run(&["export", "--data", &text(&daybook.data()), "--to", &text(&old_copy)]).0, Some(0));
+    let (old_copy, new_copy) = (
+        daybook.scratch().join("old-copy"),
+        daybook.scratch().join("new-copy"),
+    );
+    assert_eq!(
+        run(&[
+            "export",
+            "--data",
+            &text(&daybook.data()),
+            "--to",
+            &text(&old_copy)
+        ])
+        .0,
+        Some(0)
+    );
     let mut begun = Daybook::with().ready();
     fs::rename(&new, begun.data()).expect("renamed");
     begun.restart();
@@ -393,7 +466,10 @@ fn a_restored_older_copy_is_refused_and_a_new_ledger_continues_it() {
     };
     let (code, said) = verify(&[]);
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("restored_older_copy") && said.contains("--continues"), "{said}");
+    assert!(
+        said.contains("restored_older_copy") && said.contains("--continues"),
+        "{said}"
+    );
     let (code, said) = verify(&["--continues", &text(&old_copy), "--continues-key", &old_key]);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("and that root"), "{said}");
@@ -402,7 +478,11 @@ fn a_restored_older_copy_is_refused_and_a_new_ledger_continues_it() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("what it says that it continues, against"), "{said}");
     let (code, said) = verify(&["--continues", &text(&new_copy)]);
-    assert_ne!(code, Some(3), "another log is not the one that is continued: {said}");
+    assert_ne!(
+        code,
+        Some(3),
+        "another log is not the one that is continued: {said}"
+    );
 }
 
 #[test]
@@ -412,7 +492,10 @@ fn a_changed_witness_policy_is_recorded_once() {
     let key = first_key(&daybook);
     let witness = domain::cosignature::CosigningKey::from_seed("w.example", &[3; 32]).expect("a name");
     let policy = daybook.scratch().join("policy");
-    let text = format!("log {key}\nwitness w {} http://127.0.0.1:9\nquorum w\n", witness.verifier_key());
+    let text = format!(
+        "log {key}\nwitness w {} http://127.0.0.1:9\nquorum w\n",
+        witness.verifier_key()
+    );
     fs::write(&policy, &text).expect("writable");
     let recorded = |daybook: &Daybook| {
         let (_, out, _) = daybook.cli(&["verify", "--json"]);
@@ -430,12 +513,21 @@ fn a_changed_witness_policy_is_recorded_once() {
         .expect("segments")
         .flatten()
         .map(|file| fs::read(file.path()).expect("readable"))
-        .map(|bytes| String::from_utf8_lossy(&bytes).matches("\"WitnessPolicySet\",\"event_version\"").count())
+        .map(|bytes| {
+            String::from_utf8_lossy(&bytes)
+                .matches("\"WitnessPolicySet\",\"event_version\"")
+                .count()
+        })
         .sum::<usize>();
     assert_eq!(segment, 1);
 }
 
 fn copy_dir(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()
+        .expect("cp runs");
     assert!(copied.success());
 }

@@ -60,7 +60,9 @@ impl Continue {
             ));
         }
         if !is_reason(&self.reason) {
-            return Err(Failure::usage("--reason is a code of 1 to 32 small letters and underscores"));
+            return Err(Failure::usage(
+                "--reason is a code of 1 to 32 small letters and underscores",
+            ));
         }
         let continues = self.continues()?;
         if continues.origin == self.origin {
@@ -92,9 +94,13 @@ impl Continue {
         let (origin, size, root) = match signed.as_ref().map(SignedCheckpoint::checkpoint) {
             Some(says) => (says.origin().to_owned(), says.size(), says.root()),
             None => {
-                let origin = read_origin(&self.old).map_err(Failure::failed)?.unwrap_or_default();
+                let origin = read_origin(&self.old)
+                    .map_err(Failure::failed)?
+                    .unwrap_or_default();
                 let size = source.size;
-                let root = Frontier::from_nodes(size, source.tiles).map_err(Failure::failed)?.root();
+                let root = Frontier::from_nodes(size, source.tiles)
+                    .map_err(Failure::failed)?
+                    .root();
                 (origin, size, root)
             }
         };

@@ -214,8 +214,14 @@ impl Show {
             keys.push(json!({"role": role, "position": 0, "key": key.to_string()}));
         }
         let first_receipt = history.key_at(Role::Receipt, domain::TreeSize(1));
-        keys.extend(first_receipt.map(|key| json!({"role": "receipt", "position": 0, "key": key.to_string()})));
-        keys.extend(history.recovery().map(|key| json!({"role": "recovery", "position": 0, "key": key.to_string()})));
+        keys.extend(
+            first_receipt.map(|key| json!({"role": "receipt", "position": 0, "key": key.to_string()})),
+        );
+        keys.extend(
+            history
+                .recovery()
+                .map(|key| json!({"role": "recovery", "position": 0, "key": key.to_string()})),
+        );
         for it in history.rotations() {
             keys.push(json!({
                 "role": it.role,
@@ -238,7 +244,11 @@ impl Show {
                     "since position {}, {}, vouched for by {}",
                     key["position"],
                     text("reason"),
-                    rekey::vouched(if by_recovery { VouchedBy::Recovery } else { VouchedBy::Old })
+                    rekey::vouched(if by_recovery {
+                        VouchedBy::Recovery
+                    } else {
+                        VouchedBy::Old
+                    })
                 ),
             };
             data(&format!("{:<12} {}", text("role"), text("key")))?;
@@ -307,7 +317,10 @@ fn tell(settings: &Settings, done: &Rekeyed, recovery: Option<&Path>, global: &G
             done.role, done.position
         )
     } else {
-        format!("The new {} key is in force since position {}.", done.role, done.position)
+        format!(
+            "The new {} key is in force since position {}.",
+            done.role, done.position
+        )
     });
     talk(&format!(
         "Its proof: {}/heads/keys/{}.tlog-proof. Give it and the key to everybody who keeps the old one, and to each witness.",

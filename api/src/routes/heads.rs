@@ -8,10 +8,10 @@ use crate::errors::ApiError;
 use crate::reply::{self, Page};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
 use chain_publisher::anchor::AnchorKind;
-use domain::{Date, Position};
 use domain::day::DayClosed;
 use domain::entry::Entry;
 use domain::tlog_proof::TlogProof;
+use domain::{Date, Position};
 use serde_json::{Value, json};
 use warp::http::{StatusCode, header};
 
@@ -147,7 +147,8 @@ async fn file(ctx: Ctx) -> Answer {
     if let Some((date, kind)) = stamp(ctx.param(1)) {
         let fits = date.to_string().starts_with(ctx.param(0)) && ctx.param(0).len() == 4;
         let stamp = ctx.app.heads().stamp(date, kind.ending()).filter(|_| fits);
-        let stamp = stamp.ok_or_else(|| ApiError::not_found("stamp_not_found", "no such time stamp of that day"))?;
+        let stamp =
+            stamp.ok_or_else(|| ApiError::not_found("stamp_not_found", "no such time stamp of that day"))?;
         return Ok(reply::bytes(StatusCode::OK, "application/octet-stream", stamp));
     }
     let name = ctx.param(1).strip_suffix(".tlog-proof");
@@ -193,7 +194,9 @@ async fn rotation(ctx: Ctx) -> Answer {
         file => {
             let position = file.strip_suffix(".tlog-proof").and_then(|it| it.parse().ok());
             let proof = position.and_then(|position| heads.rotation(Position(position)));
-            proof.ok_or_else(|| ApiError::not_found("rotation_not_found", "no key was replaced at that position"))?
+            proof.ok_or_else(|| {
+                ApiError::not_found("rotation_not_found", "no key was replaced at that position")
+            })?
         }
     };
     Ok(reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", body))

@@ -51,7 +51,10 @@ fn server(answer: impl Fn(&str, &[u8]) -> Vec<u8> + Send + 'static) -> (String, 
             } else {
                 ("200 OK", answer(&path, &body))
             };
-            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
             // The asker may have gone.
             let _ = stream.write_all(&[head.as_bytes(), &body].concat());
         }
@@ -67,7 +70,10 @@ fn run(dir: &Path, program: &str, args: &[&str]) -> (bool, String) {
         .output()
         .unwrap_or_else(|error| panic!("{program}: {error}"));
     let said = [&output.stdout[..], &output.stderr[..]].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 /// A certificate authority, and an authority of time stamps that it vouches for.
@@ -93,7 +99,13 @@ fn promise() -> Vec<u8> {
     let uri = b"https://calendar.example";
     let payload = [&[uri.len() as u8][..], uri].concat();
     let pending = [0x83, 0xdf, 0xe3, 0x0d, 0x2e, 0xf9, 0x0c, 0x8e];
-    [&[0xf0, 2, 1, 2, 0x08, 0x00][..], &pending, &[payload.len() as u8], &payload].concat()
+    [
+        &[0xf0, 2, 1, 2, 0x08, 0x00][..],
+        &pending,
+        &[payload.len() as u8],
+        &payload,
+    ]
+    .concat()
 }
 
 fn until(service: &Service, path: &str) -> Vec<u8> {
@@ -111,7 +123,9 @@ fn until(service: &Service, path: &str) -> Vec<u8> {
 /// The ledger's bytes hold these words.
 fn recorded(service: &Service, words: &str) -> bool {
     let segments = std::fs::read_dir(service.scratch().join("data/ledger/segments")).expect("segments");
-    let mut bytes = segments.flatten().map(|file| std::fs::read(file.path()).expect("readable"));
+    let mut bytes = segments
+        .flatten()
+        .map(|file| std::fs::read(file.path()).expect("readable"));
     bytes.any(|bytes| bytes.windows(words.len()).any(|part| part == words.as_bytes()))
 }
 
@@ -130,7 +144,22 @@ fn a_head_is_time_stamped_when_the_authority_and_the_calendars_are_back() {
     make_authority(&dir);
     let (tsa, tsa_broken) = server(move |_, query| {
         std::fs::write(dir.join("q.tsq"), query).expect("written");
-        let (done, said) = run(&dir, "openssl", &["ts", "-reply", "-config", "tsa.cnf", "-section", "tsa", "-queryfile", "q.tsq", "-out", "q.tsr"]);
+        let (done, said) = run(
+            &dir,
+            "openssl",
+            &[
+                "ts",
+                "-reply",
+                "-config",
+                "tsa.cnf",
+                "-section",
+                "tsa",
+                "-queryfile",
+                "q.tsq",
+                "-out",
+                "q.tsr",
+            ],
+        );
         assert!(done, "{said}");
         std::fs::read(dir.join("q.tsr")).expect("answered")
     });
@@ -156,7 +185,16 @@ fn a_head_is_time_stamped_when_the_authority_and_the_calendars_are_back() {
     let (_, head) = service.get("/heads/2026/2026-05-17.tlog-proof");
     let hash = TlogProof::parse(&head).expect("a head").checkpoint.body_sha256();
     std::fs::write(tools.path().join("head.tsr"), &tsr).expect("written");
-    let verify = ["ts", "-verify", "-digest", &hash.to_hex(), "-in", "head.tsr", "-CAfile", "ca.pem"];
+    let verify = [
+        "ts",
+        "-verify",
+        "-digest",
+        &hash.to_hex(),
+        "-in",
+        "head.tsr",
+        "-CAfile",
+        "ca.pem",
+    ];
     let (holds, said) = run(tools.path(), "openssl", &verify);
     assert!(holds && said.contains("Verification: OK"), "{said}");
     what_an_auditor_is_told(&head, &tsr, &ots);
@@ -181,10 +219,17 @@ fn what_an_auditor_is_told(head: &[u8], tsr: &[u8], ots: &[u8]) {
     assert!(text.contains("states that this head was there at 20"), "{text}");
     assert!(text.contains("leads to 2 calendars"), "{text}");
     assert!(text.contains("openssl ts -verify"), "{text}");
-    let at = ots.windows(4).position(|part| part == b"Proo").expect("the magic") + 24;
+    let at = ots
+        .windows(4)
+        .position(|part| part == b"Proo")
+        .expect("the magic")
+        + 24;
     let mut other = ots.to_vec();
     other[at] ^= 1;
-    for (kind, bytes) in [(AnchorKind::OpenTimestamps, other), (AnchorKind::Rfc3161, b"rubbish".to_vec())] {
+    for (kind, bytes) in [
+        (AnchorKind::OpenTimestamps, other),
+        (AnchorKind::Rfc3161, b"rubbish".to_vec()),
+    ] {
         let report = report(vec![(kind, bytes)]);
         assert_eq!(report.exit_code, 1, "{report}");
     }
@@ -195,7 +240,10 @@ fn by_the_client(dir: &Path, ots: &[u8], hash: &str) {
     let (made, _) = run(dir, "python3", &["-m", "venv", "venv"]);
     let installed = made && run(dir, "venv/bin/pip", &["--quiet", "install", OTS_CLIENT]).0;
     if !installed {
-        assert!(std::env::var_os("CI").is_none(), "{OTS_CLIENT} cannot be installed");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{OTS_CLIENT} cannot be installed"
+        );
         eprintln!("SKIPPED: {OTS_CLIENT} cannot be installed here");
         return;
     }
@@ -203,5 +251,10 @@ fn by_the_client(dir: &Path, ots: &[u8], hash: &str) {
     let (read, said) = run(dir, "venv/bin/ots", &["info", "head.ots"]);
     assert!(read, "{said}");
     assert!(said.contains(hash), "{said}");
-    assert_eq!(said.matches("PendingAttestation('https://calendar.example')").count(), 2, "{said}");
+    assert_eq!(
+        said.matches("PendingAttestation('https://calendar.example')")
+            .count(),
+        2,
+        "{said}"
+    );
 }

@@ -107,7 +107,9 @@ pub fn read(bytes: &[u8], sha256: &[u8; 32]) -> Result<Says, String> {
         return Err("it is over another hash".to_owned());
     }
     let mut walk = Walk::new(rest);
-    walk.timestamp(0).filter(|()| walk.rest.is_empty()).ok_or(MALFORMED)?;
+    walk.timestamp(0)
+        .filter(|()| walk.rest.is_empty())
+        .ok_or(MALFORMED)?;
     walk.blocks.sort_unstable();
     Ok(Says::Leads {
         blocks: walk.blocks,
@@ -150,7 +152,9 @@ impl<'a> Walk<'a> {
     }
 
     fn bytes(&mut self, bytes_max: usize) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.number()?).ok().filter(|len| *len <= bytes_max)?;
+        let len = usize::try_from(self.number()?)
+            .ok()
+            .filter(|len| *len <= bytes_max)?;
         let (bytes, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
         Some(bytes)
@@ -185,7 +189,8 @@ impl<'a> Walk<'a> {
                 Some(())
             }
             APPEND | PREPEND => {
-                self.bytes(ARGUMENT_BYTES_MAX).filter(|argument| !argument.is_empty())?;
+                self.bytes(ARGUMENT_BYTES_MAX)
+                    .filter(|argument| !argument.is_empty())?;
                 self.timestamp(depth + 1)
             }
             unary if UNARY.contains(&unary) => self.timestamp(depth + 1),
@@ -202,7 +207,13 @@ mod tests {
     fn promise() -> Vec<u8> {
         let uri = b"https://calendar.example";
         let payload = [&[uri.len() as u8][..], uri].concat();
-        [&[APPEND, 2, 1, 2, SHA256, ATTESTATION][..], &PENDING, &[payload.len() as u8], &payload].concat()
+        [
+            &[APPEND, 2, 1, 2, SHA256, ATTESTATION][..],
+            &PENDING,
+            &[payload.len() as u8],
+            &payload,
+        ]
+        .concat()
     }
 
     #[test]
@@ -210,7 +221,13 @@ mod tests {
         let branch = [&[APPEND, 16][..], &[5; 16], &[SHA256], &promise()].concat();
         let file = file(&[9; 32], &[branch.clone(), branch]);
         let says = read(&file, &[9; 32]);
-        assert_eq!(says, Ok(Says::Leads { blocks: vec![], pending: 2 }));
+        assert_eq!(
+            says,
+            Ok(Says::Leads {
+                blocks: vec![],
+                pending: 2
+            })
+        );
         assert!(read(&file, &[8; 32]).is_err_and(|why| why.contains("another hash")));
         for cut in 0..file.len() {
             assert!(read(&file[..cut], &[9; 32]).is_err(), "{cut}");
@@ -227,6 +244,12 @@ mod tests {
         let block = [&[ATTESTATION][..], &BITCOIN, &[3, 0xa0, 0xc2, 0x1e]].concat();
         let file = [MAGIC, &[VERSION, SHA256], &[9; 32], &block].concat();
         let says = read(&file, &[9; 32]);
-        assert_eq!(says, Ok(Says::Leads { blocks: vec![500_000], pending: 0 }));
+        assert_eq!(
+            says,
+            Ok(Says::Leads {
+                blocks: vec![500_000],
+                pending: 0
+            })
+        );
     }
 }

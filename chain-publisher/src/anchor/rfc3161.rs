@@ -22,7 +22,13 @@ const EXPLICIT_0: u8 = 0xa0;
 
 /// A `TimeStampReq` over a SHA-256, which asks for the certificate too. Every length is below 128.
 pub fn request(sha256: &[u8; 32]) -> Vec<u8> {
-    let imprint = [&[SEQUENCE, 0x0d][..], SHA256_OID, &[0x05, 0x00, OCTET_STRING, 0x20], sha256].concat();
+    let imprint = [
+        &[SEQUENCE, 0x0d][..],
+        SHA256_OID,
+        &[0x05, 0x00, OCTET_STRING, 0x20],
+        sha256,
+    ]
+    .concat();
     let body = [
         &[INTEGER, 1, 1][..],
         &[SEQUENCE, imprint.len() as u8],
@@ -55,7 +61,10 @@ pub fn ask(url: &str, sha256: &[u8; 32]) -> Result<Vec<u8>, String> {
 pub fn read(bytes: &[u8], sha256: &[u8; 32]) -> Result<Timestamp, String> {
     const MALFORMED: &str = "it is no RFC 3161 time stamp";
     let mut whole = Der(bytes);
-    let mut response = whole.take(SEQUENCE).filter(|_| whole.0.is_empty()).ok_or(MALFORMED)?;
+    let mut response = whole
+        .take(SEQUENCE)
+        .filter(|_| whole.0.is_empty())
+        .ok_or(MALFORMED)?;
     let mut status = response.take(SEQUENCE).ok_or(MALFORMED)?;
     match status.take(INTEGER).ok_or(MALFORMED)?.0 {
         [0 | 1] => {}
@@ -181,7 +190,13 @@ mod tests {
 
     #[test]
     fn rubbish_and_refusals_are_no_time_stamps() {
-        for bad in [&b""[..], b"<html>", &[0x30, 0x80], &[0x30, 0x84, 1, 1, 1, 1], &[0x30, 5, 0x30, 3, 2, 1, 0]] {
+        for bad in [
+            &b""[..],
+            b"<html>",
+            &[0x30, 0x80],
+            &[0x30, 0x84, 1, 1, 1, 1],
+            &[0x30, 5, 0x30, 3, 2, 1, 0],
+        ] {
             assert!(read(bad, &[9; 32]).is_err());
         }
         let refused = read(&[0x30, 5, 0x30, 3, 2, 1, 2], &[9; 32]);

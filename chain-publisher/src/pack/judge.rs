@@ -438,7 +438,11 @@ fn over_rotations(outside: &Trust, origin: &str, history: &KeyHistory) -> Trust 
     let of_log = || history.rotations().iter().filter(|it| it.role == Role::Log);
     let begins = history.key_at(Role::Log, TreeSize(1)).is_some_and(has);
     let mut believed = begins || of_log().any(|it| has(&it.new));
-    let last_known = of_log().enumerate().filter(|(_, it)| has(&it.new)).map(|(n, _)| n).last();
+    let last_known = of_log()
+        .enumerate()
+        .filter(|(_, it)| has(&it.new))
+        .map(|(n, _)| n)
+        .last();
     for (n, rotation) in of_log().enumerate() {
         let vouched = rotation.by == VouchedBy::Old || has(&rotation.voucher);
         // Beyond the newest key that the asker has, each step must be vouched for by one that they believe.
@@ -446,7 +450,11 @@ fn over_rotations(outside: &Trust, origin: &str, history: &KeyHistory) -> Trust 
     }
     debug_assert!(outside.origin().is_none_or(|own| own == origin));
     Trust {
-        rotations: if believed { history.rotations().to_vec() } else { Vec::new() },
+        rotations: if believed {
+            history.rotations().to_vec()
+        } else {
+            Vec::new()
+        },
         ..outside.clone()
     }
 }

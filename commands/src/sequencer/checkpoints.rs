@@ -5,13 +5,13 @@
 //! exactly the size after its `DayClosed`, before anything larger is signed.
 //! Not here: who else gets to see them (`chain-publisher`), asking for the cosignatures that are added to heads (`api`).
 
+use super::rotate::{Handover, Signers};
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
 use domain::merkle::Frontier;
 use domain::note::Signer;
 use domain::ports::{CheckpointStore, SwapError, TileStore};
 use domain::tlog_proof::TlogProof;
 use domain::{Date, Hash, Position, TreeSize};
-use super::rotate::{Handover, Signers};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::io;
 use std::path::{Path, PathBuf};

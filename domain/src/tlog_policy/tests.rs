@@ -155,7 +155,9 @@ fn a_post_quantum_witness_counts_and_a_forged_line_of_it_condemns() {
     let forged = text::base64(&[&id.0.to_be_bytes()[..], &[0; 2428]].concat());
     let forged = crate::note::parse_signatures(&format!("— pq.example {forged}\n"));
     let mut bad = bare;
-    bad.note_mut().add(forged.expect("a line").remove(0)).expect("within the limit");
+    bad.note_mut()
+        .add(forged.expect("a line").remove(0))
+        .expect("within the limit");
     assert!(policy.examine_with(&bad, &keys).is_err());
 }
 

@@ -52,7 +52,8 @@ impl Owner {
                 Ok(recorded)
             }
             Err(error) => {
-                let reason = format!("the KeyRotated at position {position} is recorded and not signed: {error}");
+                let reason =
+                    format!("the KeyRotated at position {position} is recorded and not signed: {error}");
                 tracing::error!(%error, %position, "a rotation was recorded and not signed");
                 self.set_writing(Writing::StoreFailing(reason.clone()));
                 self.give_up(&unknown(&reason));
@@ -101,7 +102,9 @@ impl Owner {
         if !signed.contains(position) {
             let lines = note.signatures();
             let on_note = |(name, id): &(String, domain::note::KeyId)| {
-                lines.iter().any(|line| line.name() == name && line.key_id() == *id)
+                lines
+                    .iter()
+                    .any(|line| line.name() == name && line.key_id() == *id)
             };
             if !next.vouchers.iter().all(on_note) {
                 return Err(other_vouchers(position));
@@ -131,7 +134,8 @@ impl Owner {
                 .map_err(|error| unreadable(format!("the KeyRotated at position {position}: {error}")))?;
             if said.new == vkey {
                 let note = Note::parse(said.note.as_bytes());
-                let note = note.map_err(|error| unreadable(format!("the KeyRotated at position {position}: {error}")))?;
+                let note = note
+                    .map_err(|error| unreadable(format!("the KeyRotated at position {position}: {error}")))?;
                 return Ok(Some((position, note)));
             }
         }

@@ -4,7 +4,9 @@ use super::*;
 use crate::sequencer::owner::block_on;
 use domain::checkpoint::SignedCheckpoint;
 use domain::note::Signer;
-use domain::rotation::{KEY_ROTATED, KeyHistory, KeyRotated, Role, RotationReason, check_handover, sign_rotation};
+use domain::rotation::{
+    KEY_ROTATED, KeyHistory, KeyRotated, Role, RotationReason, check_handover, sign_rotation,
+};
 
 /// A guard that keeps nothing while it is out of order.
 struct Guard {
@@ -35,7 +37,11 @@ fn next(world: &World, new: &Arc<SigningKey>) -> NextKey {
     }
 }
 
-fn start(world: &World, guard: &Arc<Guard>, next: Option<NextKey>) -> Result<(Sequencer, Option<Settled>), StartError> {
+fn start(
+    world: &World,
+    guard: &Arc<Guard>,
+    next: Option<NextKey>,
+) -> Result<(Sequencer, Option<Settled>), StartError> {
     let ports = Ports {
         log: world.failing.clone(),
         tiles: world.log.clone(),
@@ -114,7 +120,9 @@ fn holds(world: &World, guard: &Guard, position: Position) {
     }
     assert_eq!(history.rotations().len(), 1);
     assert_eq!(check_handover(&latest(guard), history.rotations()), Ok(()));
-    let proof = HeadStore::new(world.heads.path()).rotation(position).expect("a proof");
+    let proof = HeadStore::new(world.heads.path())
+        .rotation(position)
+        .expect("a proof");
     let proof = TlogProof::parse(&proof).expect("a proof");
     assert_eq!(proof.size(), position.size_through());
     assert_eq!(check_handover(&proof.checkpoint, history.rotations()), Ok(()));
@@ -127,8 +135,15 @@ async fn the_first_checkpoint_carries_both_keys_and_the_next_only_the_new_one() 
     let recorded = sequencer.rotate(order(&world, &new)).await.expect("recorded");
     let position = Position(recorded.positions.start);
     holds(&world, &guard, position);
-    sequencer.record(group(vec![event("site", &id("site", 2), "SiteCreated",
-        json!({"name": sealed(), "vertical": "haccp", "timezone": "Europe/Berlin", "address": null}))])).await.expect("recorded");
+    sequencer
+        .record(group(vec![event(
+            "site",
+            &id("site", 2),
+            "SiteCreated",
+            json!({"name": sealed(), "vertical": "haccp", "timezone": "Europe/Berlin", "address": null}),
+        )]))
+        .await
+        .expect("recorded");
     sequencer.stop().await;
     holds(&world, &guard, position);
     assert_eq!(latest(&guard).note().signatures().len(), 1);
@@ -140,11 +155,16 @@ async fn an_entry_without_its_checkpoint_is_signed_by_both_at_the_next_start_and
     let (world, guard, new) = stopped().await;
     let (sequencer, _) = start(&world, &guard, None).expect("starts");
     guard.broken.store(true, Ordering::SeqCst);
-    assert!(sequencer.rotate(order(&world, &new)).await.is_err(), "recorded, and not signed");
+    assert!(
+        sequencer.rotate(order(&world, &new)).await.is_err(),
+        "recorded, and not signed"
+    );
     sequencer.stop().await;
     let before = latest(&guard).checkpoint().size();
     let entries = read_all(&world.log);
-    let position = Entry::decode(entries.last().expect("some")).expect("an entry").position;
+    let position = Entry::decode(entries.last().expect("some"))
+        .expect("an entry")
+        .position;
     assert!(!before.contains(position), "nothing was signed beyond it");
     guard.broken.store(false, Ordering::SeqCst);
     // With the wrong voucher at hand nothing starts and nothing is signed.
@@ -170,8 +190,12 @@ async fn a_rotation_that_was_never_recorded_changes_nothing() {
     while sequencer.status().writing != Writing::Yes {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let more = event("site", &id("site", 2), "SiteCreated",
-        json!({"name": sealed(), "vertical": "haccp", "timezone": "Europe/Berlin", "address": null}));
+    let more = event(
+        "site",
+        &id("site", 2),
+        "SiteCreated",
+        json!({"name": sealed(), "vertical": "haccp", "timezone": "Europe/Berlin", "address": null}),
+    );
     sequencer.record(group(vec![more])).await.expect("recorded");
     sequencer.stop().await;
     assert_eq!(latest(&guard).note().signatures().len(), 1);
@@ -187,13 +211,19 @@ async fn a_rotation_that_was_written_and_not_acknowledged_is_made_good_without_a
     let (sequencer, _) = start(&world, &guard, None).expect("starts");
     let size = block_on(async { world.log.size() });
     world.failing.mode.store(2, Ordering::SeqCst);
-    assert!(sequencer.rotate(order(&world, &new)).await.is_err(), "its outcome is not known");
+    assert!(
+        sequencer.rotate(order(&world, &new)).await.is_err(),
+        "its outcome is not known"
+    );
     while sequencer.status().writing != Writing::Yes {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     sequencer.stop().await;
     let rotated = |bytes: &Vec<u8>| Entry::decode(bytes).is_ok_and(|entry| entry.event_type == KEY_ROTATED);
-    let at = read_all(&world.log).iter().position(rotated).expect("it was written");
+    let at = read_all(&world.log)
+        .iter()
+        .position(rotated)
+        .expect("it was written");
     assert!(at as u64 >= size.get());
     holds(&world, &guard, Position(at as u64));
 }
