@@ -5,11 +5,11 @@
 //! Source: FORMAT §8; C2SP tlog-proof, tlog-policy.
 //! Not here: the verdict (`verify`).
 
-use domain::checkpoint::SignedCheckpoint;
+use domain::checkpoint::{CheckpointError, SignedCheckpoint};
 use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
-use domain::note::VerifierKey;
+use domain::note::{NoteError, VerifierKey};
 use domain::rotation::{RECEIPT_SUFFIX, RECOVERY_SUFFIX, Role, Rotation, check_handover};
 use domain::tlog_policy::{Policy, Quorum};
 use domain::tlog_proof::TlogProof;
@@ -165,7 +165,13 @@ impl Trust {
     /// In words.
     pub fn examine(&self, origin: &str, signed: &SignedCheckpoint) -> Result<Witnesses, String> {
         let keys = || self.log_keys().filter(|key| key.name() == origin);
-        signed.verify(origin, keys()).map_err(|error| error.to_string())?;
+        signed.verify(origin, keys()).map_err(|error| match error {
+            CheckpointError::Note(NoteError::Unsigned) => format!(
+                "{error}; where the key was replaced, the rotation's proof (--rotation) leads to the new one, and after a \
+                 recovery the recovery key must be known too (--key)"
+            ),
+            other => other.to_string(),
+        })?;
         check_handover(signed, &self.rotations).map_err(|error| error.to_string())?;
         let Some(policy) = &self.policy else {
             return Ok(Witnesses::default());

@@ -12,8 +12,9 @@ use domain::verify::Verdict;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::daybook::{Daybook, Options, binary};
+use tests::witness::WitnessProcess;
 
 /// A service with a recovery key beside its directory.
 fn recoverable() -> (Daybook, PathBuf) {
@@ -520,6 +521,63 @@ fn a_changed_witness_policy_is_recorded_once() {
         })
         .sum::<usize>();
     assert_eq!(segment, 1);
+}
+
+/// Waits until the latest checkpoint that the service shows has a line of that name.
+fn until_cosigned(daybook: &Daybook, name: &str) {
+    let began = Instant::now();
+    while !daybook
+        .call("GET", "/log/checkpoint")
+        .send()
+        .text()
+        .contains(name)
+    {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "no witness ever cosigned"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_witness_that_is_told_the_new_key_goes_on_and_the_old_policy_still_verifies() {
+    let mut daybook = Daybook::start();
+    assert!(daybook.stop().success());
+    let old = first_key(&daybook);
+    let mut witness = WitnessProcess::start(std::slice::from_ref(&old));
+    let (witness_key, url) = (witness.key(), witness.url().to_owned());
+    let policy = daybook.scratch().join("policy");
+    let text = format!("log {old}\nwitness w {witness_key} {url}\nquorum w\n");
+    fs::write(&policy, &text).expect("writable");
+    daybook.set("witness_policy", policy.display());
+    daybook.restart();
+    until_cosigned(&daybook, witness_key.name());
+    assert!(daybook.stop().success());
+    let (code, new, said) = key(&daybook, &["rotate"]);
+    assert_eq!(code, 0, "{said}");
+    // It starts under the policy that names the old key.
+    witness.kill9();
+    witness.follow(new.trim());
+    witness.restart();
+    daybook.restart();
+    until_cosigned(&daybook, witness_key.name());
+    assert!(daybook.stop().success());
+    let copy = daybook.scratch().join("copy");
+    assert_eq!(
+        daybook.cli(&["export", "--to", copy.to_str().expect("a path")]).0,
+        0
+    );
+    let settings = VerifySettings {
+        trust: Trust {
+            policy: Some(domain::tlog_policy::Policy::parse(text.as_bytes()).expect("a policy")),
+            ..Trust::default()
+        },
+        ..VerifySettings::default()
+    };
+    let source = Directory::open(&copy).expect("a copy");
+    let report = verify(&source, &settings, &mut |_| {}).expect("a verdict");
+    assert!(matches!(report.verdict, Verdict::Verified { .. }), "{report}");
 }
 
 fn copy_dir(from: &Path, to: &Path) {
