@@ -15,7 +15,7 @@ use crate::verify::{VerifyError, VerifySettings};
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
-use domain::note::VerifierKey;
+use domain::note::{Note, VerifierKey};
 use domain::rotation::{
     KEY_ROTATED, KeyHistory, KeyRotated, ROTATIONS_MAX, Role, Rotation, Vouchers, recovery_name,
 };
@@ -126,13 +126,20 @@ pub fn follow(
     }
     proofs.sort_by_key(|proof| proof.proof.index);
     proofs.dedup_by(|a, b| a.proof.extra == b.proof.extra);
-    let recovery = match recovery(&settings, origin, source, &proofs)? {
-        None => None,
-        Some((key, covering)) => {
-            settings.covering = covering;
-            Some(key)
-        }
+    // Most logs were never handed over: nothing more is asked of those.
+    let is_plain =
+        proofs.is_empty() && signed.is_none_or(|signed| signed.verify(origin, settings.trust.keys()).is_ok());
+    let by_recovery = proofs.iter().any(|proof| proof.is_vouched_by_recovery(origin));
+    let asked = !is_plain && (by_recovery || proofs.is_empty());
+    let found = if asked {
+        recovery(&settings, origin, source, &proofs)?
+    } else {
+        None
     };
+    let recovery = found.map(|(key, covering)| {
+        settings.covering = covering;
+        key
+    });
     let mut rotations = chain(&proofs, origin, &settings.trust, recovery.as_ref(), report);
     let is_strange = signed.is_some_and(|signed| {
         let keys = settings
@@ -192,9 +199,13 @@ fn recovery(
     if covering.is_none() || source.withholds_entries().is_some() {
         return Ok(None);
     }
+    let Some(size) = size_of(source)? else {
+        return Ok(None);
+    };
     let mut chunk = Chunk::default();
-    let mut stream = source.entries(Position::FIRST, TreeSize(1))?;
-    if !stream.next(&mut chunk)? {
+    let mut stream = source.entries(Position::FIRST, size)?;
+    // What is damaged is found by whoever verifies it all.
+    if !stream.next(&mut chunk).or_else(missing)? {
         return Ok(None);
     }
     let history = match chunk.iter().next() {
@@ -204,6 +215,16 @@ fn recovery(
         _ => None,
     };
     Ok(history.and_then(|history| Some((history.recovery()?.clone(), covering))))
+}
+
+/// How many entries can be had of it.
+fn size_of(source: &dyn LogSource) -> Result<Option<TreeSize>, SourceError> {
+    if let Some(size) = source.size() {
+        return Ok(Some(size));
+    }
+    let signed = source.checkpoint()?;
+    let signed = signed.and_then(|note| SignedCheckpoint::parse(&note).ok());
+    Ok(signed.map(|signed| signed.checkpoint().size()))
 }
 
 /// The rotations that hold and hang together with what is believed, rising.
@@ -269,6 +290,15 @@ fn chain(
 }
 
 impl RotationProof {
+    /// Whether its note carries a line in the recovery key's name.
+    fn is_vouched_by_recovery(&self, origin: &str) -> bool {
+        let name = recovery_name(origin);
+        let note = self
+            .says()
+            .and_then(|said| Note::parse(said.note.as_bytes()).ok());
+        note.is_some_and(|note| note.signatures().iter().any(|line| line.name() == name))
+    }
+
     fn is_signed_by(&self, key: &VerifierKey) -> bool {
         self.proof.checkpoint.note().verify([key]).is_ok()
     }

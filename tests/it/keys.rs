@@ -327,7 +327,7 @@ fn receipts_go_on_over_a_rotation_of_their_key() {
     );
     assert_eq!(code, 0, "{said}");
     daybook.restart();
-    let (_, token, _) = daybook.device("fridge01");
+    let (_, _, token) = daybook.device("fridge01");
     let body = br#"{"device":"fridge01","measurements":[{"type":"temperature","value":4.2}]}"#;
     let answer = daybook
         .call("POST", "/v1/ingest")
