@@ -5,15 +5,19 @@
 //! benchmark can hold one.
 //! Not here: what any part does; what the first start records (`begin`); what runs beside (`chores`).
 
+use crate::anchors::{self, Anchoring};
 use crate::begin::{self, BeginError, Begun, ClockAtStart};
 use crate::chores::{self, Backlog};
 use crate::config::Settings;
 use crate::errors::ApiError;
 use crate::evidence::shelf::Shelf;
 use crate::evidence::worker;
+use crate::key_chain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::policy_record;
 use crate::publishing::{self, ChannelError, Publishing};
+use crate::rekey::{self, RekeyError};
 use crate::request::Request;
 use crate::router::Table;
 use crate::routes;
@@ -26,7 +30,7 @@ use commands::handlers::{Management, ManagementPorts, ManagementSettings};
 use commands::ingest::channels::AutoChannels;
 use commands::ingest::pipeline::{Backpressure, Ingest};
 use commands::refusals::Refusals;
-use commands::sequencer::{self, HeadStore, Ports, Sequencer, StartError};
+use commands::sequencer::{self, HeadStore, Keys, Ports, Sequencer, StartError};
 use commands::tokens::Authenticator;
 use domain::hash::sha256_of;
 use domain::note::Signer;
@@ -74,6 +78,8 @@ pub struct App {
     self_audit: SelfAudit,
     evidence: Shelf,
     publishing: Publishing,
+    anchoring: Anchoring,
+    stamping: Mutex<Option<std::thread::JoinHandle<()>>>,
     sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     streams: Arc<Streams>,
@@ -102,6 +108,9 @@ pub enum OpenError {
     /// Keys or ledger cannot be used.
     #[error(transparent)]
     Stores(#[from] StoresError),
+    /// A rotation that was begun cannot be finished.
+    #[error("a key that was being replaced: {0}")]
+    Rekey(#[from] Box<RekeyError>),
     /// The edge's own store does not open.
     #[error(transparent)]
     State(#[from] StateError),
@@ -139,13 +148,18 @@ impl App {
     /// # Errors
     /// [`OpenError`], saying what to do. Nothing runs then.
     pub async fn open(settings: Settings, outside: Outside) -> Result<Arc<Self>, OpenError> {
+        if rekey::is_pending(&settings) {
+            // A crash came between two steps of a rotation.
+            rekey::settle(&settings, &outside, None).await.map_err(Box::new)?;
+        }
         let (stores, recovery) = stores::open(&settings, &outside.entropy)?;
         let witnesses = settings
             .witness_policy
             .as_deref()
             .map(|policy| {
                 let heads = HeadStore::new(&settings.data.join(HEADS));
-                Witnesses::open(policy, stores.log_key.verifier_key(), heads).map(Arc::new)
+                let keys = key_chain::log_keys(&heads, stores.log_key.verifier_key());
+                Witnesses::open(policy, keys, heads).map(Arc::new)
             })
             .transpose()?;
         if let Some(found) = contradiction(&witnesses, &stores).await {
@@ -162,7 +176,7 @@ impl App {
         )?);
         let rows = projector.read_model();
         let registry = Arc::new(RwLock::new(Registry::default()));
-        let sequencer = Sequencer::start(
+        let (sequencer, _) = Sequencer::start_with(
             Ports {
                 log: log.clone(),
                 tiles,
@@ -179,12 +193,16 @@ impl App {
             },
             sequencer::Settings {
                 origin: stores.origin.clone(),
-                build_date: Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default(),
+                build_date: made_after(),
                 snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
                 beside_entries: sequencer::BESIDE_ENTRIES,
                 heads: HeadStore::new(&settings.data.join(HEADS)),
             },
             registry.clone(),
+            Keys {
+                beside: stores.beside(),
+                next: None,
+            },
         )?;
         let remembered = settings.tokens_cached_max;
         let authenticator = Arc::new(Authenticator::remembering(&*outside.entropy, remembered));
@@ -219,12 +237,19 @@ impl App {
             &clock,
         )
         .await;
-        let begun = match begun {
+        let recorded = match begun {
+            Ok(begun) => policy_record::record(&settings, &stores, &sequencer)
+                .await
+                .map(|()| begun)
+                .map_err(OpenError::from),
+            Err(error) => Err(error.into()),
+        };
+        let begun = match recorded {
             Ok(begun) => begun,
             Err(error) => {
                 sequencer.stop().await;
                 stores.log.stop();
-                return Err(error.into());
+                return Err(error);
             }
         };
         let refusals = Arc::new(Refusals::new(
@@ -266,6 +291,8 @@ impl App {
             self_audit: SelfAudit::default(),
             evidence,
             publishing: Publishing::default(),
+            anchoring: Anchoring::default(),
+            stamping: Mutex::default(),
             sending: Mutex::default(),
             auditing: Mutex::default(),
             packing: Mutex::default(),
@@ -287,6 +314,7 @@ impl App {
         *self.chores.lock() = chores::start(self);
         *self.auditing.lock() = self_audit::start(self)?;
         *self.sending.lock() = publishing::start(self)?;
+        *self.stamping.lock() = anchors::start(self)?;
         *self.packing.lock() = Some(worker::start(self)?);
         Ok(())
     }
@@ -296,13 +324,14 @@ impl App {
     pub async fn stop(&self) {
         self.begin_stop();
         let sending = self.sending.lock().take();
-        if let Some(thread) = sending {
+        let stamping = self.stamping.lock().take();
+        for thread in sending.into_iter().chain(stamping) {
             // It waits for what it records.
             if tokio::task::spawn_blocking(move || thread.join())
                 .await
                 .is_ok_and(|ended| ended.is_err())
             {
-                tracing::error!("publishing ended badly");
+                tracing::error!("a thread of publishing or anchoring ended badly");
             }
         }
         let packing = self.packing.lock().take();
@@ -454,6 +483,11 @@ impl App {
     /// Evidence packs that were asked for.
     pub fn evidence(&self) -> &Shelf {
         &self.evidence
+    }
+
+    /// Time stamps over heads.
+    pub fn anchoring(&self) -> &Anchoring {
+        &self.anchoring
     }
 
     /// The service's own reading of its ledger.
@@ -612,6 +646,7 @@ impl App {
         self.self_audit.stop();
         self.evidence.stop();
         self.publishing.stop();
+        self.anchoring.stop();
     }
 
     /// Becomes true when the stop begins.
@@ -689,6 +724,11 @@ impl App {
 pub async fn stop_begins(stopping: &mut watch::Receiver<bool>) {
     // The sender lives in the `App`; without one there is nothing left to stop.
     let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// No earlier clock is believed.
+pub fn made_after() -> Date {
+    Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default()
 }
 
 /// What keeps channels' keys from telling their labels; follows from the server's secret, so that a restored

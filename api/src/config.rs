@@ -30,6 +30,14 @@ pub struct Settings {
     /// A directory outside `data` where the latest signed checkpoint is kept too, so that a restored copy of
     /// `data` is noticed. Default: below the user's state directory. It must not be on the same backup.
     pub anchor: Option<PathBuf>,
+    /// A file that the private half of a recovery key is written to; only read at the first start, which names the
+    /// public half in the ledger. Take the file off this machine then: with it, and nothing else, a lost or stolen log
+    /// key is replaced (`daybook key recover`). Default: none, and then a lost log key ends the ledger.
+    pub recovery_key_out: Option<PathBuf>,
+    /// Whether checkpoints are signed with ML-DSA-44 beside Ed25519, against computers that break the latter: a new
+    /// ledger begins with such a key; an older one gets it with `daybook key rotate --role post-quantum`. Default
+    /// `false`: it adds 3.2 kB to every checkpoint and head, and few tools read it yet.
+    pub post_quantum: bool,
     /// How this service is reached from outside, such as `https://daybook.example.eu`. Default: what the request
     /// says, or the listening address. Wrong, and the URLs handed to devices and in sign-in links are wrong.
     pub public_url: Option<String>,
@@ -109,6 +117,13 @@ pub struct Settings {
     pub publish: Vec<PublishTo>,
     /// Seconds after which a channel that failed is tried again; doubled each time, up to an hour. Default 30.
     pub publish_retry_s: u64,
+
+    /// The URL of an RFC 3161 time-stamping authority that is asked for a time stamp over each day's head,
+    /// `heads/YYYY/YYYY-MM-DD.tsr`. Default: none. One that is away stops nothing; it is asked again as channels are.
+    pub tsa_url: Option<String>,
+    /// URLs of OpenTimestamps calendars, such as `https://a.pool.opentimestamps.org`, to which the hash of each day's
+    /// head goes behind a nonce, for `heads/YYYY/YYYY-MM-DD.ots`. Default: none.
+    pub ots_calendars: Vec<String>,
 
     /// A file that names witnesses with their URLs, and the quorum (C2SP tlog-policy): each day's head, and the latest
     /// checkpoint every ten seconds, are offered to them. Default: none; then whoever relies on this ledger keeps
@@ -230,6 +245,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
             origin: None,
             anchor: None,
+            recovery_key_out: None,
+            post_quantum: false,
             public_url: None,
             owner_email: "owner@localhost".to_owned(),
             tls_cert: None,
@@ -257,6 +274,8 @@ impl Default for Settings {
             evidence_mb_max: 4096,
             publish: Vec::new(),
             publish_retry_s: 30,
+            tsa_url: None,
+            ots_calendars: Vec::new(),
             witness_policy: None,
             sign_in_minutes: 15,
             session_days: 30,
@@ -356,6 +375,12 @@ impl Settings {
         }
         if self.evidence_keep_days == 0 || self.evidence_mb_max == 0 {
             return invalid("evidence_keep_days and evidence_mb_max must be at least 1");
+        }
+        let anchors = self.tsa_url.iter().chain(&self.ots_calendars);
+        for url in anchors {
+            if !(url.starts_with("https://") || url.starts_with("http://")) {
+                return invalid("tsa_url and ots_calendars begin with https:// or http://");
+            }
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return invalid("tls_cert and tls_key belong together: give both or none");

@@ -6,6 +6,7 @@
 
 use crate::app::HEADS;
 use crate::stores::LEDGER;
+use chain_publisher::anchor::AnchorKind;
 use chain_publisher::pack::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use chain_publisher::verify::Progress;
@@ -66,6 +67,18 @@ impl HeadFiles for Heads {
     fn get(&self, date: Date) -> Option<Vec<u8>> {
         self.store.get(date)
     }
+
+    fn stamp(&self, date: Date, kind: AnchorKind) -> Option<Vec<u8>> {
+        self.store.stamp(date, kind.ending())
+    }
+
+    fn rotations(&self) -> Vec<Position> {
+        self.store.rotations()
+    }
+
+    fn rotation(&self, position: Position) -> Option<Vec<u8>> {
+        self.store.rotation(position)
+    }
 }
 
 impl DataSource {
@@ -100,6 +113,14 @@ impl DataSource {
     pub fn index(&self, origin: &str) -> Result<Index, LoadError> {
         let (registry, positions) = read_index(origin, &self.ledger, &self.ledger, &self.ledger)?;
         Ok(Index { registry, positions })
+    }
+
+    /// The positions of the ledger's own stream.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn ledger_positions(&self, origin: &str) -> Result<Vec<Position>, LoadError> {
+        Ok(self.index(origin)?.positions.of("ledger", "main"))
     }
 
     /// Makes an evidence pack that leads to the latest checkpoint.

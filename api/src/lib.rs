@@ -23,6 +23,7 @@
 //!
 //! Never here: SQL but for the edge's own state, hashing, decisions.
 
+pub mod anchors;
 pub mod app;
 pub mod auth;
 pub mod begin;
@@ -38,12 +39,15 @@ pub mod entropy;
 pub mod entry_filter;
 pub mod errors;
 pub mod evidence;
+pub mod key_chain;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;
 pub mod pages;
+pub mod policy_record;
 pub mod publishing;
 pub mod redact;
+pub mod rekey;
 pub mod reply;
 pub mod request;
 pub mod router;

@@ -341,7 +341,7 @@ impl PackLedger {
         VerifySettings {
             trust: Trust {
                 keys: vec![VerifierKey::parse(&self.key).expect("a key")],
-                policy: None,
+                ..Trust::default()
             },
             evidence: evidence.collect(),
             ..VerifySettings::default()

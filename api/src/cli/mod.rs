@@ -20,6 +20,7 @@ pub use chain_publisher::terminal::{FAILED, Failure, Outcome, USAGE, data, data_
 pub mod account;
 pub mod bench;
 pub mod clock;
+pub mod continues;
 pub mod demo;
 pub mod doctor;
 pub mod evidence;
@@ -74,6 +75,7 @@ enum Command {
     Clock(clock::Clock),
     #[command(subcommand)]
     Key(key::Key),
+    Continue(continues::Continue),
     Verify(Box<verify::Verify>),
     Export(export::Export),
     Evidence(Box<evidence::Evidence>),
@@ -107,6 +109,7 @@ pub fn run() -> ExitCode {
         Command::Account(command) => command.run(&cli.global),
         Command::Clock(command) => command.run(&cli.global),
         Command::Key(command) => command.run(&cli.global),
+        Command::Continue(command) => command.run(&cli.global),
         Command::Verify(command) => command.run(&cli.global),
         Command::Export(command) => command.run(&cli.global),
         Command::Evidence(command) => command.run(&cli.global),

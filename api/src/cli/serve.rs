@@ -38,6 +38,10 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     anchor: Option<PathBuf>,
+    /// Write the private half of a recovery key to this file, to be taken off this machine; at the first start only
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_key_out: Option<PathBuf>,
     /// How the service is reached from outside, such as `https://daybook.example.eu`
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,6 +175,12 @@ fn announce(app: &App) {
             "{} bytes of a commit that was never acknowledged were cut; they are kept in {data}/ledger/quarantine, \
              and the ledger says so",
             begun.cut_bytes
+        ));
+    }
+    if let (true, Some(path)) = (begun.first, &app.settings().recovery_key_out) {
+        talk(&format!(
+            "The recovery key is in {}: take it off this machine now, to a place of its own",
+            path.display()
         ));
     }
     if let Some(path) = &begun.owner_token {

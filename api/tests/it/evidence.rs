@@ -69,6 +69,7 @@ fn auditor(service: &Service, heads: &[&[u8]]) -> VerifySettings {
         trust: Trust {
             keys: vec![VerifierKey::parse(&app.verifier_keys().0).expect("a key")],
             policy: None,
+            rotations: Vec::new(),
         },
         evidence: heads
             .iter()

@@ -71,14 +71,21 @@ impl Service {
     pub fn start(at: &str) -> Self {
         let clock = Moved::at(at);
         let dir = Arc::new(tempfile::tempdir().expect("a directory"));
-        Self::open(dir, clock, Vec::new())
+        Self::open(dir, clock, |_| {})
+    }
+
+    /// With other settings.
+    pub fn start_with(at: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        let clock = Moved::at(at);
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        Self::open(dir, clock, change)
     }
 
     /// The same data again, after a stop, with these channels.
     pub fn again(self, publish: Vec<PublishTo>) -> Self {
         let (dir, clock) = (self.dir.clone(), self.clock.clone());
         drop(self);
-        Self::open(dir, clock, publish)
+        Self::open(dir, clock, |settings| settings.publish = publish)
     }
 
     /// Stops it; its data and its clock stay.
@@ -91,15 +98,15 @@ impl Service {
         self.dir.path()
     }
 
-    fn open(dir: Arc<tempfile::TempDir>, clock: Arc<Moved>, publish: Vec<PublishTo>) -> Self {
-        let settings = Settings {
+    fn open(dir: Arc<tempfile::TempDir>, clock: Arc<Moved>, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
             data: dir.path().join("data"),
             anchor: Some(dir.path().join("anchor")),
-            publish,
             publish_retry_s: 1,
             user_rate_per_minute: 0,
             ..Settings::default()
         };
+        change(&mut settings);
         let outside = Outside {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::from_os().expect("randomness")),

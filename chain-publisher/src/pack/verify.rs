@@ -30,6 +30,7 @@ use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
 use domain::hash::{Sha256Stream, leaf_hash, sha256};
 use domain::note::{NOTE_BYTES_MAX, VerifierKey};
+use domain::rotation::KeyHistory;
 use domain::tlog_proof::{TLOG_PROOF_BYTES_MAX, TlogProof};
 use domain::{Date, Hash, Position, Timestamp, TreeSize};
 use serde::{Deserialize, Serialize};
@@ -228,6 +229,10 @@ pub(super) struct Facts {
     pub log_keys: Vec<VerifierKey>,
     pub receipt_keys: Vec<VerifierKey>,
     pub policy: String,
+    /// The same keys over time, as their rotations hold.
+    pub keys: KeyHistory,
+    /// The first rotation that does not hold.
+    pub rotation_flaw: Option<Flaw>,
     /// `RetentionApplied`: position, first and last day.
     pruned: BTreeMap<u64, (Date, Date)>,
 }
@@ -272,9 +277,17 @@ impl Facts {
                 self.log_keys = keys(&says.log_keys);
                 self.receipt_keys = keys(&says.receipt_keys);
                 self.policy = policy.to_owned();
+                self.keys = KeyHistory::begin(entry.payload);
             }
             "WitnessPolicySet" => self.policy = policy.to_owned(),
             "KeyRotated" => {
+                if let Err(what) = self.keys.take(entry) {
+                    self.rotation_flaw.get_or_insert(Flaw {
+                        position: Some(entry.position),
+                        what,
+                    });
+                    return;
+                }
                 let new = keys(&says.new.into_iter().collect::<Vec<_>>());
                 match says.role.as_deref() {
                     Some("receipt") => self.receipt_keys.extend(new),

@@ -71,6 +71,8 @@ pub const CLASS_TABLE: &[(&str, Class)] = &[
     ("DeviceRegistered", Class::Audit),
     ("DeviceRemoved", Class::Audit),
     ("EvidencePackIssued", Class::Audit),
+    ("HeadAnchored", Class::Outbound),
+    ("HeadNotAnchored", Class::Outbound),
     ("HeadNotPublished", Class::Outbound),
     ("HeadPublished", Class::Outbound),
     ("HoldPlaced", Class::Ledger),

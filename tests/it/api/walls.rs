@@ -112,6 +112,7 @@ fn another_accounts_ids_are_not_there_on_any_route() {
     let public = [
         "/v1/heads/{date}",
         "/heads/{year}/{file}",
+        "/keys/{file}",
         "/log/tile/{path}",
         "/log/entries/{path}",
     ];
