@@ -226,6 +226,25 @@ impl Walk<'_> {
         self.look("overview");
     }
 
+    /// A pack is asked for, and its download appears without anybody doing anything.
+    fn evidence(&mut self) {
+        self.browser.follow("main a[href^='/app/evidence?channel=']");
+        self.look("evidence");
+        let count = "document.querySelectorAll('#packs article a[download]').length";
+        let before = self.browser.evaluate(count).as_u64().expect("a number");
+        self.browser
+            .follow("form[action='/app/evidence'] button[type='submit']");
+        self.browser.evaluate("window.stays = true");
+        self.browser
+            .wait("the pack's download", &format!("{count} > {before}"));
+        assert_eq!(
+            self.browser.evaluate("window.stays === true"),
+            true,
+            "the page was loaded again"
+        );
+        self.look("evidence-ready");
+    }
+
     /// Public, and true: its root is that of a tree which the checkpoint's tree extends or equals.
     fn ledger(&mut self) {
         self.browser.forget();
