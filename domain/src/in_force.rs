@@ -297,6 +297,11 @@ impl InForce {
             .map(|(_, item)| item)
     }
 
+    /// The tokens of a device, user or integration, in order of issue; ended ones too.
+    pub fn tokens(&self, owner: &str) -> impl Iterator<Item = &TokenItem> {
+        self.tokens.get(owner).into_iter().flatten()
+    }
+
     /// What the ledger says of itself.
     pub const fn ledger(&self) -> &LedgerRules {
         &self.ledger

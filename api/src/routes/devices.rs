@@ -173,7 +173,7 @@ async fn list(ctx: Ctx) -> Answer {
             "there is no such site in this account",
         ));
     }
-    let now = ctx.app.clock().now();
+    let now = view.at(ctx.app.clock().now());
     let devices = view
         .devices(&user.account, listing.after)
         .filter(|device| {
@@ -191,7 +191,8 @@ async fn list(ctx: Ctx) -> Answer {
         |device| device.created.position,
         |device| shape(&ctx.app, &view, device, &lives, now),
     );
-    Ok(reply::ok(&page))
+    let shown = super::sites::shown("device", &page.data);
+    Ok(view.answer(&page, shown))
 }
 
 async fn one(ctx: Ctx) -> Answer {

@@ -253,6 +253,12 @@ pub fn read_error(error: ReadError) -> ApiError {
     }
 }
 
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        read_error(error)
+    }
+}
+
 /// A position of a query that the given tree must hold.
 ///
 /// # Errors

@@ -38,7 +38,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// The verifiers that every pack brings along.
-const VERIFIER_HTML: &[u8] = include_bytes!("../../assets/verify.html");
+const VERIFIER_HTML: &[u8] = super::VERIFIER_PAGE.as_bytes();
 const VERIFIER_PY: &[u8] = include_bytes!("../../assets/verify.py");
 
 /// Which positions the streams that are not readings have.

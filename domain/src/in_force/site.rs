@@ -59,8 +59,7 @@ impl InForce {
         places.extend(channels.iter().filter_map(|channel| channel.text("sensor")));
         let owners = devices.iter().chain(&users).chain(&integrations);
         let tokens = owners
-            .filter_map(|owner| self.tokens.get(&owner.aggregate_id))
-            .flatten()
+            .flat_map(|owner| self.tokens(&owner.aggregate_id))
             .filter(|token| token.is_good_at(at))
             .collect();
         let mut others: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();

@@ -10,7 +10,7 @@ use warp::http::{StatusCode, header};
 
 use super::super::sign_in::{self as door, Delivery};
 use super::super::view::{AuditRow, HeadRow, LedgerPage, PublicationRow, WitnessRow};
-use super::super::{assets, ledger as page};
+use super::super::{assets, ledger as page, verify_log};
 use super::forms::Form;
 use super::{html, public_frame, signed_in, trouble};
 use crate::auth::{self, Caller};
@@ -36,7 +36,7 @@ pub async fn asset(ctx: Ctx) -> Answer {
     let Some(asset) = assets::find(ctx.id()) else {
         return Ok(trouble(&ApiError::no_route(), &ctx.request.id));
     };
-    let response = reply::bytes(StatusCode::OK, asset.media_type, asset.text);
+    let response = reply::bytes(StatusCode::OK, asset.media_type, asset.text());
     let response = reply::with(
         response,
         header::CACHE_CONTROL,
@@ -117,6 +117,20 @@ pub async fn ledger(ctx: Ctx) -> Answer {
         Ok(view) => html(StatusCode::OK, page::page(&public_frame(&ctx), &view)),
         Err(error) => trouble(&error, &id),
     })
+}
+
+/// The page that checks the live log in the browser.
+pub async fn check_log(ctx: Ctx) -> Answer {
+    let (origin, key) = (ctx.app.origin().to_owned(), ctx.app.verifier_keys().0);
+    if matches!(ctx.caller, Caller::User(_)) {
+        return signed_in(ctx, |visit| async move {
+            let frame = visit.frame(None).await?;
+            Ok(html(StatusCode::OK, verify_log::page(&frame, &origin, &key)))
+        })
+        .await;
+    }
+    let page = verify_log::page(&public_frame(&ctx), &origin, &key);
+    Ok(html(StatusCode::OK, page))
 }
 
 async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
