@@ -19,7 +19,7 @@ const OWNER: &str = "owner@localhost";
 const BOX: &str = "#first-reading";
 
 /// The browser, unless there is none and none can be installed: said loudly, and a failure in CI.
-fn browser(own: &str) -> Option<Chromium> {
+pub fn browser(own: &str) -> Option<Chromium> {
     match chromium::program() {
         Ok(program) => Some(Chromium::start(&program, own)),
         Err(why) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => panic!("{why}"),

@@ -71,7 +71,10 @@ static VERIFY_LOG_TEXT: LazyLock<String> = LazyLock::new(|| {
     let core = shared(CORE_BEGINS, CORE_ENDS);
     let grow = shared("class Grow {", "const CRC = ");
     let shapes = shared("const SHAPES = {", "function verifyBlob(");
-    format!("\"use strict\";\n{core}{grow}{shapes}{}", include_str!("ledger-verify.js"))
+    format!(
+        "\"use strict\";\n{core}{grow}{shapes}{}",
+        include_str!("ledger-verify.js")
+    )
 });
 const CORE_BEGINS: &str = "/* The verifier itself.";
 const CORE_ENDS: &str = "// -- the entry, format section 2";
@@ -96,7 +99,9 @@ pub static ICON: Asset = Asset {
 
 /// The asset of that name below `/assets/`.
 pub fn find(name: &str) -> Option<&'static Asset> {
-    [&CSS, &JS, &VERIFY_LOG, &ICON].into_iter().find(|a| a.name == name)
+    [&CSS, &JS, &VERIFY_LOG, &ICON]
+        .into_iter()
+        .find(|a| a.name == name)
 }
 
 #[cfg(test)]
@@ -120,7 +125,14 @@ mod tests {
     #[test]
     fn what_the_log_is_checked_with_is_what_packs_are_checked_with() {
         let text = VERIFY_LOG.text();
-        for part in ["class Sha256", "function head(", "class Grow", "const SHAPES", "class Live", "new Live("] {
+        for part in [
+            "class Sha256",
+            "function head(",
+            "class Grow",
+            "const SHAPES",
+            "class Live",
+            "new Live(",
+        ] {
             assert_eq!(text.matches(part).count(), 1, "{part}");
         }
         assert!(!text.contains("class Pack"));

@@ -125,6 +125,7 @@ fn verify(view: &LedgerPage) -> Markup {
                         code { "DAYBOOK_TOKEN" } " it sees hashes and no entries, and says PARTIAL. Readers of the C2SP "
                         "formats tlog-tiles, tlog-checkpoint and signed-note can check it without any of our code."
                     }
+                    p { a.button href="/ledger/verify" { "Check it in this browser" } " " span.dim { "without a program and without an account" } }
                 }
             }
         }
@@ -154,6 +155,7 @@ fn heads(view: &LedgerPage) -> Markup {
                 p.quiet { "No day has been closed yet. The first head comes after midnight, UTC." }
             } @else {
                 div.months { @for (month, days) in months(view) { (calendar(month, &days, view)) } }
+                (legend())
                 div.scroll tabindex="0" role="group" aria-label="Newest heads" {
                     table {
                         thead {
@@ -232,9 +234,10 @@ fn head_row(head: &HeadRow) -> Markup {
             td.r.num { (words::count(head.entries)) }
             td.r.num { (words::count(head.refused)) }
             td { (parts::short_hash(&head.root)) }
-            td { (head_state(head.state)) }
+            td.nowrap { (mark(head.state)) " " (head_state(head.state)) }
             td {
-                a href=(head_path(head.date)) download="" { "tlog-proof" span.sr { " of " (words::date(head.date)) } }
+                @if head.state == HeadState::Sequenced { span.dim { "not yet" } }
+                @else { a href=(head_path(head.date)) download="" { "tlog-proof" span.sr { " of " (words::date(head.date)) } } }
                 @if head.state == HeadState::WitnessedLate {
                     " · " a href=(head_path(head.date).replace(".tlog-proof", ".late.tlog-proof")) download="" { "late proof" }
                 }
@@ -243,9 +246,48 @@ fn head_row(head: &HeadRow) -> Markup {
     }
 }
 
+/// The states in their order, with what each means.
+const STATES: &[(HeadState, &str)] = &[
+    (HeadState::Sequenced, "its closing entry is recorded"),
+    (
+        HeadState::Integrated,
+        "a signed root stands over it; it is served here",
+    ),
+    (
+        HeadState::Published,
+        "it is where this service cannot take it back",
+    ),
+    (HeadState::Witnessed, "enough witnesses have cosigned it"),
+    (
+        HeadState::WitnessedLate,
+        "they have cosigned a later root, under which it is proven",
+    ),
+];
+
+/// A state's shape, which its colour only repeats.
+fn mark(state: HeadState) -> Markup {
+    let (class, shape) = match state {
+        HeadState::Sequenced => ("s-sequenced", "\u{25cb}"),
+        HeadState::Integrated => ("s-integrated", "\u{25d0}"),
+        HeadState::Published => ("s-published", "\u{25b2}"),
+        HeadState::Witnessed => ("s-witnessed", "\u{25cf}"),
+        HeadState::WitnessedLate => ("s-witnessed", "\u{25c9}"),
+    };
+    html! { span.mark.(class) aria-hidden="true" { (shape) } }
+}
+
+fn legend() -> Markup {
+    html! {
+        ul.legend { @for (state, means) in STATES {
+            li { (mark(*state)) " " strong { (head_state(*state)) } span.dim { ": " (means) } }
+        } }
+    }
+}
+
 fn head_state(state: HeadState) -> &'static str {
     match state {
         HeadState::Sequenced => "sequenced",
+        HeadState::Integrated => "integrated",
         HeadState::Published => "published",
         HeadState::Witnessed => "witnessed",
         HeadState::WitnessedLate => "witnessed later",
@@ -340,10 +382,15 @@ fn calendar_day(first: Date, day: u32, head: Option<&HeadRow>, view: &LedgerPage
     let date = Date::from_days(first.days() + day as i32 - 1);
     html! {
         @if let Some(head) = head {
+            @let said = format!(
+                "{}: {}, {}{}", words::date(date), head_state(head.state),
+                words::plural(head.entries, "entry", "entries"),
+                if head.entries == 0 { ", an idle day" } else { "" },
+            );
             li.idle[head.entries == 0] {
-                a href=(head_path(head.date)) download="" title={
-                    (words::date(date)) ": " (words::plural(head.entries, "entry", "entries"))
-                    @if head.entries == 0 { ", an idle day" } } { (day) }
+                // Before a root is signed there is no file.
+                @if head.state == HeadState::Sequenced { span title=(said) { (day) (mark(head.state)) span.sr { ", sequenced" } } }
+                @else { a href=(head_path(head.date)) download="" title=(said) aria-label=(said) { (day) (mark(head.state)) } }
             }
         } @else if date == view.today {
             li.today { span title={ (words::date(date)) ": open" } { (day) span.sr { ", open" } } }

@@ -407,8 +407,13 @@ async fn now(ctx: &Ctx, id: &str) -> Answer {
 }
 
 fn answer(ctx: &Ctx, view: &View<'_>, status: StatusCode, device: &Device, lives: &Lives) -> Response {
-    let value = shape(&ctx.app, view, device, lives, ctx.app.clock().now());
-    reply::tagged(reply::json(status, &value), &device.state.sequence.to_string())
+    let value = shape(&ctx.app, view, device, lives, view.at(ctx.app.clock().now()));
+    let response = if view.is_past() {
+        view.answer(&value, [("device", device.id.to_string())])
+    } else {
+        reply::json(status, &value)
+    };
+    reply::tagged(response, &device.state.sequence.to_string())
 }
 
 /// A device as the API shows it. What is only known now (last seen) is null in the past.

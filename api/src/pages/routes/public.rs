@@ -137,11 +137,17 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
     let app = &ctx.app;
     let days = app.ask(|rows| rows.days(None, HEADS_MAX)).await?;
     let mut heads: Vec<HeadRow> = days.iter().filter_map(|day| head(&day.payload)).collect();
-    for head in heads.iter_mut().take(page::DAYS_MAX) {
-        head.state = match app.witnesses() {
+    let channels = app.publishing().channels();
+    for head in &mut heads {
+        let state = match app.witnesses() {
             Some(witnesses) => witnesses.head_state(head.date),
-            None if app.heads().has(head.date) => HeadState::Published,
+            None if app.heads().has(head.date) => HeadState::Integrated,
             None => HeadState::Sequenced,
+        };
+        let is_out = channels.iter().any(|channel| channel.last >= Some(head.date));
+        head.state = match state {
+            HeadState::Integrated if is_out => HeadState::Published,
+            other => other,
         };
     }
     let status = app.sequencer().status();
@@ -171,9 +177,7 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
         heads_total,
         older_href: oldest.map(|date: Date| format!("/v1/heads?cursor={date}")),
         heads,
-        channels: app
-            .publishing()
-            .channels()
+        channels: channels
             .into_iter()
             .map(|channel| PublicationRow {
                 name: channel.name,
