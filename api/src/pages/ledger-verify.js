@@ -265,7 +265,7 @@ class Live {
           }
       }
     }
-    if (n) this.done.push(count(n) + " tiles above them");
+    if (n) this.done.push("the tiles above them: " + count(n));
   }
   async witnesses() {
     if (!this.quorum) return;
@@ -432,7 +432,7 @@ const count = (n) => Number(n).toLocaleString("en").replace(/,/g, "\u202f");
     v.append(said);
     box.append(v);
     if (r.found.length) box.append(el("h3", r.verdict === "UNANCHORED" ? "Why not more" : "What was found"), list(r.found.slice(0, 50).map((f) => f.verdict + ": " + f.words)));
-    if (r.size !== null) box.append(el("p", count(r.size) + " entries, root " + r.root + (r.confirmed ? "; confirmed from outside up to " + count(r.confirmed) : "") + ". " + r.seconds.toFixed(1) + " s.", "break"));
+    if (r.size !== null) box.append(el("p", count(r.size) + " entries, root " + r.root + (r.confirmed ? ", confirmed from outside up to " + count(r.confirmed) : "") + ". " + r.seconds.toFixed(1) + " s.", "break"));
     if (r.anchors.length) box.append(el("h3", "What confirms it"), list(r.anchors.map((a) => "up to " + count(a.size) + ": " + a.by)));
     box.append(el("h3", "What was checked"), r.checked.length ? list(r.checked) : el("p", "Nothing."), el("h3", "What was not checked"), list(r.not_checked));
     const keep = el("p");

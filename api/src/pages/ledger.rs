@@ -28,6 +28,7 @@ pub fn page(frame: &Frame, view: &LedgerPage) -> Markup {
     let strip = &frame.ledger;
     let body = html! {
         div.title-row { h1 { "The ledger" } }
+        (damage(frame, view))
         p.lead {
             "Every reading, change and refusal kept by this service is an entry in one append-only log. The root "
             "stands for all of them: change one byte of one entry, and the root changes."
@@ -65,24 +66,31 @@ pub fn page(frame: &Frame, view: &LedgerPage) -> Markup {
     )
 }
 
-fn self_audit(frame: &Frame, view: &LedgerPage) -> Markup {
-    let Some(audit) = &view.audit else { return html! {} };
+/// What does not hold comes before everything else.
+fn damage(frame: &Frame, view: &LedgerPage) -> Markup {
+    let wrong = view
+        .audit
+        .as_ref()
+        .and_then(|audit| Some((audit.at, audit.wrong.as_ref()?)));
     html! {
-        @match &audit.wrong {
-            None => {
-                p.dim {
-                    "Read again in full by the service itself " (parts::ago(audit.at, &frame.zone, frame.now)) ": "
-                    (words::plural(audit.size, "entry", "entries")) ", all as they were written."
+        @if let Some((at, wrong)) = wrong {
+            section.notice.bad role="alert" {
+                h2 { "The ledger does not hold" }
+                p {
+                    "Read again by the service itself " (parts::ago(at, &frame.zone, frame.now)) ": " (wrong)
+                    ". Nothing is recorded any more. What you read from here may be wrong: compare with heads kept elsewhere."
                 }
             }
-            Some(wrong) => {
-                section.notice.bad role="alert" {
-                    h2 { "The ledger does not hold" }
-                    p {
-                        "Read again by the service itself " (parts::ago(audit.at, &frame.zone, frame.now)) ": " (wrong)
-                        ". Nothing is recorded any more. What you read from here may be wrong: compare with heads kept elsewhere."
-                    }
-                }
+        }
+    }
+}
+
+fn self_audit(frame: &Frame, view: &LedgerPage) -> Markup {
+    html! {
+        @if let Some(audit) = view.audit.as_ref().filter(|audit| audit.wrong.is_none()) {
+            p.dim {
+                "Read again in full by the service itself " (parts::ago(audit.at, &frame.zone, frame.now)) ": "
+                (words::plural(audit.size, "entry", "entries")) ", all as they were written."
             }
         }
     }
@@ -273,7 +281,7 @@ fn mark(state: HeadState) -> Markup {
         HeadState::Witnessed => ("s-witnessed", "\u{25cf}"),
         HeadState::WitnessedLate => ("s-witnessed", "\u{25c9}"),
     };
-    html! { span.mark.(class) aria-hidden="true" { (shape) } }
+    html! { span.head-mark.(class) aria-hidden="true" { (shape) } }
 }
 
 fn legend() -> Markup {
