@@ -110,8 +110,8 @@ impl StreamPositions {
         *self.0.write() = places;
     }
 
-    /// Every position, rising.
-    pub(super) fn all(&self) -> Vec<Position> {
+    /// The positions of every entry but readings, rising.
+    pub fn all(&self) -> Vec<Position> {
         let mut all: Vec<Position> = self.0.read().streams.values().flatten().copied().collect();
         all.sort_unstable();
         all
