@@ -226,6 +226,7 @@ pub struct InForce {
     items: BTreeMap<(String, String), Item>,
     tokens: BTreeMap<String, Vec<TokenItem>>,
     ledger: LedgerRules,
+    sequences: BTreeMap<String, u64>,
 }
 
 /// Why an entry cannot be folded.
@@ -239,10 +240,11 @@ pub struct InForceError {
 }
 
 impl InForce {
-    /// Takes an entry over; facts and who came in pass by.
+    /// Takes an entry over; facts and who came in pass by, but are counted: a stream without its every entry would give
+    /// something that never was.
     ///
     /// # Errors
-    /// [`InForceError`] where it cannot be read.
+    /// [`InForceError`] where it cannot be read, or is not the next one of its stream.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), InForceError> {
         let entry = Entry::read(bytes).map_err(|error| InForceError {
             position: Position::FIRST,
@@ -252,6 +254,12 @@ impl InForce {
             position: entry.position,
             reason,
         };
+        let sequence = self.sequences.entry(entry.stream_name()).or_default();
+        if entry.sequence != *sequence + 1 {
+            let stream = entry.stream_name();
+            return Err(wrong(format!("sequence {} of {stream} follows {sequence}: an entry is missing", entry.sequence)));
+        }
+        *sequence = entry.sequence;
         let is_ledgers = entry.stream_is(LEDGER_STREAM.0, LEDGER_STREAM.1);
         let is_access = class_of(entry.event_type) == Some(Class::Access);
         if is_access || !(is_ledgers || is_configuration(entry.aggregate_type)) {

@@ -6,6 +6,7 @@ use serde_json::json;
 struct Small {
     fold: InForce,
     count: u64,
+    sequences: BTreeMap<String, u64>,
 }
 
 const DAY: &str = "2026-05-17T08:00:00.000000Z";
@@ -16,17 +17,23 @@ fn at(text: &str) -> Timestamp {
 
 impl Small {
     fn add(&mut self, stream: &str, event_type: &str, payload: Value) -> &mut Self {
+        self.try_add(stream, event_type, payload).expect("an entry");
+        self
+    }
+
+    fn try_add(&mut self, stream: &str, event_type: &str, payload: Value) -> Result<(), InForceError> {
+        let sequence = self.sequences.entry(stream.to_owned()).or_default();
+        *sequence += 1;
         let (aggregate_type, aggregate_id) = stream.split_once('/').expect("a stream");
         let entry = json!({
             "v": 1, "position": self.count, "recorded_at": DAY, "aggregate_type": aggregate_type,
-            "aggregate_id": aggregate_id, "sequence": self.count + 1, "event_type": event_type,
+            "aggregate_id": aggregate_id, "sequence": *sequence, "event_type": event_type,
             "event_version": "1.0", "salt": "AAAAAAAAAAAAAAAAAAAAAA", "payload": payload,
             "metadata": {"account": "acc_a", "actor": "usr_a", "owner": "acc_a"},
         });
         let bytes = crate::canonical::Canonical::of(&entry).expect("canonical");
-        self.fold.take(bytes.as_bytes()).expect("an entry");
         self.count += 1;
-        self
+        self.fold.take(bytes.as_bytes())
     }
 }
 
@@ -152,6 +159,15 @@ fn a_token_is_good_until_its_end_and_its_hash_is_nowhere() {
     assert_eq!(good("2026-05-17T08:59:59Z"), ["t1"]);
     assert!(good("2026-05-17T09:00:00Z").is_empty());
     assert!(!format!("{:?}", small.fold).contains("secret"));
+}
+
+#[test]
+fn a_stream_that_lacks_an_entry_is_no_answer() {
+    let mut small = Small::default();
+    small.add("site/site_a", "SiteCreated", json!({}));
+    small.sequences.insert("site/site_a".to_owned(), 2);
+    let third = small.try_add("site/site_a", "SiteChanged", json!({"changes": {}}));
+    assert!(third.expect_err("the second is missing").reason.contains("sequence 3"));
 }
 
 #[test]
