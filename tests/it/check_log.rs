@@ -281,7 +281,7 @@ fn an_auditor_without_an_account_checks_the_live_log_and_every_change_of_it_is_s
     for (path, byte) in [
         ("/log/tile/0/000", 40),
         (&*partial, 0),
-        (&*above, 33),
+        (&*above, 3),
         (head, 70),
         (checkpoint, 30),
     ] {
