@@ -257,7 +257,10 @@ impl InForce {
         let sequence = self.sequences.entry(entry.stream_name()).or_default();
         if entry.sequence != *sequence + 1 {
             let stream = entry.stream_name();
-            return Err(wrong(format!("sequence {} of {stream} follows {sequence}: an entry is missing", entry.sequence)));
+            return Err(wrong(format!(
+                "sequence {} of {stream} follows {sequence}: an entry is missing",
+                entry.sequence
+            )));
         }
         *sequence = entry.sequence;
         let is_ledgers = entry.stream_is(LEDGER_STREAM.0, LEDGER_STREAM.1);

@@ -167,7 +167,12 @@ fn a_stream_that_lacks_an_entry_is_no_answer() {
     small.add("site/site_a", "SiteCreated", json!({}));
     small.sequences.insert("site/site_a".to_owned(), 2);
     let third = small.try_add("site/site_a", "SiteChanged", json!({"changes": {}}));
-    assert!(third.expect_err("the second is missing").reason.contains("sequence 3"));
+    assert!(
+        third
+            .expect_err("the second is missing")
+            .reason
+            .contains("sequence 3")
+    );
 }
 
 #[test]
