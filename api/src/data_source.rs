@@ -156,6 +156,11 @@ impl DataSource {
         &self.ledger
     }
 
+    /// The latest checkpoint, with the cosignatures that it has.
+    pub fn checkpoint(&self) -> Option<&[u8]> {
+        self.checkpoint.as_deref()
+    }
+
     /// The same, its entries read through `log`, which stands before [`DataSource::ledger`].
     pub fn source_through<'a>(&'a self, log: &'a dyn EventLog) -> PortsSource<'a> {
         PortsSource {

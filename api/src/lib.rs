@@ -14,6 +14,7 @@
 //! | `auth`, `limits`, `redact` | who asks, how often, and what the log may know of it |
 //! | `openapi` | the API's document, from the table of routes |
 //! | `state` | sessions and sign-in links |
+//! | `as_of` | what was in force at a moment |
 //! | `data_source` | the ledger of a data directory, for verify and export |
 //! | `control` | the socket the command line speaks to a running service over |
 //! | `witnesses` | asking others to cosign heads and checkpoints |
@@ -25,6 +26,7 @@
 
 pub mod anchors;
 pub mod app;
+pub mod as_of;
 pub mod auth;
 pub mod begin;
 pub mod bench;

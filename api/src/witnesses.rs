@@ -98,7 +98,9 @@ pub struct WitnessState {
 pub enum HeadState {
     /// Its entry is recorded; the head is not there yet.
     Sequenced,
-    /// It is served to everybody.
+    /// Its head is signed and served here, and has gone nowhere else yet.
+    Integrated,
+    /// It is where this service cannot take it back.
     Published,
     /// As many witnesses as the policy asks for have cosigned it.
     Witnessed,
@@ -274,7 +276,7 @@ impl Witnesses {
         let state = match found {
             Some(Quorum::Met) => HeadState::Witnessed,
             _ if self.heads.has_late(date) => HeadState::WitnessedLate,
-            _ => return HeadState::Published,
+            _ => return HeadState::Integrated,
         };
         self.state.lock().done.insert(date, state);
         state

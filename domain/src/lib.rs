@@ -12,6 +12,7 @@ pub mod event;
 mod folded_tile;
 pub mod hash;
 pub mod ids;
+pub mod in_force;
 pub mod kinds;
 pub mod memory;
 pub mod merkle;

@@ -19,7 +19,7 @@ const OWNER: &str = "owner@localhost";
 const BOX: &str = "#first-reading";
 
 /// The browser, unless there is none and none can be installed: said loudly, and a failure in CI.
-fn browser(own: &str) -> Option<Chromium> {
+pub fn browser(own: &str) -> Option<Chromium> {
     match chromium::program() {
         Ok(program) => Some(Chromium::start(&program, own)),
         Err(why) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => panic!("{why}"),
@@ -48,6 +48,7 @@ fn a_person_signs_in_adds_a_device_and_sees_its_first_reading_land() {
         walk.add_device(&name);
         walk.first_reading();
         walk.channel(&name);
+        walk.evidence();
         walk.overview(&name);
         walk.ledger();
     }

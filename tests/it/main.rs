@@ -2,6 +2,7 @@
 
 mod api;
 mod browser;
+mod check_log;
 mod cli;
 mod console;
 mod crash;

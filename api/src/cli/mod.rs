@@ -18,6 +18,7 @@ use chain_publisher::terminal::exit_code;
 pub use chain_publisher::terminal::{FAILED, Failure, Outcome, USAGE, data, data_bytes, data_json, talk};
 
 pub mod account;
+pub mod as_of;
 pub mod bench;
 pub mod clock;
 pub mod continues;
@@ -81,6 +82,7 @@ enum Command {
     Evidence(Box<evidence::Evidence>),
     Rebuild(rebuild::Rebuild),
     Replay(replay::Replay),
+    AsOf(as_of::AsOf),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Witness(witness::Witness),
@@ -115,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Evidence(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
         Command::Replay(command) => command.run(&cli.global),
+        Command::AsOf(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),
         Command::Witness(command) => command.run(&cli.global),

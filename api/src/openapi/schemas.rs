@@ -68,7 +68,8 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "position" "integer" "", "leaf_hash" "string" "base64", "entry" "string" "The exact bytes that were hashed.",
     ),
     schema!("EfentoAnswer": "Y" "[integer]" "Handles that were taken.", "N" "[integer]" "Handles that were refused."),
-    schema!("SiteList": "data" "[#Site]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
+    schema!("SiteList": "data" "[#Site]" "", "next_cursor" "string?" "", "has_more" "boolean" "",
+        "as_of" "~any" "With as_of=: what it was decided by."),
     schema!("Site":
         "id" "string" "site_…",
         "name" "string?" "",
@@ -78,6 +79,20 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "created_at" "time" "",
         "changed_at" "time" "",
         "position" "integer" "Of its newest entry.",
+        "as_of" "~any" "With as_of=: what it was decided by.",
+    ),
+    schema!("SiteAsOf":
+        "as_of" "any" "The moment, and the position at which it was decided.",
+        "origin" "string" "The ledger's name.",
+        "sealed_values" "string" "",
+        "proofs" "~any" "With proof=true: the checkpoint that each proof leads to.",
+        "account" "any" "Each of these has value, position, leaf_hash, since and the entries that it follows from.",
+        "site" "any" "", "devices" "[any]" "Those that stood there then.", "channels" "[any]" "With limits.",
+        "users" "[any]" "Who had which rights.", "integrations" "[any]" "",
+        "tokens" "[any]" "Good then: id, owner, kind, expires_at; nothing of the secret.",
+        "rules" "[any]" "", "calibrations" "[any]" "",
+        "software" "any" "Version and hash of the binary.", "retention_policy" "any" "", "witness_policy" "any" "",
+        "keys" "any" "", "key_rotations" "[any]" "",
     ),
     schema!("NewSite":
         "name" "string" "", "vertical" "string" "", "timezone" "~string" "UTC by default.", "address" "~string?" "",
@@ -87,7 +102,8 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "name" "~string" "", "vertical" "~string" "", "timezone" "~string" "", "address" "~string?" "",
         "reason" "~any" "Why, in words, or {code, text}.",
     ),
-    schema!("DeviceList": "data" "[#Device]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
+    schema!("DeviceList": "data" "[#Device]" "", "next_cursor" "string?" "", "has_more" "boolean" "",
+        "as_of" "~any" "With as_of=: what it was decided by."),
     schema!("Device":
         "id" "string" "dev_…",
         "site_id" "string" "",
@@ -106,6 +122,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "created_at" "time" "",
         "changed_at" "time" "",
         "position" "integer" "Of its newest entry.",
+        "as_of" "~any" "With as_of=: what it was decided by.",
     ),
     schema!("NewDevice":
         "site_id" "string" "", "local_id" "string" "", "name" "string" "", "model" "string" "",
@@ -128,7 +145,8 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     ),
     schema!("Move": "to_site_id" "string" "", "effective_at" "~time" "Now by default.", "reason" "~any" ""),
     schema!("Rotate": "overlap_s" "~integer" "How long the old token stays good; 0 by default.", "reason" "~any" ""),
-    schema!("SensorList": "data" "[#Sensor]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
+    schema!("SensorList": "data" "[#Sensor]" "", "next_cursor" "string?" "", "has_more" "boolean" "",
+        "as_of" "~any" "With as_of=: what it was decided by."),
     schema!("Sensor":
         "id" "string" "snr_…",
         "channel_id" "string" "chn_…",
@@ -148,6 +166,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "created_at" "time" "",
         "changed_at" "time" "",
         "position" "integer" "",
+        "as_of" "~any" "With as_of=: what it was decided by.",
     ),
     schema!("NewSensor":
         "kind" "string" "", "label" "~string?" "", "ok_min" "~number?" "", "ok_max" "~number?" "",
@@ -167,10 +186,12 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "data" "map" "By channel id: [[ts, value], …].",
         "next_cursors" "map" "By channel id: where the channel's own list goes on, or null.",
     ),
-    schema!("IntegrationList": "data" "[#Integration]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
+    schema!("IntegrationList": "data" "[#Integration]" "", "next_cursor" "string?" "", "has_more" "boolean" "",
+        "as_of" "~any" "With as_of=: what it was decided by."),
     schema!("Integration":
         "id" "string" "int_…", "kind" "string?" "lorawan, shelly, efento or gateway.", "name" "string?" "",
         "url" "string" "Where to send to.", "created_at" "time" "", "changed_at" "time" "", "position" "integer" "",
+        "as_of" "~any" "With as_of=: what it was decided by.",
     ),
     schema!("NewIntegration": "kind" "string" "", "name" "string" "", "reason" "~any" ""),
     schema!("IntegrationCreated":
@@ -181,14 +202,17 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "dev_eui" "string" "", "uplinks" "integer" "", "first_seen_at" "time" "", "last_seen_at" "time" "",
         "last_uplink" "any" "What came last.", "position" "integer" "",
     ),
-    schema!("UserList": "data" "[#User]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
+    schema!("UserList": "data" "[#User]" "", "next_cursor" "string?" "", "has_more" "boolean" "",
+        "as_of" "~any" "With as_of=: what it was decided by."),
     schema!("User":
         "id" "string" "usr_…", "email" "string?" "", "name" "string?" "", "role" "string" "owner or auditor.",
         "created_at" "time" "", "changed_at" "time" "", "position" "integer" "",
+        "as_of" "~any" "With as_of=: what it was decided by.",
     ),
     schema!("NewUser": "email" "string" "", "name" "~string?" "", "role" "string" "", "reason" "~any" ""),
     schema!("UserPatch": "email" "~string" "", "name" "~string?" "", "role" "~string" "", "reason" "~any" ""),
-    schema!("TokenList": "data" "[#Token]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
+    schema!("TokenList": "data" "[#Token]" "", "next_cursor" "string?" "", "has_more" "boolean" "",
+        "as_of" "~any" "With as_of=: what it was decided by."),
     schema!("Token":
         "id" "string" "", "owner" "string" "Whose: usr_…, dev_… or int_….", "user_id" "string?" "The owner, where it is a user.",
         "issued_at" "time" "", "expires_at" "time?" "",
@@ -201,6 +225,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     schema!("Account":
         "id" "string" "acc_…", "name" "string?" "", "suspended" "boolean" "", "origin" "string" "The ledger's name.",
         "created_at" "time" "", "changed_at" "time" "", "position" "integer" "", "you" "#You" "",
+        "as_of" "~any" "With as_of=: what it was decided by.",
     ),
     schema!("You": "csrf" "string?" "What a browser's scripts send in X-CSRF-Token.", "id" "string" "usr_…", "role" "string" "", "ledger_auditor" "boolean" "Sees every account's entries."),
     schema!("AccountPatch": "name" "string" "", "reason" "~any" ""),

@@ -45,5 +45,6 @@ pub mod spark;
 mod tests;
 pub mod ticks;
 pub mod tray;
+pub mod verify_log;
 pub mod view;
 pub mod words;

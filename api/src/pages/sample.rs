@@ -789,7 +789,9 @@ pub fn ledger(days: i32) -> LedgerPage {
             entries: if back == 9 { 0 } else { 18_210 },
             refused: (back as u64 * 5) % 17,
             state: match back {
-                1 => HeadState::Published,
+                1 => HeadState::Sequenced,
+                2 => HeadState::Integrated,
+                3 => HeadState::Published,
                 5 => HeadState::WitnessedLate,
                 _ => HeadState::Witnessed,
             },

@@ -39,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
     [
         ingest::ROUTES,
         sites::ROUTES,
+        as_of::ROUTES,
         devices::ROUTES,
         sensors::ROUTES,
         measurements::ROUTES,

@@ -40,7 +40,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// The verifiers that every pack brings along.
-const VERIFIER_HTML: &[u8] = include_bytes!("../../assets/verify.html");
+const VERIFIER_HTML: &[u8] = super::VERIFIER_PAGE.as_bytes();
 const VERIFIER_PY: &[u8] = include_bytes!("../../assets/verify.py");
 
 /// Nodes between two words of progress.

@@ -52,6 +52,8 @@ pub const READINGS_CSV: &str = "readings.csv";
 pub const CONFIG: &str = "config.json";
 /// The verifier for a browser.
 pub const VERIFY_HTML: &str = "verify.html";
+/// The page itself, a verifier without a network; the service's own page shares its code.
+pub const VERIFIER_PAGE: &str = include_str!("../../assets/verify.html");
 /// The verifier for Python.
 pub const VERIFY_PY: &str = "verify.py";
 /// What this is, for a person.

@@ -1,6 +1,7 @@
 //! The API over HTTP, one file a group of routes.
 
 mod access;
+mod as_of;
 mod document;
 mod evidence;
 mod ingest;
