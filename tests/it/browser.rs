@@ -48,6 +48,7 @@ fn a_person_signs_in_adds_a_device_and_sees_its_first_reading_land() {
         walk.add_device(&name);
         walk.first_reading();
         walk.channel(&name);
+        walk.evidence();
         walk.overview(&name);
         walk.ledger();
     }
