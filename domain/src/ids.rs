@@ -29,6 +29,12 @@ pub enum IdKind {
     Channel,
     /// `int_`
     Integration,
+    /// `rul_`
+    Rule,
+    /// `alm_`
+    Alarm,
+    /// `sil_`
+    Silence,
     /// `req_`
     Request,
     /// Without a prefix: the id inside a token.
@@ -48,6 +54,9 @@ impl IdKind {
             Self::Sensor => "snr_",
             Self::Channel => "chn_",
             Self::Integration => "int_",
+            Self::Rule => "rul_",
+            Self::Alarm => "alm_",
+            Self::Silence => "sil_",
             Self::Request => "req_",
             Self::Token | Self::Stream => "",
         }
@@ -69,7 +78,9 @@ impl IdKind {
 
 /// The kind of an id, by its prefix; `None` for what is no id. Ids without a prefix are [`IdKind::Stream`].
 pub fn kind_of(text: &str) -> Option<IdKind> {
-    use IdKind::{Account, Channel, Device, Integration, Request, Sensor, Site, Stream, User};
+    use IdKind::{
+        Account, Alarm, Channel, Device, Integration, Request, Rule, Sensor, Silence, Site, Stream, User,
+    };
     [
         Account,
         User,
@@ -78,6 +89,9 @@ pub fn kind_of(text: &str) -> Option<IdKind> {
         Sensor,
         Channel,
         Integration,
+        Rule,
+        Alarm,
+        Silence,
         Request,
         Stream,
     ]

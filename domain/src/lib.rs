@@ -21,6 +21,7 @@ pub mod proof;
 pub mod reading;
 pub mod registry;
 pub mod rejection;
+pub mod rule;
 pub mod sealed;
 pub mod stream;
 mod text;

@@ -6,9 +6,12 @@
 //! between `decide` and `apply`.
 
 pub mod account;
+pub mod alarm;
 pub mod channel;
 pub mod device;
 pub mod integration;
+pub mod rule;
+pub mod silence;
 pub mod site;
 #[cfg(test)]
 mod tests;
@@ -17,9 +20,12 @@ pub mod tokens;
 pub mod user;
 
 pub use account::Account;
+pub use alarm::Alarm;
 pub use channel::{Channel, Limits};
 pub use device::Device;
 pub use integration::Integration;
+pub use rule::Rule;
+pub use silence::Silence;
 pub use site::Site;
 pub use tokens::Tokens;
 pub use user::User;

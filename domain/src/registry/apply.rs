@@ -159,7 +159,7 @@ impl Registry {
             Event::DeviceChanged(_) | Event::DeviceMoved(_) | Event::DeviceRemoved(_) => {
                 self.change_device(incoming)
             }
-            Event::ChannelChanged(_) => self.change_channel(incoming),
+            Event::ChannelChanged(_) | Event::CalibrationSet(_) => self.change_channel(incoming),
             Event::IntegrationRemoved(_) => {
                 let integration = known(incoming, self.integrations.get_mut(incoming.id()))?;
                 incoming.go_on(&mut integration.state)?;
@@ -172,6 +172,7 @@ impl Registry {
                 incoming.go_on(&mut set.state)
             }
             Event::UplinkParked(parked) => self.park(incoming, parked),
+            _ => Err(incoming.inconsistent("an event of a stream that is not folded here")),
         }
     }
 
