@@ -178,14 +178,24 @@ impl Ruling {
             self.live(zone, observation, out);
             return true;
         }
-        let newest = self.kept.back().map(Observation::order);
-        if newest.is_some_and(|newest| observation.order() < newest) || self.is_before_base(observation) {
+        if self.is_late(observation) {
             return self.late(zone, observation, now, out);
         }
         self.live(zone, observation, out);
         self.kept.push_back(*observation);
         self.trim(zone);
         true
+    }
+
+    /// Whether it was measured before something that was looked at, or before what a timer already decided.
+    fn is_late(&self, observation: &Observation) -> bool {
+        let newest = self.kept.back().map(Observation::order);
+        newest.is_some_and(|newest| observation.order() < newest)
+            || self
+                .machine
+                .worse_at
+                .is_some_and(|at| observation.measured_at <= at)
+            || self.is_before_base(observation)
     }
 
     fn is_before_base(&self, observation: &Observation) -> bool {
