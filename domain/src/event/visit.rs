@@ -12,8 +12,8 @@ use super::payload::{
     TokenIssued, TokenRevoked, UplinkParked, UserChanges, UserRegistered,
 };
 use super::rule::{
-    CalibrationSet, ChannelStateChanged, DeviceStateChanged, ReadingAnnotated, RuleChanged, RuleCreated,
-    RulesRecomputed, SilenceEnded, SilenceOpened,
+    CalibrationSet, ChannelStateChanged, DerivationSet, DeviceStateChanged, ReadingAnnotated, RuleChanged,
+    RuleCreated, RulesRecomputed, SilenceEnded, SilenceOpened,
 };
 use super::text::Text;
 use crate::sealed::SealedField;
@@ -40,6 +40,7 @@ without_texts!(
     TokenExpirySet,
     TokenRevoked,
     UplinkParked,
+    DerivationSet,
     RuleChanged,
     RulesRecomputed,
     SilenceEnded,

@@ -120,7 +120,8 @@ impl Group<'_> {
             | Event::TokenExpirySet(_)
             | Event::TokenRevoked(_)
             | Event::IntegrationRemoved(_)
-            | Event::CalibrationSet(_) => Ok(()),
+            | Event::CalibrationSet(_)
+            | Event::DerivationSet(_) => Ok(()),
             // Rules and alarms take no names and begin no stream that the registry folds.
             Event::ReadingAnnotated(_)
             | Event::RuleCreated(_)

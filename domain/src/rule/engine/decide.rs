@@ -203,6 +203,7 @@ impl Engine {
         let Some(ruling) = &mut self.memory.rules[number as usize] else {
             return;
         };
+        let channel = ruling.channel;
         let other_kind = ruling.kind() != definition.kind
             || ruling.definition.another_channel != definition.another_channel;
         let reason = match (definition.enabled, other_kind) {

@@ -312,7 +312,9 @@ impl Ruling {
         for kept in &self.kept {
             machine.observe(judge, schedule, kept, &mut transitions);
         }
-        if let Some(through) = data_time(&machine, now) {
+        // A reading that comes late makes the device look slower than it was; what a timer has seen pass has passed.
+        let through = data_time(&machine, now).max(self.machine.worse_at);
+        if let Some(through) = through {
             machine.expire_through(judge, schedule, through, &mut transitions);
         }
         (machine, transitions)
