@@ -124,7 +124,7 @@ pub struct CalibrationSet {
 }
 
 /// `DerivationSet`: from here on, the channel's values are made of other channels'.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DerivationSet {
     /// From what to what; `null` for none.
     pub derivation: Change<Option<Derivation>>,

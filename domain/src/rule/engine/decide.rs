@@ -153,8 +153,11 @@ impl Engine {
         let Some(&target) = self.channels.get(id) else {
             return;
         };
-        for channel in &mut self.memory.channels {
-            channel.derives.retain(|derived| *derived != target);
+        let before = self.memory.channels[target as usize].derived.take();
+        for &source in before.iter().flat_map(|derived| derived.sources()) {
+            self.memory.channels[source as usize]
+                .derives
+                .retain(|derived| *derived != target);
         }
         let sources: Option<Vec<u32>> = derivation
             .sources
@@ -162,7 +165,6 @@ impl Engine {
             .map(|source| self.channels.get(source.as_str()).copied())
             .collect();
         let Some(sources) = sources else {
-            self.memory.channels[target as usize].derived = None;
             return;
         };
         for &source in &sources {
@@ -186,8 +188,13 @@ impl Engine {
         let Some(&channel) = self.channels.get(channel) else {
             return;
         };
-        let number = match self.rules.get(id) {
-            Some(&number) => number,
+        let (number, before) = match self.rules.get(id) {
+            Some(&number) => {
+                let before = self.memory.rules[number as usize]
+                    .as_ref()
+                    .and_then(|ruling| ruling.definition.another_channel.clone());
+                (number, before)
+            }
             None => {
                 let number = self.memory.rules.len() as u32;
                 let id: Arc<str> = id.into();
@@ -196,10 +203,10 @@ impl Engine {
                     .rules
                     .push(Some(Ruling::new(id, channel, version, definition)));
                 self.memory.channels[channel as usize].rules.push(number);
-                number
+                (number, None)
             }
         };
-        self.watch(number, definition);
+        self.watch(number, before.as_deref(), definition.another_channel.as_deref());
         let Some(ruling) = &mut self.memory.rules[number as usize] else {
             return;
         };
@@ -223,15 +230,18 @@ impl Engine {
         self.refresh(channel, &[number], Cause::time(now.at), now, out);
     }
 
-    /// Has a comparison see the other channel's values.
-    fn watch(&mut self, rule: u32, definition: &Definition) {
-        for channel in &mut self.memory.channels {
-            channel.watched_by.retain(|watching| *watching != rule);
+    /// Has a comparison see the other channel's values, and no longer those of the one before.
+    fn watch(&mut self, rule: u32, before: Option<&str>, other: Option<&str>) {
+        if before == other {
+            return;
         }
-        if let Some(other) = &definition.another_channel
-            && let Some(&other) = self.channels.get(other.as_str())
-        {
-            self.memory.channels[other as usize].watched_by.push(rule);
+        if let Some(number) = before.and_then(|id| self.channels.get(id)) {
+            self.memory.channels[*number as usize]
+                .watched_by
+                .retain(|watching| *watching != rule);
+        }
+        if let Some(number) = other.and_then(|id| self.channels.get(id)) {
+            self.memory.channels[*number as usize].watched_by.push(rule);
         }
     }
 
@@ -239,10 +249,10 @@ impl Engine {
         let Some(number) = self.rules.remove(id) else {
             return;
         };
-        self.watch(number, &Definition::default());
         let Some(mut ruling) = self.memory.rules[number as usize].take() else {
             return;
         };
+        self.watch(number, ruling.definition.another_channel.as_deref(), None);
         if let Some(armed) = ruling.armed {
             self.queue
                 .remove(&(armed, Arc::clone(&ruling.id), Timer::Rule(number)));
