@@ -128,7 +128,7 @@ impl Ruling {
         self.base = self.machine.clone();
         self.kept.clear();
         self.episodes.retain(|episode| episode.cleared_at.is_none());
-        self.definition = Box::new(definition.clone());
+        *self.definition = definition.clone();
         self.version = version;
         self.schedules = None;
     }
