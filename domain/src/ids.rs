@@ -33,6 +33,12 @@ pub enum IdKind {
     Artefact,
     /// `pck_`
     Pack,
+    /// `rul_`
+    Rule,
+    /// `alm_`
+    Alarm,
+    /// `sil_`
+    Silence,
     /// `req_`
     Request,
     /// Without a prefix: the id inside a token.
@@ -54,6 +60,9 @@ impl IdKind {
             Self::Integration => "int_",
             Self::Artefact => "art_",
             Self::Pack => "pck_",
+            Self::Rule => "rul_",
+            Self::Alarm => "alm_",
+            Self::Silence => "sil_",
             Self::Request => "req_",
             Self::Token | Self::Stream => "",
         }
@@ -76,7 +85,8 @@ impl IdKind {
 /// The kind of an id, by its prefix; `None` for what is no id. Ids without a prefix are [`IdKind::Stream`].
 pub fn kind_of(text: &str) -> Option<IdKind> {
     use IdKind::{
-        Account, Artefact, Channel, Device, Integration, Pack, Request, Sensor, Site, Stream, User,
+        Account, Alarm, Artefact, Channel, Device, Integration, Pack, Request, Rule, Sensor, Silence, Site,
+        Stream, User,
     };
     [
         Account,
@@ -88,6 +98,9 @@ pub fn kind_of(text: &str) -> Option<IdKind> {
         Integration,
         Artefact,
         Pack,
+        Rule,
+        Alarm,
+        Silence,
         Request,
         Stream,
     ]

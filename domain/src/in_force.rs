@@ -28,17 +28,15 @@ pub const LEDGER_STREAM: (&str, &str) = ("ledger", "main");
 /// Streams of facts, not of what holds from then on.
 const FACTS: &[&str] = &[
     "alarm",
-    "annotation",
-    "correction",
-    "evidence",
+    "annotations",
+    "artefact",
     "ledger",
     "notification",
-    "outbox",
-    "publication",
+    "pack",
     "readings",
     "refusals",
     "report",
-    "signature",
+    "state",
     "tray",
 ];
 /// Ends of event types after which nothing of a stream is in force.

@@ -25,6 +25,7 @@ pub mod reading;
 pub mod registry;
 pub mod rejection;
 pub mod rotation;
+pub mod rule;
 pub mod sealed;
 pub mod stream;
 mod text;

@@ -129,7 +129,26 @@ impl Group<'_> {
             | Event::ChannelChanged(_)
             | Event::TokenExpirySet(_)
             | Event::TokenRevoked(_)
-            | Event::IntegrationRemoved(_) => Ok(()),
+            | Event::IntegrationRemoved(_)
+            | Event::CalibrationSet(_)
+            | Event::DerivationSet(_) => Ok(()),
+            // Rules and alarms take no names and begin no stream that the registry folds.
+            Event::ReadingAnnotated(_)
+            | Event::RuleCreated(_)
+            | Event::RuleChanged(_)
+            | Event::RuleRemoved(_)
+            | Event::RulesRecomputed(_)
+            | Event::AlarmOpened(_)
+            | Event::AlarmEscalated(_)
+            | Event::AlarmAcknowledged(_)
+            | Event::AlarmCommented(_)
+            | Event::AlarmCleared(_)
+            | Event::AlarmReopened(_)
+            | Event::AlarmClosed(_)
+            | Event::SilenceOpened(_)
+            | Event::SilenceEnded(_)
+            | Event::ChannelStateChanged(_)
+            | Event::DeviceStateChanged(_) => Ok(()),
         }
     }
 
