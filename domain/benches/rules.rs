@@ -60,8 +60,9 @@ fn evaluation(name: &str, json: &str, value: impl Fn(u64) -> f64) {
     let devices: Vec<String> = (0..CHANNELS).map(|n| format!("dev_{n}")).collect();
     let mut engine = engine(&channels, &definition(json));
     let (mut out, mut decisions, mut position) = (Vec::new(), 0, 10_000);
-    let start = Instant::now();
+    let mut rounds = Vec::new();
     for round in 0..ROUNDS {
+        let start = Instant::now();
         let at = begin().plus_micros(round as i64 * MINUTE_US);
         for (channel, device) in channels.iter().zip(&devices) {
             position += 1;
@@ -76,14 +77,17 @@ fn evaluation(name: &str, json: &str, value: impl Fn(u64) -> f64) {
             };
             engine.step(&fact, &mut out);
         }
+        rounds.push(start.elapsed().as_secs_f64());
         decisions += out.len();
         out.clear();
     }
-    let seconds = start.elapsed().as_secs_f64();
+    // A round is a reading of each channel. Half of them were not slower than this, whoever else wanted the processor.
+    rounds.sort_by(f64::total_cmp);
     let readings = CHANNELS as u64 * ROUNDS;
     println!(
-        "{name:<44} {:>12.0} readings/s, {decisions} decisions over {readings} readings",
-        readings as f64 / seconds
+        "{name:<44} {:>12.0} readings/s (all in all {:.0}), {decisions} decisions over {readings} readings",
+        CHANNELS as f64 / rounds[rounds.len() / 2],
+        readings as f64 / rounds.iter().sum::<f64>()
     );
 }
 

@@ -239,13 +239,16 @@ enum Timer {
     Rule(u32),
 }
 
+/// Numbers by id. Ids are ours, so nobody can choose ones that collide; it is only ever asked for one.
+type Numbers = HashMap<Arc<str>, u32, foldhash::fast::FixedState>;
+
 /// The engine.
 #[derive(Debug, Clone, Default)]
 pub struct Engine {
     memory: Memory,
-    channels: HashMap<Arc<str>, u32>,
-    devices: HashMap<Arc<str>, u32>,
-    rules: HashMap<Arc<str>, u32>,
+    channels: Numbers,
+    devices: Numbers,
+    rules: Numbers,
     queue: BTreeSet<(Timestamp, Arc<str>, Timer)>,
 }
 

@@ -182,6 +182,7 @@ impl Ruling {
             return self.late(zone, observation, now, out);
         }
         self.live(zone, observation, out);
+        self.make_room();
         self.kept.push_back(*observation);
         self.trim(zone);
         true
@@ -256,6 +257,14 @@ impl Ruling {
             .find(|episode| episode.cleared_at.is_none())
     }
 
+    /// Makes room for all that are ever kept, and one, instead of for twice as many.
+    fn make_room(&mut self) {
+        let kept = self.kept.len();
+        if kept == self.kept.capacity() && (KEPT_MAX / 2..=KEPT_MAX).contains(&kept) {
+            self.kept.reserve_exact(KEPT_MAX + 1 - kept);
+        }
+    }
+
     /// Folds the oldest readings into the base.
     fn trim(&mut self, zone: &TimeZone) {
         while self.kept.len() > KEPT_MAX
@@ -291,6 +300,7 @@ impl Ruling {
             return false;
         }
         let at = self.kept.partition_point(|k| k.order() < observation.order());
+        self.make_room();
         self.kept.insert(at, *observation);
         let (machine, transitions) = self.again(zone, now);
         let found = replayed(self.base.open, transitions);
