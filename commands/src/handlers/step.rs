@@ -1,10 +1,15 @@
 //! A command and the stream it is for, as data: a request is a few of these, and can be run again after a lost race.
 
 use domain::aggregate::account::AccountCommand;
+use domain::aggregate::alarm::AlarmCommand;
+use domain::aggregate::annotations::AnnotationsCommand;
 use domain::aggregate::channel::ChannelCommand;
 use domain::aggregate::device::DeviceCommand;
 use domain::aggregate::integration::IntegrationCommand;
+use domain::aggregate::rule::RuleCommand;
+use domain::aggregate::silence::SilenceCommand;
 use domain::aggregate::site::SiteCommand;
+use domain::aggregate::standing::StandingCommand;
 use domain::aggregate::tokens::TokensCommand;
 use domain::aggregate::user::UserCommand;
 
@@ -32,6 +37,30 @@ pub enum Step {
     Tokens(String, TokensCommand),
     /// Of an integration.
     Integration(String, IntegrationCommand),
+    /// Of a rule, whose channel is named beside it.
+    Rule {
+        /// The rule's id.
+        id: String,
+        /// Its channel's id.
+        channel: String,
+        /// What is asked.
+        command: RuleCommand,
+    },
+    /// Of an alarm, which the service began.
+    Alarm(String, AlarmCommand),
+    /// Of a silence, whose channel is named beside it.
+    Silence {
+        /// The silence's id.
+        id: String,
+        /// Its channel's id.
+        channel: String,
+        /// What is asked.
+        command: SilenceCommand,
+    },
+    /// Of a channel's notes.
+    Annotations(String, AnnotationsCommand),
+    /// Of what the rules make of a channel.
+    Standing(String, StandingCommand),
 }
 
 impl Step {
@@ -45,6 +74,11 @@ impl Step {
             Self::Channel { .. } => "channel",
             Self::Tokens(..) => "tokens",
             Self::Integration(..) => "integration",
+            Self::Rule { .. } => "rule",
+            Self::Alarm(..) => "alarm",
+            Self::Silence { .. } => "silence",
+            Self::Annotations(..) => "annotations",
+            Self::Standing(..) => "state",
         }
     }
 
@@ -56,6 +90,11 @@ impl Step {
             | Self::Site(id, _)
             | Self::Device(id, _)
             | Self::Channel { id, .. }
+            | Self::Rule { id, .. }
+            | Self::Silence { id, .. }
+            | Self::Alarm(id, _)
+            | Self::Annotations(id, _)
+            | Self::Standing(id, _)
             | Self::Tokens(id, _)
             | Self::Integration(id, _) => id,
         }
@@ -75,6 +114,8 @@ impl Step {
         match self {
             Self::Account(id, _) | Self::Site(id, _) | Self::Device(id, _) => id,
             Self::Channel { device, .. } => device,
+            Self::Rule { channel, .. } | Self::Silence { channel, .. } => channel,
+            Self::Annotations(id, _) | Self::Standing(id, _) | Self::Alarm(id, _) => id,
             Self::Tokens(id, _) if id.starts_with("dev_") => id,
             Self::Tokens(..) | Self::User(..) | Self::Integration(..) => account,
         }

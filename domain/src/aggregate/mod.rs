@@ -7,12 +7,14 @@
 
 pub mod account;
 pub mod alarm;
+pub mod annotations;
 pub mod channel;
 pub mod device;
 pub mod integration;
 pub mod rule;
 pub mod silence;
 pub mod site;
+pub mod standing;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -21,12 +23,14 @@ pub mod user;
 
 pub use account::Account;
 pub use alarm::Alarm;
+pub use annotations::Annotations;
 pub use channel::{Channel, Limits};
 pub use device::Device;
 pub use integration::Integration;
 pub use rule::Rule;
 pub use silence::Silence;
 pub use site::Site;
+pub use standing::Standing;
 pub use tokens::Tokens;
 pub use user::User;
 

@@ -74,6 +74,7 @@ pub const CLASS_TABLE: &[(&str, Class)] = &[
     ("ClockAccepted", Class::Ledger),
     ("ClockObserved", Class::Ledger),
     ("DayClosed", Class::Ledger),
+    ("DeadlineReached", Class::Automation),
     ("DeviceChanged", Class::Audit),
     ("DeviceMoved", Class::Audit),
     ("DeviceRegistered", Class::Audit),

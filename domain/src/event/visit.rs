@@ -12,8 +12,8 @@ use super::payload::{
     TokenIssued, TokenRevoked, UplinkParked, UserChanges, UserRegistered,
 };
 use super::rule::{
-    CalibrationSet, ChannelStateChanged, DeviceStateChanged, ReadingAnnotated, RuleChanged, RuleCreated,
-    RulesRecomputed, SilenceEnded, SilenceOpened,
+    CalibrationSet, ChannelStateChanged, DeadlineReached, DeviceStateChanged, ReadingAnnotated, RuleChanged,
+    RuleCreated, RulesRecomputed, SilenceEnded, SilenceOpened,
 };
 use super::text::Text;
 use crate::sealed::SealedField;
@@ -44,6 +44,7 @@ without_texts!(
     RulesRecomputed,
     SilenceEnded,
     ChannelStateChanged,
+    DeadlineReached,
     DeviceStateChanged,
     AlarmOpened,
     AlarmEscalated,
