@@ -68,6 +68,15 @@ impl StreamPositions {
         self.0.read().get(&name).cloned().unwrap_or_default()
     }
 
+    /// How many entries a stream has.
+    pub fn count(&self, aggregate_type: &str, aggregate_id: &str) -> u64 {
+        let name = blind(&format!("{aggregate_type}/{aggregate_id}"));
+        self.0
+            .read()
+            .get(&name)
+            .map_or(0, |positions| positions.len() as u64)
+    }
+
     pub(super) fn push(&self, name: [u8; 16], position: Position) {
         self.0.write().entry(name).or_default().push(position);
     }
@@ -83,7 +92,7 @@ impl StreamPositions {
     }
 
     /// Every position, rising.
-    pub(super) fn all(&self) -> Vec<Position> {
+    pub(crate) fn all(&self) -> Vec<Position> {
         let mut all: Vec<Position> = self.0.read().values().flatten().copied().collect();
         all.sort_unstable();
         all

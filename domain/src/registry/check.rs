@@ -92,6 +92,10 @@ impl Group<'_> {
             Err(EventError::Unknown(_)) => return Ok(()),
             Ok(_) | Err(_) => return Err(malformed("an event of another shape or stream")),
         };
+        // Time passes for every account.
+        if matches!(event, Event::DeadlineReached(_)) {
+            return Ok(());
+        }
         let metadata = Metadata::read(new.metadata.as_bytes()).map_err(|_| malformed("metadata"))?;
         let account = metadata
             .account
