@@ -139,6 +139,7 @@ impl Aggregate for Rule {
 
 /// A definition is accepted when it is valid and does what its tests say.
 fn accept(definition: &Definition, timezone: &str) -> Result<(), Rejection> {
-    text::timezone(timezone)?;
-    definition.check()
+    let timezone = text::timezone(timezone)?;
+    definition.check()?;
+    definition.try_out(&timezone)
 }

@@ -5,6 +5,7 @@
 //! Not here: whether the other channel of a comparison exists (`commands`), inline tests' outcome (`trial`).
 
 use super::definition::{Band, Definition, Flap, Kind, RuleTest, Severity, Window};
+use super::recurrence::Recurrence;
 use crate::aggregate::channel::{GRACE_MIN_MAX, LIMIT_MAX};
 use crate::canonical::Canonical;
 use crate::ids::IdKind;
@@ -146,6 +147,7 @@ impl Definition {
                 "rrule has at most {RRULE_BYTES_MAX} bytes"
             )));
         }
+        Recurrence::parse(&window.rrule)?;
         self.with(&window.overrides).check_values()
     }
 

@@ -5,13 +5,23 @@
 //! Source: docs/rules.md, which decides what the public documentation of such rules leaves open.
 //! Not here: which entries a decision becomes (`commands`), who is told (`api`).
 
+pub mod back_test;
 pub mod check;
 pub mod definition;
+pub mod derived;
+pub mod engine;
+pub mod kinds;
+pub mod recurrence;
+mod shared;
 pub mod state;
+pub mod trial;
+pub mod windows;
 
 pub use definition::{
     Band, Definition, Flap, Kind, Level, Overrides, RuleTest, Severity, TestReading, TestState, Window,
 };
+pub use derived::{Derivation, Function};
+pub use engine::{AlarmKey, Decision, Engine, Fact, Subject, What};
 pub use state::ChannelState;
 
 use crate::hash::{Hash, sha256_of};
