@@ -28,6 +28,8 @@ pub mod key;
 pub mod logging;
 pub mod rebuild;
 pub mod replay;
+pub mod replay_rules;
+pub mod rule;
 pub mod serve;
 pub mod sign_in;
 pub mod verify;
@@ -79,6 +81,8 @@ enum Command {
     Evidence(Box<evidence::Evidence>),
     Rebuild(rebuild::Rebuild),
     Replay(replay::Replay),
+    #[command(subcommand)]
+    Rule(rule::Rule),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Witness(witness::Witness),
@@ -112,6 +116,7 @@ pub fn run() -> ExitCode {
         Command::Evidence(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
         Command::Replay(command) => command.run(&cli.global),
+        Command::Rule(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),
         Command::Witness(command) => command.run(&cli.global),

@@ -10,7 +10,9 @@ pub mod account;
 pub mod as_of;
 pub mod change;
 pub mod devices;
+pub mod corrections;
 pub mod entries;
+pub mod events;
 pub mod heads;
 pub mod health;
 pub mod ingest;
@@ -22,8 +24,10 @@ pub mod measurements;
 pub mod proofs;
 pub mod receipt;
 pub mod refusals;
+pub mod rules;
 pub mod sensors;
 pub mod sign_in;
+pub mod silences;
 pub mod sites;
 pub mod stream;
 pub mod texts;
@@ -40,6 +44,10 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         devices::ROUTES,
         sensors::ROUTES,
         measurements::ROUTES,
+        rules::ROUTES,
+        events::ROUTES,
+        silences::ROUTES,
+        corrections::ROUTES,
         integrations::ROUTES,
         tray::ROUTES,
         users::ROUTES,

@@ -41,6 +41,8 @@ pub struct Due {
     pub decided_by: Position,
     /// When that entry was recorded.
     pub decided_at: Timestamp,
+    /// How many decisions were made before it.
+    pub order: u64,
 }
 
 /// An entry that says it is a decision, which the rules did not make.
@@ -74,6 +76,7 @@ fn leaf(tiles: &dyn TileStore, position: Position) -> Result<Hash, String> {
 /// What has to be kept of a fold so that it can go on: everything but the registry, which the ledger's index gives.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Kept {
+    pub made: u64,
     pub closed: BTreeSet<String>,
     pub recomputed: BTreeSet<String>,
     pub due: Vec<Due>,
@@ -87,6 +90,12 @@ pub struct Fold {
     registry: Registry,
     engine: Engine,
     due: VecDeque<Due>,
+    /// Decisions made.
+    made: u64,
+    /// Decisions whose entries were found.
+    recorded: u64,
+    /// The order of the newest of those.
+    newest_recorded: Option<u64>,
     /// Alarms that a person closed: the engine goes on, nobody is told.
     closed: BTreeSet<String>,
     /// Alarms that a recompute names, whose entries stand behind it.
@@ -109,6 +118,7 @@ impl Fold {
             registry,
             engine,
             due: kept.due.into(),
+            made: kept.made,
             closed: kept.closed,
             recomputed: kept.recomputed,
             ..Self::default()
@@ -117,6 +127,7 @@ impl Fold {
 
     pub(super) fn kept(&self) -> Kept {
         Kept {
+            made: self.made,
             closed: self.closed.clone(),
             recomputed: self.recomputed.clone(),
             due: self.due.iter().cloned().collect(),
@@ -136,6 +147,17 @@ impl Fold {
     /// Decisions that no entry records yet, in order.
     pub fn due(&self) -> &VecDeque<Due> {
         &self.due
+    }
+
+    /// How many decisions were found recorded.
+    pub const fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// Whether a decision that is due was passed over: a later one is recorded, or `grace_us` passed since.
+    pub fn is_passed_over(&self, due: &Due, grace_us: i64) -> bool {
+        self.newest_recorded.is_some_and(|newest| newest > due.order)
+            || self.recorded_at.since(due.decided_at) > grace_us
     }
 
     /// The engine.
@@ -318,7 +340,10 @@ impl Fold {
                 && due.payload.as_bytes() == entry.payload
         };
         if let Some(at) = self.due.iter().position(same) {
-            self.due.remove(at);
+            if let Some(due) = self.due.remove(at) {
+                self.recorded += 1;
+                self.newest_recorded = self.newest_recorded.max(Some(due.order));
+            }
             return Ok(());
         }
         match entry.event_type {
@@ -387,7 +412,9 @@ impl Fold {
                 owner: owner.to_string(),
                 decided_by: entry.position,
                 decided_at: entry.recorded_at,
+                order: self.made,
             });
+            self.made += 1;
         }
         Ok(())
     }

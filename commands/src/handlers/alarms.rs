@@ -4,13 +4,25 @@
 //! stands in the clear; acknowledging never ends an alarm.
 //! Source: docs/rules.md. Not here: opening and clearing (`alerting`).
 
-use super::{Actor, ManageError, Management, Outcome, Step};
+use super::{Actor, ManageError, Management, Outcome, Request, Step};
 use domain::aggregate::alarm::AlarmCommand;
+use domain::aggregate::standing::StandingCommand;
 use domain::aggregate::user::Right;
 use domain::entry::Entry;
 use domain::event::metadata::REASON_NOT_GIVEN;
-use domain::event::{Metadata, Reason};
+use domain::event::{AlarmCleared, AlarmOpened, Metadata, Reason, RulesRecomputed};
 use domain::rejection::Rejection;
+
+/// An alarm that had been missing: it began and ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MissedAlarm {
+    /// `alm_…`
+    pub id: String,
+    /// How it began.
+    pub opened: AlarmOpened,
+    /// How it ended.
+    pub cleared: AlarmCleared,
+}
 
 /// The code of an acknowledgement for which none was given.
 const SEEN: &str = "seen";
@@ -89,6 +101,47 @@ impl Management {
             .await
     }
 
+    /// Records that a channel's rules were tried again, and the alarms that had been missing.
+    ///
+    /// # Errors
+    /// [`ManageError`]: `channel_not_found`.
+    pub async fn recomputed(
+        &self,
+        actor: &Actor,
+        reason: &Reason,
+        recomputed: RulesRecomputed,
+        missed: Vec<MissedAlarm>,
+    ) -> Result<Outcome, ManageError> {
+        let channel = recomputed.channel.clone();
+        let mut steps = vec![Step::Standing(
+            channel.clone(),
+            StandingCommand::Recomputed(recomputed),
+        )];
+        for alarm in missed {
+            let step = |command| Step::Alarm {
+                id: alarm.id.clone(),
+                channel: channel.clone(),
+                command,
+            };
+            steps.push(step(AlarmCommand::Open(Box::new(alarm.opened))));
+            steps.push(step(AlarmCommand::Clear(alarm.cleared)));
+        }
+        let request = Request {
+            actor,
+            reason,
+            if_match: None,
+            steps,
+            readings: Vec::new(),
+            right: Right::Handle,
+        };
+        self.run(request, None).await
+    }
+
+    /// Whether there is an alarm of that id.
+    pub fn knows_alarm(&self, id: &str) -> bool {
+        !self.ports.index.positions("alarm", id).is_empty()
+    }
+
     async fn of_alarm(
         &self,
         actor: &Actor,
@@ -98,13 +151,16 @@ impl Management {
         command: AlarmCommand,
         right: Right,
     ) -> Result<Outcome, ManageError> {
-        self.has_alarm(&actor.account, alarm).await?;
-        let step = Step::Alarm(alarm.to_owned(), command);
+        let step = Step::Alarm {
+            channel: self.channel_of_alarm(&actor.account, alarm).await?,
+            id: alarm.to_owned(),
+            command,
+        };
         self.handle(actor, reason, if_match, step, right).await
     }
 
-    /// The alarm's first entry says whose it is.
-    async fn has_alarm(&self, account: &str, alarm: &str) -> Result<(), ManageError> {
+    /// The alarm's first entry says whose it is, and of which channel.
+    async fn channel_of_alarm(&self, account: &str, alarm: &str) -> Result<String, ManageError> {
         let missing = || Rejection::not_found("alarm_not_found", "no such alarm");
         let positions = self.ports.index.positions("alarm", alarm);
         let first = positions.first().ok_or_else(missing)?;
@@ -114,10 +170,8 @@ impl Management {
             .get(0)
             .and_then(|(_, bytes)| Entry::read(bytes).ok())
             .and_then(|entry| Metadata::read(entry.metadata).ok())
-            .and_then(|metadata| metadata.account);
-        if of.as_deref() == Some(account) {
-            return Ok(());
-        }
-        Err(missing().into())
+            .filter(|metadata| metadata.account.as_deref() == Some(account))
+            .and_then(|metadata| metadata.owner);
+        Ok(of.ok_or_else(missing)?)
     }
 }

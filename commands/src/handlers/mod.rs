@@ -26,6 +26,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use adopt::Adoption;
+pub use alarms::MissedAlarm;
 pub use people::{Bootstrap, NewUser, UserPatch};
 pub use sealer::Opener;
 pub use step::Step;

@@ -46,8 +46,15 @@ pub enum Step {
         /// What is asked.
         command: RuleCommand,
     },
-    /// Of an alarm, which the service began.
-    Alarm(String, AlarmCommand),
+    /// Of an alarm, whose channel is named beside it.
+    Alarm {
+        /// The alarm's id.
+        id: String,
+        /// Its channel's id.
+        channel: String,
+        /// What is asked.
+        command: AlarmCommand,
+    },
     /// Of a silence, whose channel is named beside it.
     Silence {
         /// The silence's id.
@@ -75,7 +82,7 @@ impl Step {
             Self::Tokens(..) => "tokens",
             Self::Integration(..) => "integration",
             Self::Rule { .. } => "rule",
-            Self::Alarm(..) => "alarm",
+            Self::Alarm { .. } => "alarm",
             Self::Silence { .. } => "silence",
             Self::Annotations(..) => "annotations",
             Self::Standing(..) => "state",
@@ -92,7 +99,7 @@ impl Step {
             | Self::Channel { id, .. }
             | Self::Rule { id, .. }
             | Self::Silence { id, .. }
-            | Self::Alarm(id, _)
+            | Self::Alarm { id, .. }
             | Self::Annotations(id, _)
             | Self::Standing(id, _)
             | Self::Tokens(id, _)
@@ -114,8 +121,8 @@ impl Step {
         match self {
             Self::Account(id, _) | Self::Site(id, _) | Self::Device(id, _) => id,
             Self::Channel { device, .. } => device,
-            Self::Rule { channel, .. } | Self::Silence { channel, .. } => channel,
-            Self::Annotations(id, _) | Self::Standing(id, _) | Self::Alarm(id, _) => id,
+            Self::Rule { channel, .. } | Self::Alarm { channel, .. } | Self::Silence { channel, .. } => channel,
+            Self::Annotations(id, _) | Self::Standing(id, _) => id,
             Self::Tokens(id, _) if id.starts_with("dev_") => id,
             Self::Tokens(..) | Self::User(..) | Self::Integration(..) => account,
         }
