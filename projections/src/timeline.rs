@@ -65,7 +65,15 @@ fn subjects(connection: &Connection, fact: &Fact<'_>) -> Result<BTreeSet<String>
         }
     };
     add(Some(own));
-    for member in ["site", "from_site", "to_site", "device", "sensor", "channel", "rule"] {
+    for member in [
+        "site",
+        "from_site",
+        "to_site",
+        "device",
+        "sensor",
+        "channel",
+        "rule",
+    ] {
         add(fact.text(member));
     }
     // An alarm is about its channel, whatever of it is told.

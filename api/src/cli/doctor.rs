@@ -293,7 +293,11 @@ fn rules(alerting: &Value) -> Finding {
         return finding(Verdict::Wrong, "rules", words);
     }
     if alerting["catching_up"] == true {
-        return finding(Verdict::Note, "rules", format!("catching up, {lag} entries to go"));
+        return finding(
+            Verdict::Note,
+            "rules",
+            format!("catching up, {lag} entries to go"),
+        );
     }
     let words = format!("{lag} entries behind, {} decisions to record", alerting["due"]);
     finding(Verdict::Good, "rules", words)

@@ -76,8 +76,10 @@ impl Rule {
 
 impl Backtest {
     fn run(self, global: &Global) -> Outcome {
-        let filter = Filter::parse(&[], None, None, self.from.as_deref(), self.to.as_deref())
-            .map_err(|reason| Failure::usage(reason.replace("'since'", "--from").replace("'until'", "--to")))?;
+        let filter =
+            Filter::parse(&[], None, None, self.from.as_deref(), self.to.as_deref()).map_err(|reason| {
+                Failure::usage(reason.replace("'since'", "--from").replace("'until'", "--to"))
+            })?;
         let definition = self.definition()?;
         if !self.data.data.join(LEDGER).exists() {
             return Err(Failure::usage(no_ledger(&self.data.data)));
@@ -133,9 +135,14 @@ fn tell(global: &Global, channel: &str, tried: &BackTest) -> Result<(), Failure>
             "{:<28} {:<28} {:<28} {:<6} {}",
             alarm.opened.began_at.to_string(),
             alarm.opened.opened_at.to_string(),
-            alarm.cleared_at.map_or_else(|| "still open".to_owned(), |at| at.to_string()),
+            alarm
+                .cleared_at
+                .map_or_else(|| "still open".to_owned(), |at| at.to_string()),
             alarm.severity.as_str(),
-            alarm.opened.value.map_or_else(|| "-".to_owned(), |value| value.to_string()),
+            alarm
+                .opened
+                .value
+                .map_or_else(|| "-".to_owned(), |value| value.to_string()),
         ))?;
     }
     talk(&format!(
@@ -192,7 +199,8 @@ impl Past {
         }
         bar.finish_and_clear();
         let account = registry.account_of(channel).map(str::to_owned);
-        let account = account.ok_or_else(|| Failure::usage(format!("there is no channel {channel} in this ledger")))?;
+        let account =
+            account.ok_or_else(|| Failure::usage(format!("there is no channel {channel} in this ledger")))?;
         past.timezone = timezone_of(&registry, &account, channel).map_err(|e| Failure::failed(e.message))?;
         for reading in &mut past.readings {
             let of = &corrections[usize::from(reading.other)];

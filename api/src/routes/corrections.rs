@@ -92,8 +92,14 @@ fn has_channel(ctx: &Ctx) -> Result<(), ApiError> {
 
 async fn calibrations(ctx: Ctx) -> Answer {
     has_channel(&ctx)?;
-    let items = ctx.app.calibrations(&ctx.caller.user()?.account, ctx.id()).await?;
-    let data: Vec<Value> = items.iter().filter_map(|item| calibration(&ctx.app, item)).collect();
+    let items = ctx
+        .app
+        .calibrations(&ctx.caller.user()?.account, ctx.id())
+        .await?;
+    let data: Vec<Value> = items
+        .iter()
+        .filter_map(|item| calibration(&ctx.app, item))
+        .collect();
     Ok(reply::ok(&Page::whole(data)))
 }
 
@@ -127,9 +133,10 @@ async fn calibrate(mut ctx: Ctx) -> Answer {
     };
     let due = match body.due.as_deref().filter(|text| !text.is_empty()) {
         None => None,
-        Some(text) => Some(Date::parse(text).map_err(|_| {
-            ApiError::malformed("bad_json", "'due' must be a day such as 2027-05-17")
-        })?),
+        Some(text) => Some(
+            Date::parse(text)
+                .map_err(|_| ApiError::malformed("bad_json", "'due' must be a day such as 2027-05-17"))?,
+        ),
     };
     let new = NewCalibration {
         correction,
@@ -144,7 +151,10 @@ async fn calibrate(mut ctx: Ctx) -> Answer {
         .calibrate(&change.actor, &change.reason, ctx.id(), change.if_match, new)
         .await?;
     change::settle(&ctx, &outcome).await;
-    let items = ctx.app.calibrations(&ctx.caller.user()?.account, ctx.id()).await?;
+    let items = ctx
+        .app
+        .calibrations(&ctx.caller.user()?.account, ctx.id())
+        .await?;
     let newest = items
         .iter()
         .filter(|item| outcome.positions.contains(&item.position.get()))
@@ -281,9 +291,10 @@ async fn annotate(mut ctx: Ctx) -> Answer {
         .app
         .ask(move |rows| rows.values(&asker, &id, ts, ts.plus_micros(1), 1))
         .await?;
-    let reading = found.first().map(|value| value.position).ok_or_else(|| {
-        ApiError::not_found("reading_not_found", "this channel has no value at that time")
-    })?;
+    let reading = found
+        .first()
+        .map(|value| value.position)
+        .ok_or_else(|| ApiError::not_found("reading_not_found", "this channel has no value at that time"))?;
     let outcome = ctx
         .app
         .management()

@@ -135,11 +135,13 @@ async fn all(ctx: Ctx) -> Answer {
     let account = &ctx.caller.user()?.account;
     {
         let registry = ctx.app.registry().read();
-        let unknown = |id: &Option<String>, known: &dyn Fn(&str) -> bool| {
-            id.as_deref().is_some_and(|id| !known(id))
-        };
+        let unknown =
+            |id: &Option<String>, known: &dyn Fn(&str) -> bool| id.as_deref().is_some_and(|id| !known(id));
         if unknown(&filter.site, &|id| registry.site(account, id).is_some()) {
-            return Err(ApiError::not_found("site_not_found", "there is no such site in this account"));
+            return Err(ApiError::not_found(
+                "site_not_found",
+                "there is no such site in this account",
+            ));
         }
         if unknown(&filter.channel, &|id| registry.channel(account, id).is_some()) {
             return Err(no_channel());
@@ -176,7 +178,11 @@ fn question(request: &Request) -> Result<(Listing, AlarmFilter), ApiError> {
         Some("acknowledged") => (Some("open"), Some(true)),
         Some("cleared") => (Some("cleared"), None),
         Some("closed") => (Some("closed"), None),
-        Some(_) => return Err(bad("'state' must be open, alarm, acknowledged, cleared or closed")),
+        Some(_) => {
+            return Err(bad(
+                "'state' must be open, alarm, acknowledged, cleared or closed",
+            ));
+        }
     };
     (filter.life, filter.acknowledged) = (life.map(str::to_owned), acknowledged);
     filter.severity = match request.query("severity").as_deref() {
@@ -227,7 +233,10 @@ async fn list(ctx: &Ctx, listing: Listing, filter: AlarmFilter) -> Answer {
     let last = alarms.last().filter(|_| has_more);
     let next_cursor = last.map(|last| listing.cursor(number(last.place)));
     Ok(reply::ok(&Page {
-        data: alarms.iter().map(|alarm| shape(&ctx.app, alarm)).collect::<Vec<Value>>(),
+        data: alarms
+            .iter()
+            .map(|alarm| shape(&ctx.app, alarm))
+            .collect::<Vec<Value>>(),
         next_cursor,
         has_more,
     }))
@@ -324,7 +333,10 @@ async fn answer(ctx: &Ctx) -> Result<Response, ApiError> {
         })
         .await?;
     let Some((alarm, items, rule)) = found else {
-        return Err(ApiError::not_found("alarm_not_found", "there is no such alarm in this account"));
+        return Err(ApiError::not_found(
+            "alarm_not_found",
+            "there is no such alarm in this account",
+        ));
     };
     let mut shape = shape(&ctx.app, &alarm);
     let opened = opened(&alarm);
@@ -384,7 +396,10 @@ async fn why(
             .then(|| Reading::read(entry.payload).ok())
             .flatten();
         let value = reading.as_ref().and_then(|reading| {
-            let found = reading.values.iter().find(|(name, _)| Some(*name) == key.as_deref());
+            let found = reading
+                .values
+                .iter()
+                .find(|(name, _)| Some(*name) == key.as_deref());
             found.map(|(_, value)| *value)
         });
         readings.insert(

@@ -239,10 +239,11 @@ async fn one(ctx: Ctx) -> Answer {
     let account = ctx.caller.user()?.account.clone();
     let (id, channel) = {
         let registry = ctx.app.registry().read();
-        let rule = registry
-            .rule_in_force(&account, ctx.id())
-            .ok_or_else(not_found)?;
-        (rule.id.to_string(), rule.is_simple.then(|| rule.channel.id.to_string()))
+        let rule = registry.rule_in_force(&account, ctx.id()).ok_or_else(not_found)?;
+        (
+            rule.id.to_string(),
+            rule.is_simple.then(|| rule.channel.id.to_string()),
+        )
     };
     let asker = account.clone();
     let items = ctx
@@ -266,9 +267,7 @@ async fn one(ctx: Ctx) -> Answer {
         .await?;
     let versions = versions(&ctx.app, &items);
     let registry = ctx.app.registry().read();
-    let rule = registry
-        .rule_in_force(&account, ctx.id())
-        .ok_or_else(not_found)?;
+    let rule = registry.rule_in_force(&account, ctx.id()).ok_or_else(not_found)?;
     let mut shape = shape(&ctx.app, &rule);
     shape["versions"] = Value::Array(versions);
     Ok(tagged(StatusCode::OK, shape, &rule))
@@ -442,7 +441,8 @@ impl App {
             readings.extend(self.past(account, other, true, from, to).await?);
             readings.sort_by_key(|reading| (reading.measured_at, !reading.other, reading.position));
         }
-        let tried = tokio::task::spawn_blocking(move || back_test(&definition, &timezone, readings, to)).await;
+        let tried =
+            tokio::task::spawn_blocking(move || back_test(&definition, &timezone, readings, to)).await;
         Ok(tried.map_err(ApiError::internal)??)
     }
 

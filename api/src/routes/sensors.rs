@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::errors::ApiError;
 use crate::reply::{self, Page, Response};
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
-use domain::aggregate::channel::{ChannelPatch, Limits};
 use domain::Timestamp;
+use domain::aggregate::channel::{ChannelPatch, Limits};
 use domain::registry::Channel;
 use domain::rule::ChannelState;
 use serde::Deserialize;
@@ -275,8 +275,13 @@ fn said(app: &App, view: &View<'_>, channel: &Channel, lives: &Lives, has_value:
         return Said::default();
     }
     let now = app.clock().now();
-    let silenced = view.silences_of(channel).any(|silence| silence.state.holds_at(now));
-    let judged = view.rules_in_force(channel).iter().any(|rule| rule.definition.enabled);
+    let silenced = view
+        .silences_of(channel)
+        .any(|silence| silence.state.holds_at(now));
+    let judged = view
+        .rules_in_force(channel)
+        .iter()
+        .any(|rule| rule.definition.enabled);
     let told = lives.state(&channel.id);
     let state = match (told, has_value) {
         (None, false) => Some(ChannelState::NoData),

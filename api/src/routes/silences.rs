@@ -57,7 +57,11 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(list(ctx)),
         doc: Some(Doc {
             summary: "The account's silences.",
-            query: &[Param("active", "true: only those that hold now or later."), LIMIT, CURSOR],
+            query: &[
+                Param("active", "true: only those that hold now or later."),
+                LIMIT,
+                CURSOR,
+            ],
             body: None,
             status: 200,
             answer: "SilenceList",

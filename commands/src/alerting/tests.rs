@@ -138,7 +138,10 @@ async fn a_fridge_that_warms_opens_one_alarm_which_ends_when_it_is_cold_for_as_l
     let told = kitchen.told(&ALARMS).await;
     assert_eq!(told.len(), 1, "{told:?}");
     let (position, _, opened) = &told[0];
-    assert_eq!(opened["thresholds"], json!({"grace_min": 15, "ok_max": 5, "ok_min": -2}));
+    assert_eq!(
+        opened["thresholds"],
+        json!({"grace_min": 15, "ok_max": 5, "ok_min": -2})
+    );
     let decided_by = opened["decided_by"].as_u64().expect("a position");
     assert!(decided_by < *position);
     kitchen.measure_all(4.0, 17).await;
@@ -151,7 +154,10 @@ async fn a_fridge_that_warms_opens_one_alarm_which_ends_when_it_is_cold_for_as_l
         .into_iter()
         .map(|(_, _, payload)| payload["to"].clone())
         .collect();
-    assert_eq!(states, [json!("grace"), json!("alarm"), json!("recovering"), json!("ok")]);
+    assert_eq!(
+        states,
+        [json!("grace"), json!("alarm"), json!("recovering"), json!("ok")]
+    );
     let (_, unexpected) = fold(&kitchen.world, &kitchen.world.entries().await).await;
     assert_eq!(unexpected, []);
 }
@@ -166,7 +172,12 @@ async fn at_every_position_a_crash_leaves_due_exactly_what_is_not_recorded_yet()
     let decisions = |entries: &[Vec<u8>]| {
         let all = entries.iter().map(|bytes| Entry::read(bytes).expect("reads"));
         all.filter(|e| matches!(e.aggregate_type, "alarm" | "state") && e.event_type != "DeadlineReached")
-            .map(|e| (e.stream_name(), String::from_utf8(e.payload.to_vec()).expect("text")))
+            .map(|e| {
+                (
+                    e.stream_name(),
+                    String::from_utf8(e.payload.to_vec()).expect("text"),
+                )
+            })
             .collect::<Vec<_>>()
     };
     let all = decisions(&entries);
@@ -175,11 +186,12 @@ async fn at_every_position_a_crash_leaves_due_exactly_what_is_not_recorded_yet()
         let (fold, unexpected) = fold(&kitchen.world, &entries[..crashed_at]).await;
         assert_eq!(unexpected, []);
         let mut known = decisions(&entries[..crashed_at]);
-        known.extend(
-            fold.due()
-                .iter()
-                .map(|due| (format!("{}/{}", due.aggregate_type, due.aggregate_id), due.payload.clone())),
-        );
+        known.extend(fold.due().iter().map(|due| {
+            (
+                format!("{}/{}", due.aggregate_type, due.aggregate_id),
+                due.payload.clone(),
+            )
+        }));
         assert_eq!(known, all[..known.len()], "crashed at {crashed_at}");
     }
 }
@@ -238,7 +250,11 @@ async fn an_alarm_taken_out_of_a_copy_is_missing_and_one_put_in_is_unexpected() 
     let whole = std::mem::replace(&mut entries[opened], forged.into_bytes());
     let (fold_of_less, unexpected) = fold(&kitchen.world, &entries).await;
     assert_eq!(unexpected, []);
-    let missing: Vec<_> = fold_of_less.due().iter().map(|due| due.aggregate_id.as_str()).collect();
+    let missing: Vec<_> = fold_of_less
+        .due()
+        .iter()
+        .map(|due| due.aggregate_id.as_str())
+        .collect();
     assert_eq!(missing, [id.as_str()]);
     entries[opened] = String::from_utf8(whole)
         .expect("text")
@@ -271,7 +287,9 @@ async fn what_a_person_closed_is_told_no_more_of() {
     assert!(kitchen.told(&["AlarmCleared"]).await.is_empty());
     assert_eq!(kitchen.alerting.status().due, 0);
     let stranger = kitchen.world.stranger().await;
-    let refused = management.acknowledge_alarm(&stranger, &why, &alarm, None, None).await;
+    let refused = management
+        .acknowledge_alarm(&stranger, &why, &alarm, None, None)
+        .await;
     assert!(format!("{refused:?}").contains("alarm_not_found"), "{refused:?}");
 }
 
@@ -293,11 +311,22 @@ async fn limits_and_the_simple_rule_change_together_and_windows_give_it_a_stream
         let registry = world.registry.read();
         let rule = registry.rule_in_force(&owner.account, &rule).expect("in force");
         let limits = rule.channel.state.limits;
-        assert_eq!((limits.ok_min, limits.ok_max), (rule.definition.ok_min, rule.definition.ok_max));
+        assert_eq!(
+            (limits.ok_min, limits.ok_max),
+            (rule.definition.ok_min, rule.definition.ok_max)
+        );
         (rule.version, rule.definition.ok_max, rule.stream.is_some())
     };
     let patch = |value: Value| value.as_object().cloned().expect("an object");
-    let change = |value: Value| management.patch_rule(owner, reason_static(), &rule, None, Box::leak(Box::new(patch(value))));
+    let change = |value: Value| {
+        management.patch_rule(
+            owner,
+            reason_static(),
+            &rule,
+            None,
+            Box::leak(Box::new(patch(value))),
+        )
+    };
     change(json!({"ok_max": 6.0})).await.expect("changed");
     assert_eq!(in_force(), (2, Some(6.0), false));
     let windows = json!({"windows": [{"rrule": "FREQ=DAILY;BYHOUR=2", "duration_min": 45, "ok_max": 12.0}], "ok_max": 7.0});
@@ -316,7 +345,13 @@ async fn limits_and_the_simple_rule_change_together_and_windows_give_it_a_stream
         .remove_rule(owner, &reason(), &rule, None)
         .await
         .expect("removed");
-    assert!(world.registry.read().rule_in_force(&owner.account, &rule).is_none());
+    assert!(
+        world
+            .registry
+            .read()
+            .rule_in_force(&owner.account, &rule)
+            .is_none()
+    );
     kitchen.measure_all(20.0, 20).await;
     assert!(kitchen.told(&ALARMS).await.is_empty());
 }

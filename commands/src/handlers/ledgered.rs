@@ -388,7 +388,9 @@ async fn execute_step(gathering: Gathering, handling: Handling, step: Step) -> R
             execute::<aggregate::Integration>(gathering, handling, &id, command).await
         }
         Step::Rule { id, command, .. } => execute::<aggregate::Rule>(gathering, handling, &id, command).await,
-        Step::Alarm { id, command, .. } => execute::<aggregate::Alarm>(gathering, handling, &id, command).await,
+        Step::Alarm { id, command, .. } => {
+            execute::<aggregate::Alarm>(gathering, handling, &id, command).await
+        }
         Step::Silence { id, command, .. } => {
             execute::<aggregate::Silence>(gathering, handling, &id, command).await
         }

@@ -121,7 +121,9 @@ impl Step {
         match self {
             Self::Account(id, _) | Self::Site(id, _) | Self::Device(id, _) => id,
             Self::Channel { device, .. } => device,
-            Self::Rule { channel, .. } | Self::Alarm { channel, .. } | Self::Silence { channel, .. } => channel,
+            Self::Rule { channel, .. } | Self::Alarm { channel, .. } | Self::Silence { channel, .. } => {
+                channel
+            }
             Self::Annotations(id, _) | Self::Standing(id, _) => id,
             Self::Tokens(id, _) if id.starts_with("dev_") => id,
             Self::Tokens(..) | Self::User(..) | Self::Integration(..) => account,

@@ -122,7 +122,12 @@ impl ReadModel {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub fn alarms(&self, account: &str, filter: &AlarmFilter, limit: usize) -> Result<Vec<Alarm>, QueryError> {
+    pub fn alarms(
+        &self,
+        account: &str,
+        filter: &AlarmFilter,
+        limit: usize,
+    ) -> Result<Vec<Alarm>, QueryError> {
         let after = filter.after.unwrap_or(AlarmPlace {
             rank: 0,
             position: Position(i64::MAX as u64),

@@ -93,7 +93,8 @@ impl ReadModel {
                          AND (?5 IS NULL OR t.aggregate_type = ?5)
                      ORDER BY s.position DESC LIMIT ?4",
                 )?;
-                let items = statement.query_map((account, subject, before, limit, filter.aggregate_type), item)?;
+                let items =
+                    statement.query_map((account, subject, before, limit, filter.aggregate_type), item)?;
                 Ok(items.collect::<rusqlite::Result<_>>()?)
             }
             None => {
