@@ -26,6 +26,7 @@ use crate::state::{State, StateError};
 use crate::stores::{self, Stores, StoresError};
 use crate::streams::Streams;
 use crate::witnesses::{Witnesses, WitnessesError};
+use commands::alerting::{Alerting, AlertingPorts};
 use commands::handlers::{Management, ManagementPorts, ManagementSettings};
 use commands::ingest::channels::AutoChannels;
 use commands::ingest::pipeline::{Backpressure, Ingest};
@@ -82,6 +83,7 @@ pub struct App {
     stamping: Mutex<Option<std::thread::JoinHandle<()>>>,
     sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
+    alerting: OnceLock<Arc<Alerting>>,
     streams: Arc<Streams>,
     packing: Mutex<Option<std::thread::JoinHandle<()>>>,
     witnesses: Option<Arc<Witnesses>>,
@@ -296,6 +298,7 @@ impl App {
             sending: Mutex::default(),
             auditing: Mutex::default(),
             packing: Mutex::default(),
+            alerting: OnceLock::new(),
             witnesses,
             stopping,
             chores: Mutex::default(),
@@ -311,6 +314,15 @@ impl App {
 
     /// Starts what runs beside the answers.
     fn start_beside(self: &Arc<Self>) -> Result<(), OpenError> {
+        let alerting = Alerting::start(AlertingPorts {
+            log: self.stores.log.clone(),
+            tiles: self.stores.log.clone(),
+            derived: self.stores.log.clone(),
+            sequencer: self.sequencer.clone(),
+            clock: self.clock.clone(),
+        })?;
+        // Started once; nobody else sets it.
+        let _ = self.alerting.set(Arc::new(alerting));
         *self.chores.lock() = chores::start(self);
         *self.auditing.lock() = self_audit::start(self)?;
         *self.sending.lock() = publishing::start(self)?;
@@ -355,6 +367,11 @@ impl App {
             }
         }
         self.refusals.flush(&self.sequencer, true).await;
+        if let Some(alerting) = self.alerting.get().cloned()
+            && let Err(error) = tokio::task::spawn_blocking(move || alerting.stop()).await
+        {
+            tracing::error!(%error, "alerting ended badly");
+        }
         if let Err(error) = self.state.flush(self.clock.now()) {
             tracing::warn!(%error, "tokens' last use was not kept");
         }
@@ -493,6 +510,11 @@ impl App {
     /// The service's own reading of its ledger.
     pub fn self_audit(&self) -> &SelfAudit {
         &self.self_audit
+    }
+
+    /// The process that lets the rules decide; `None` only while the service starts.
+    pub fn alerting(&self) -> Option<&Alerting> {
+        self.alerting.get().map(|alerting| &**alerting)
     }
 
     /// The projector.
@@ -658,6 +680,7 @@ impl App {
     pub fn describe(&self) -> Value {
         let status = self.sequencer.status();
         let projections = self.projector.status();
+        let alerting = self.alerting().map(Alerting::status).unwrap_or_default();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -676,6 +699,19 @@ impl App {
                 "lag_seconds": projections.lag_seconds,
                 "catching_up": projections.catching_up,
                 "trouble": projections.trouble,
+            },
+            "alerting": {
+                "cursor": alerting.size,
+                "lag_entries": alerting.lag_entries,
+                "lag_seconds": alerting.lag_s,
+                "catching_up": alerting.catching_up,
+                "due": alerting.due,
+                "recorded": alerting.recorded,
+                "latency_ms": alerting.latency_ms,
+                "too_late": alerting.too_late,
+                "unexpected": alerting.unexpected,
+                "next_deadline": alerting.next_deadline,
+                "trouble": alerting.trouble,
             },
             "anchor": self.stores.anchor,
             "now": self.clock.now(),

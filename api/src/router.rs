@@ -99,8 +99,8 @@ pub enum Access {
     Read,
     /// Whoever may change the account. A session must send its CSRF token.
     Write,
-    /// Whoever is signed in, for what is their own (their tokens), whatever their role. A session must send its CSRF
-    /// token.
+    /// Whoever is signed in, for what is their own (their tokens), or where the command decides by their role. A session
+    /// must send its CSRF token.
     Own,
     /// Devices and integrations; the handler authenticates, because each vendor carries its token elsewhere.
     Ingest,

@@ -1,5 +1,6 @@
 //! The write side.
 
+pub mod alerting;
 pub mod handlers;
 pub mod heads;
 pub mod ingest;

@@ -27,8 +27,9 @@ pub use payload::{
     UserRegistered, Vertical,
 };
 pub use rule::{
-    CalibrationSet, ChannelStateChanged, Correction, DerivationSet, DeviceState, DeviceStateChanged,
-    ReadingAnnotated, RuleChanged, RuleCreated, RuleVersion, RulesRecomputed, SilenceEnded, SilenceOpened,
+    CalibrationSet, ChannelStateChanged, Correction, DeadlineReached, DerivationSet, DeviceState,
+    DeviceStateChanged, ReadingAnnotated, RuleChanged, RuleCreated, RuleVersion, RulesRecomputed,
+    SilenceEnded, SilenceOpened,
 };
 pub use text::Text;
 
@@ -183,6 +184,8 @@ events! {
     ChannelStateChanged(ChannelStateChanged) in "state";
     /// Recorded when a device falls silent or reports again.
     DeviceStateChanged(DeviceStateChanged) in "state";
+    /// Recorded when a deadline of the rules passed and nothing else was recorded.
+    DeadlineReached(DeadlineReached) in "state";
     /// Recorded when a channel's rules were tried again on what the ledger holds.
     RulesRecomputed(RulesRecomputed) in "state";
     /// Recorded when a token is made; only its hash stands here.
@@ -259,7 +262,7 @@ mod tests {
             let class = match *name {
                 "UplinkParked" => Class::Reading,
                 "SignInLinkIssued" | "SignedIn" => Class::Access,
-                "ChannelStateChanged" | "DeviceStateChanged" => Class::Automation,
+                "ChannelStateChanged" | "DeadlineReached" | "DeviceStateChanged" => Class::Automation,
                 _ => Class::Audit,
             };
             assert_eq!(class_of(name), Some(class), "{name}");

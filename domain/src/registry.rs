@@ -10,12 +10,17 @@ mod admit;
 mod apply;
 mod check;
 mod lookup;
+mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use admit::{Admitted, NotAdmitted};
 pub use apply::RegistryError;
-pub use check::{ARTEFACTS_PER_OWNER_MAX, CHANNELS_PER_DEVICE_MAX, TRAY_DEVICES_MAX, TRAY_UPLINKS_MAX};
+pub use check::{
+    ARTEFACTS_PER_OWNER_MAX, CHANNELS_PER_DEVICE_MAX, RULES_PER_CHANNEL_MAX, SILENCES_PER_CHANNEL_MAX,
+    TRAY_DEVICES_MAX, TRAY_UPLINKS_MAX,
+};
+pub use rules::{InForce, simple_rule_id};
 
 use crate::aggregate;
 use crate::event::TokenKind;
@@ -56,6 +61,7 @@ pub struct Account {
     integrations: Vec<Slot>,
     artefacts: Vec<Slot>,
     trays: Vec<Slot>,
+    silences: Vec<Slot>,
 }
 
 /// A person's access to an account.
@@ -122,6 +128,45 @@ pub struct Channel {
     pub changed: Mark,
     /// Its stream's state; names device, sensor and key.
     pub state: aggregate::Channel,
+    /// How many times its simple rule was given another definition, whether by its limits or by a stream of its own.
+    pub simple_version: u32,
+    /// When that was last.
+    pub simple_changed: Mark,
+    rules: Vec<Slot>,
+    watched_by: Vec<Slot>,
+    silences: Vec<Slot>,
+}
+
+/// A rule with a stream of its own.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// `rul_…`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// Its first entry.
+    pub created: Mark,
+    /// The newest entry of its stream.
+    pub changed: Mark,
+    /// Its stream's state; names the channel.
+    pub state: aggregate::Rule,
+}
+
+/// A time in which nobody is told of a channel's alarms.
+#[derive(Debug, Clone)]
+pub struct Silence {
+    /// `sil_…`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// Who asked for it.
+    pub author: Option<Box<str>>,
+    /// Its first entry.
+    pub created: Mark,
+    /// The newest entry of its stream.
+    pub changed: Mark,
+    /// Its stream's state; names the channel.
+    pub state: aggregate::Silence,
 }
 
 /// A webhook of an account.
@@ -284,6 +329,8 @@ pub struct Registry {
     artefacts_of: HashMap<Box<str>, Vec<Slot>>,
     token_sets: Arena<TokenSet>,
     trays: Arena<Tray>,
+    rules: Arena<Rule>,
+    silences: Arena<Silence>,
     tokens: HashMap<Box<str>, (Slot, u32)>,
     emails: HashMap<Box<str>, Slot>,
     sensors: HashMap<Box<str>, Slot>,

@@ -30,10 +30,16 @@ pub struct Set {
 pub const PROJECTIONS: Set = Set {
     name: "projections",
     application_id: 0x4462_7072,
-    files: &[(
-        "0001_read_models.sql",
-        include_str!("../sqlite/projections/0001_read_models.sql"),
-    )],
+    files: &[
+        (
+            "0001_read_models.sql",
+            include_str!("../sqlite/projections/0001_read_models.sql"),
+        ),
+        (
+            "0003_alarms.sql",
+            include_str!("../sqlite/projections/0003_alarms.sql"),
+        ),
+    ],
 };
 
 /// Sessions, sign-in links and tokens' last use: losable, but not derived.

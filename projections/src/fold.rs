@@ -7,7 +7,7 @@
 use crate::error::ProjectionError;
 use crate::raw::{self, Row};
 use crate::world::{Fact, World};
-use crate::{overview, rollups, timeline};
+use crate::{alarms, overview, rollups, timeline};
 use domain::entry::Entry;
 use domain::reading::{READING_CONFLICT, READING_RECORDED, READINGS, Reading};
 use domain::{Position, Timestamp};
@@ -57,6 +57,7 @@ impl Fold {
             let fact = Fact::read(connection, entry)?;
             self.world.apply(connection, &fact)?;
             overview::apply(connection, &fact)?;
+            alarms::apply(connection, &fact)?;
             timeline::apply(connection, &fact)?;
         }
         Ok(entry.recorded_at)

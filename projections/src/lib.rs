@@ -7,6 +7,7 @@
 //! | `raw` | every measurement by channel and time |
 //! | `rollups`, `sketch` | buckets of 5 minutes, 1 hour, 1 day |
 //! | `overview` | devices: last seen, gaps, refusals; parked uplinks |
+//! | `alarms` | alarms and channels' states |
 //! | `timeline` | who changed what; the days that were closed |
 //! | `world` | who owns what, as the entries tell it |
 //! | `fold`, `store` | one batch, one transaction, with the cursors |
@@ -16,6 +17,7 @@
 //!
 //! Not here: appending, decisions, configuration as of a date (the registry's fold in `domain`).
 
+mod alarms;
 mod error;
 mod fold;
 mod overview;

@@ -18,11 +18,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The projections and the version of what their rows mean; a change of meaning is a new version and a rebuild.
-pub const PROJECTION_VERSIONS: [(&str, i64); 5] = [
+pub const PROJECTION_VERSIONS: [(&str, i64); 6] = [
+    ("alarms", 1),
     ("overview", 1),
     ("raw", 1),
     ("rollups", 1),
-    ("timeline", 1),
+    ("timeline", 2),
     ("world", 1),
 ];
 

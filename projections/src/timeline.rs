@@ -65,16 +65,31 @@ fn subjects(connection: &Connection, fact: &Fact<'_>) -> Result<BTreeSet<String>
         }
     };
     add(Some(own));
-    for member in ["site", "from_site", "to_site", "device", "sensor"] {
+    for member in [
+        "site",
+        "from_site",
+        "to_site",
+        "device",
+        "sensor",
+        "channel",
+        "rule",
+    ] {
         add(fact.text(member));
     }
+    // An alarm is about its channel, whatever of it is told.
+    let alarm_of = match fact.entry.aggregate_type {
+        "alarm" => crate::alarms::channel_of(connection, own)?,
+        _ => fact.text("channel").map(str::to_owned),
+    };
+    let chain = alarm_of.unwrap_or_else(|| own.to_owned());
+    add(Some(&chain));
     // The chain above, as it stands after this entry: channel, device, site.
     let device: Option<(String, Option<String>)> = connection
         .prepare_cached(
             "SELECT d.id, d.site FROM channels c JOIN devices d ON d.key = c.device WHERE c.id = ?1
              UNION ALL SELECT id, site FROM devices WHERE id = ?1 LIMIT 1",
         )?
-        .query_row([own], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([&chain], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     if let Some((device, site)) = device {
         add(Some(&device));

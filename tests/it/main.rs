@@ -1,5 +1,6 @@
 //! End-to-end tests, one binary: a real process, real HTTP, real files.
 
+mod alarms;
 mod api;
 mod browser;
 mod check_log;

@@ -274,8 +274,33 @@ fn running(status: &Value) -> Vec<Finding> {
             format!("{} entries behind", projections["lag_entries"]),
         )
     });
+    findings.push(rules(&status["alerting"]));
     findings.push(tls(status));
     findings
+}
+
+/// Whether the rules keep up, and whether what the ledger says they decided is theirs.
+fn rules(alerting: &Value) -> Finding {
+    if let Some(trouble) = alerting["trouble"].as_str() {
+        return finding(Verdict::Wrong, "rules", trouble);
+    }
+    let lag = &alerting["lag_entries"];
+    if alerting["unexpected"].as_u64().is_some_and(|count| count > 0) {
+        let words = format!(
+            "{} entries claim to be decisions of the rules and are not: run  daybook replay --rules",
+            alerting["unexpected"]
+        );
+        return finding(Verdict::Wrong, "rules", words);
+    }
+    if alerting["catching_up"] == true {
+        return finding(
+            Verdict::Note,
+            "rules",
+            format!("catching up, {lag} entries to go"),
+        );
+    }
+    let words = format!("{lag} entries behind, {} decisions to record", alerting["due"]);
+    finding(Verdict::Good, "rules", words)
 }
 
 /// The clock against the newest entry's: a clock that is behind holds every entry at the same time.

@@ -30,6 +30,8 @@ pub mod key;
 pub mod logging;
 pub mod rebuild;
 pub mod replay;
+pub mod replay_rules;
+pub mod rule;
 pub mod serve;
 pub mod sign_in;
 pub mod verify;
@@ -83,6 +85,8 @@ enum Command {
     Rebuild(rebuild::Rebuild),
     Replay(replay::Replay),
     AsOf(as_of::AsOf),
+    #[command(subcommand)]
+    Rule(rule::Rule),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Witness(witness::Witness),
@@ -118,6 +122,7 @@ pub fn run() -> ExitCode {
         Command::Rebuild(command) => command.run(&cli.global),
         Command::Replay(command) => command.run(&cli.global),
         Command::AsOf(command) => command.run(&cli.global),
+        Command::Rule(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),
         Command::Witness(command) => command.run(&cli.global),

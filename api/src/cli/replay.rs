@@ -3,6 +3,7 @@
 //! Invariant: entries come as the bytes that were hashed; a token's hash is not shown.
 //! Not here: which entries match (`entry_filter`).
 
+use super::replay_rules::{self, Asked};
 use super::{DataDir, Failure, Global, Outcome, data_bytes, no_ledger, progress, talk};
 use crate::data_source::DataSource;
 use crate::entry_filter::Filter;
@@ -41,6 +42,12 @@ pub struct Replay {
     /// Only what this actor did: a user's id, `device:ID` or `system:COMPONENT`
     #[arg(long, value_name = "ACTOR")]
     actor: Option<String>,
+    /// Let the rules decide again, and compare with what the ledger says they decided
+    #[arg(long, conflicts_with_all = ["types", "stream", "actor"])]
+    rules: bool,
+    /// Only this alarm
+    #[arg(long, value_name = "ID", requires = "rules")]
+    alarm: Option<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -48,12 +55,17 @@ Examples:
   daybook replay --from 2026-05-01 --to 2026-06-01 --type ChannelChanged --type DeviceMoved
   daybook replay --stream device/dev_k7pzqw2m4x | jq .payload
   daybook replay --from 2026-05-17T08:00:00Z --to 2026-05-17T09:00:00Z --actor usr_b6xk
+  daybook replay --rules --from 2026-05-01 --to 2026-06-01
 
 One entry a line on stdout, the exact bytes that were hashed; an entry with a token's hash as a stub. It works also
 while the service runs, and reads up to the size that it finds. Times are those of recording; a day is its first moment
 in UTC. Questions that no reading can match are answered without reading them.
 
-Exit codes: 0 printed, also where nothing matched; 1 the ledger cannot be read; 2 usage.";
+With --rules everything that the rules decide is decided again from the entries alone, and each decision is equal to
+its entry, missing, or unexpected: an entry that claims to be one and is not.
+
+Exit codes: 0 printed, also where nothing matched; 1 the ledger cannot be read, or with --rules a decision is missing
+or unexpected; 2 usage.";
 
 impl Replay {
     /// Prints.
@@ -86,6 +98,13 @@ impl Replay {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(Failure::failed)?;
+        if self.rules {
+            let asked = Asked {
+                filter: &filter,
+                alarm: self.alarm.as_deref(),
+            };
+            return replay_rules::run(global, opened.ledger(), &asked);
+        }
         let (count, size) = runtime.block_on(print(&filter, opened.ledger(), others.as_deref()))?;
         if !global.json {
             talk(&format!("{count} of {size} entries match."));

@@ -69,6 +69,7 @@ const NAMING: &[&str] = &[
     "channel_ids",
     "position",
     "owner",
+    "channel_id",
     "to",
 ];
 
@@ -103,6 +104,9 @@ pub fn is_conditional(route: &Route) -> bool {
                 | "/v1/devices/{id}/rotate-token"
                 | "/v1/devices/{id}/sensors"
                 | "/v1/integrations/{id}/rotate-token"
+                | "/v1/events/{id}/ack"
+                | "/v1/events/{id}/close"
+                | "/v1/channels/{id}/calibrations"
         ),
         Verb::Get => false,
     }

@@ -153,6 +153,48 @@ fn gauges(app: &App) {
         "Entries in the ledger.",
         status.size.get() as f64,
     );
+    if let Some(rules) = app.alerting().map(commands::alerting::Alerting::status) {
+        set(
+            "daybook_rules_lag_entries",
+            "Entries that the rules have not judged yet.",
+            rules.lag_entries as f64,
+        );
+        set(
+            "daybook_rules_lag_seconds",
+            "Age of the newest entry that the rules have judged, while entries wait.",
+            rules.lag_s,
+        );
+        set(
+            "daybook_rules_due",
+            "Decisions that are not recorded yet.",
+            rules.due as f64,
+        );
+        set(
+            "daybook_rules_recorded",
+            "Decisions recorded since the start.",
+            rules.recorded as f64,
+        );
+        set(
+            "daybook_rules_latency_seconds",
+            "From the deciding entry's commit to the newest decision's.",
+            rules.latency_ms / 1e3,
+        );
+        set(
+            "daybook_rules_too_late",
+            "Readings that came too late for a rule to look at.",
+            rules.too_late as f64,
+        );
+        set(
+            "daybook_rules_unexpected",
+            "Entries that claim to be decisions of the rules and are not.",
+            rules.unexpected as f64,
+        );
+        set(
+            "daybook_rules_trouble",
+            "1 while the rules cannot decide or record.",
+            f64::from(u8::from(rules.trouble.is_some())),
+        );
+    }
     set("daybook_streams", "Streams in the ledger.", status.streams as f64);
     set(
         "daybook_commits",

@@ -7,8 +7,8 @@
 use crate::app::App;
 use crate::errors::ApiError;
 use domain::Timestamp;
-use projections::query::DeviceOverview;
-use std::collections::HashMap;
+use projections::query::{DeviceOverview, StateOfChannel};
+use std::collections::{BTreeMap, HashMap};
 
 /// What is known of a device now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +23,7 @@ pub struct Life {
 #[derive(Debug, Default)]
 pub struct Lives {
     devices: HashMap<String, DeviceOverview>,
+    states: BTreeMap<String, StateOfChannel>,
 }
 
 impl Lives {
@@ -32,6 +33,11 @@ impl Lives {
             last_seen_at: overview.last_seen,
             online: overview.online(now).unwrap_or(false),
         })
+    }
+
+    /// What the rules make of a channel; `None` where they never said anything.
+    pub fn state(&self, channel: &str) -> Option<&StateOfChannel> {
+        self.states.get(channel)
     }
 
     /// The latest value of a channel.
@@ -50,13 +56,18 @@ impl App {
     pub async fn lives(&self, account: &str, site: Option<String>) -> Result<Lives, ApiError> {
         let account = account.to_owned();
         let devices = self
-            .ask(move |rows| match rows.devices(&account, site.as_deref()) {
-                // A site that the read models do not know yet has no devices that they know.
-                Err(projections::QueryError::SiteNotFound(_)) => Ok(Vec::new()),
-                other => other,
+            .ask(move |rows| {
+                let devices = match rows.devices(&account, site.as_deref()) {
+                    // A site that the read models do not know yet has no devices that they know.
+                    Err(projections::QueryError::SiteNotFound(_)) => Vec::new(),
+                    other => other?,
+                };
+                Ok((devices, rows.channel_states(&account)?))
             })
             .await?;
+        let (devices, states) = devices;
         Ok(Lives {
+            states,
             devices: devices.into_iter().map(|d| (d.device_id.clone(), d)).collect(),
         })
     }
@@ -69,12 +80,22 @@ impl App {
         let (account, id) = (account.to_owned(), device.to_owned());
         let found = self
             .ask(move |rows| match rows.device(&account, &id) {
-                Ok(device) => Ok(Some(device)),
-                Err(projections::QueryError::DeviceNotFound(_)) => Ok(None),
+                Ok(device) => {
+                    let mut states = BTreeMap::new();
+                    for channel in &device.channels {
+                        if let Some(state) = rows.channel_state(&account, &channel.channel_id)? {
+                            states.insert(channel.channel_id.clone(), state);
+                        }
+                    }
+                    Ok((Some(device), states))
+                }
+                Err(projections::QueryError::DeviceNotFound(_)) => Ok((None, BTreeMap::new())),
                 Err(error) => Err(error),
             })
             .await?;
+        let (found, states) = found;
         Ok(Lives {
+            states,
             devices: found.into_iter().map(|d| (d.device_id.clone(), d)).collect(),
         })
     }

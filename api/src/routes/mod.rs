@@ -10,8 +10,10 @@ pub mod account;
 pub mod artifacts;
 pub mod as_of;
 pub mod change;
+pub mod corrections;
 pub mod devices;
 pub mod entries;
+pub mod events;
 pub mod evidence;
 pub mod heads;
 pub mod health;
@@ -24,8 +26,10 @@ pub mod measurements;
 pub mod proofs;
 pub mod receipt;
 pub mod refusals;
+pub mod rules;
 pub mod sensors;
 pub mod sign_in;
+pub mod silences;
 pub mod sites;
 pub mod stream;
 pub mod texts;
@@ -43,6 +47,10 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         devices::ROUTES,
         sensors::ROUTES,
         measurements::ROUTES,
+        rules::ROUTES,
+        events::ROUTES,
+        silences::ROUTES,
+        corrections::ROUTES,
         integrations::ROUTES,
         tray::ROUTES,
         users::ROUTES,

@@ -1,7 +1,7 @@
 //! Sensors, which are one with their channels: limits and latest value.
 //!
-//! Until rules exist a sensor's `state` is `no_data` or null: nobody has said that a value inside its limits is
-//! *ok*, so nobody is told so.
+//! A sensor's `state` is the reference's word for what the rules make of its channel; `channel_state` is ours. Where
+//! no rule judges a channel, nobody has said that its values are *ok*, so nobody is told so: `state` is null.
 //! Source: REFERENCE §1.4. Not here: what limits may be (`domain::aggregate::channel`), measurements.
 
 use super::as_of::{self, View};
@@ -13,8 +13,10 @@ use crate::app::App;
 use crate::errors::ApiError;
 use crate::reply::{self, Page, Response};
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
+use domain::Timestamp;
 use domain::aggregate::channel::{ChannelPatch, Limits};
 use domain::registry::Channel;
+use domain::rule::ChannelState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use warp::http::StatusCode;
@@ -234,6 +236,7 @@ pub fn shape(app: &App, view: &View<'_>, channel: &Channel, lives: &Lives) -> Va
     } else {
         lives.latest(&state.device, &channel.id)
     };
+    let said = said(app, view, channel, lives, latest.is_some());
     let limited = state.limits.ok_min.is_some() || state.limits.ok_max.is_some();
     json!({
         "id": state.sensor,
@@ -246,15 +249,70 @@ pub fn shape(app: &App, view: &View<'_>, channel: &Channel, lives: &Lives) -> Va
         "ok_min": state.limits.ok_min,
         "ok_max": state.limits.ok_max,
         "grace_min": state.limits.grace_min,
-        "rule_enabled": false,
+        "rule_enabled": view.simple_rule(channel).is_some_and(|rule| rule.definition.enabled),
         "last_value": latest.map(|(_, value)| value),
         "last_ts": latest.map(|(at, _)| at),
         "outside_limits": latest.filter(|_| limited).map(|(_, value)| state.limits.is_outside(value)),
-        "state": if latest.is_none() && !view.is_past() { Some("no_data") } else { None },
+        "state": said.word,
+        "channel_state": said.state.map(ChannelState::as_str),
+        "state_since": said.since,
+        "acknowledged": said.acknowledged,
+        "silenced": said.silenced,
+        "rules": view.rules_in_force(channel).len(),
         "created_at": channel.created.at,
         "changed_at": channel.changed.at,
         "position": channel.changed.position,
     })
+}
+
+/// What is said of a channel's state.
+#[derive(Debug, Default)]
+struct Said {
+    /// The reference's word.
+    word: Option<&'static str>,
+    state: Option<ChannelState>,
+    since: Option<Timestamp>,
+    acknowledged: bool,
+    silenced: bool,
+}
+
+/// The state of a channel now; nothing of the past.
+fn said(app: &App, view: &View<'_>, channel: &Channel, lives: &Lives, has_value: bool) -> Said {
+    if view.is_past() {
+        return Said::default();
+    }
+    let now = app.clock().now();
+    let silenced = view
+        .silences_of(channel)
+        .any(|silence| silence.state.holds_at(now));
+    let judged = view
+        .rules_in_force(channel)
+        .iter()
+        .any(|rule| rule.definition.enabled);
+    let told = lives.state(&channel.id);
+    let state = match (told, has_value) {
+        (None, false) => Some(ChannelState::NoData),
+        (None, true) => judged.then_some(ChannelState::Ok),
+        (Some(told), _) if judged || told.state != ChannelState::Ok => Some(told.state),
+        (Some(_), _) => None,
+    };
+    Said {
+        word: state.map(|state| word(state, silenced)),
+        state,
+        since: told.map(|told| told.since),
+        acknowledged: told.is_some_and(|told| told.acknowledged),
+        silenced,
+    }
+}
+
+/// The reference knows `ok`, `grace`, `alarm`, `silent` and `no_data`: an alarm that is recovering is still one, and
+/// an alarm of which nobody is told is silent.
+const fn word(state: ChannelState, silenced: bool) -> &'static str {
+    match state {
+        ChannelState::Alarm | ChannelState::Recovering if silenced => "silent",
+        ChannelState::Recovering => ChannelState::Alarm.as_str(),
+        other => other.as_str(),
+    }
 }
 
 fn not_found() -> ApiError {

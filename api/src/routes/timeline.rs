@@ -44,6 +44,7 @@ async fn list(ctx: Ctx) -> Answer {
         .ask(move |rows| {
             let filter = TimelineFilter {
                 subject: subject.as_deref(),
+                aggregate_type: None,
                 before: listing.after,
             };
             rows.timeline(&account, &filter, listing.limit() + 1)

@@ -11,6 +11,7 @@ use crate::sequencer::{EventGroup, GroupReading, PendingReading, PendingValue, R
 use domain::Position;
 use domain::aggregate::device::{DeviceCommand, NewDevice};
 use domain::aggregate::tokens::TokensCommand;
+use domain::aggregate::user::Right;
 use domain::canonical::Canonical;
 use domain::entry::Entry;
 use domain::event::payload::{ParkedMeasurement, UplinkParked};
@@ -66,6 +67,7 @@ impl Management {
                 Step::Tokens(id.clone(), TokensCommand::Issue { token: issued, now }),
             ],
             readings,
+            right: Right::Manage,
         };
         let (device, recorded) = self.run_telling(request, Some(token)).await?;
         let first = recorded.map_or(0, |recorded| made(&recorded));

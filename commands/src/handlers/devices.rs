@@ -236,26 +236,7 @@ impl Management {
         if_match: Option<u64>,
         patch: ChannelPatch,
     ) -> Result<Outcome, ManageError> {
-        let (id, device) = {
-            let registry = self.ports.registry.read();
-            let by_sensor = IdKind::Sensor.is(id);
-            let channel = match by_sensor {
-                true => registry.channel_by_sensor(&actor.account, id),
-                false => registry.channel(&actor.account, id),
-            };
-            match channel {
-                Some(channel) => (channel.id.to_string(), channel.state.device.clone()),
-                None if by_sensor => {
-                    return Err(Rejection::not_found("sensor_not_found", "no such sensor").into());
-                }
-                None => return Err(Rejection::not_found("channel_not_found", "no such channel").into()),
-            }
-        };
-        let steps = vec![Step::Channel {
-            id,
-            device,
-            command: ChannelCommand::Change(patch),
-        }];
+        let steps = self.channel_steps(&actor.account, id, patch)?;
         self.run(plain(actor, reason, if_match, steps), None).await
     }
 

@@ -391,6 +391,19 @@ async fn execute_step(gathering: Gathering, handling: Handling, step: Step) -> R
             execute::<aggregate::Artefact>(gathering, handling, &id, command).await
         }
         Step::Pack(id, command) => execute::<aggregate::Pack>(gathering, handling, &id, command).await,
+        Step::Rule { id, command, .. } => execute::<aggregate::Rule>(gathering, handling, &id, command).await,
+        Step::Alarm { id, command, .. } => {
+            execute::<aggregate::Alarm>(gathering, handling, &id, command).await
+        }
+        Step::Silence { id, command, .. } => {
+            execute::<aggregate::Silence>(gathering, handling, &id, command).await
+        }
+        Step::Annotations(id, command) => {
+            execute::<aggregate::Annotations>(gathering, handling, &id, command).await
+        }
+        Step::Standing(id, command) => {
+            execute::<aggregate::Standing>(gathering, handling, &id, command).await
+        }
     }
 }
 

@@ -9,12 +9,16 @@
 //! Not here: HTTP, sessions, rate limits (`api`); what follows from other entries (alerting).
 
 mod adopt;
+mod alarms;
 mod devices;
 mod evidence;
 mod integrations;
 mod ledgered;
 mod people;
+mod readings;
+mod rules;
 mod sealer;
+mod silences;
 mod sites;
 mod step;
 #[cfg(test)]
@@ -23,6 +27,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use adopt::Adoption;
+pub use alarms::MissedAlarm;
 pub use people::{Bootstrap, NewUser, UserPatch};
 pub use sealer::Opener;
 pub use step::Step;
@@ -30,7 +35,7 @@ pub use step::Step;
 use crate::record::{Recorder, StreamIndex};
 use crate::sequencer::{EventGroup, GroupReading, Idempotency, RecordError, Recorded};
 use crate::tokens::{AuthError, Authenticator, NewToken};
-use domain::aggregate::user::OWNER;
+use domain::aggregate::user::{OWNER, Right};
 use domain::entry::Entry;
 use domain::event::metadata::ReasonCode;
 use domain::event::{Event, Metadata, Reason, TokenIssued, TokenKind};
@@ -78,16 +83,17 @@ impl Actor {
         }
     }
 
-    /// Only an owner may change things.
-    fn may_manage(&self) -> Result<(), Rejection> {
-        if self.role == OWNER {
+    /// Whether the actor's role has what this takes.
+    fn may(&self, right: Right) -> Result<(), Rejection> {
+        if right.is_of(&self.role) {
             return Ok(());
         }
-        Err(Rejection::new(
-            Fault::Forbidden,
-            "forbidden",
-            "your role may read, but not change anything: ask an owner of the account",
-        ))
+        let words = match right {
+            Right::Manage => "your role may read, but not change this: ask an owner of the account",
+            Right::Handle => "this takes an operator or an owner of the account",
+            Right::Comment | Right::Annotate => "your role may read and nothing else: ask an owner",
+        };
+        Err(Rejection::new(Fault::Forbidden, "forbidden", words))
     }
 
     fn metadata(&self, reason: &Reason) -> Metadata {
@@ -219,6 +225,8 @@ struct Request<'a> {
     if_match: Option<u64>,
     steps: Vec<Step>,
     readings: Vec<GroupReading>,
+    /// What it takes to ask for it.
+    right: Right,
 }
 
 impl Management {
@@ -249,6 +257,14 @@ impl Management {
         let mut random = [0u8; 16];
         self.ports.entropy.fill(&mut random);
         kind.id(&random)
+    }
+
+    /// How many entries a stream has.
+    fn sequence(&self, aggregate_type: &str, id: &str) -> u64 {
+        match aggregate_type {
+            "alarm" | "annotations" | "state" => self.ports.index.positions(aggregate_type, id).len() as u64,
+            _ => self.ports.registry.read().sequence(aggregate_type, id),
+        }
     }
 
     /// A new token and what is recorded of it.
@@ -292,7 +308,7 @@ impl Management {
                 "this idempotency key was used for another kind of request: use a new one",
             )));
         };
-        let sequence = self.ports.registry.read().sequence(aggregate_type, &id);
+        let sequence = self.sequence(aggregate_type, &id);
         Ok(Outcome {
             id,
             sequence,
@@ -316,7 +332,7 @@ impl Management {
         request: Request<'_>,
         token: Option<Arc<NewToken>>,
     ) -> Result<(Outcome, Option<Recorded>), ManageError> {
-        request.actor.may_manage()?;
+        request.actor.may(request.right)?;
         request.reason.check()?;
         let Some(first) = request.steps.first() else {
             return Err(ManageError::Unavailable("a request without steps".to_owned()));
@@ -347,7 +363,7 @@ impl Management {
         if let Some(recorded) = recorded.as_ref().filter(|recorded| recorded.replayed) {
             return Ok((self.repeated(aggregate_type, recorded).await?, None));
         }
-        let sequence = self.ports.registry.read().sequence(aggregate_type, &id);
+        let sequence = self.sequence(aggregate_type, &id);
         let token = token.filter(|_| recorded.is_some());
         let outcome = Outcome {
             id,

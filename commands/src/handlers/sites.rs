@@ -3,6 +3,7 @@
 use super::{Actor, ManageError, Management, Outcome, Request, Step};
 use domain::aggregate::account::AccountCommand;
 use domain::aggregate::site::{SiteCommand, SitePatch};
+use domain::aggregate::user::Right;
 use domain::event::Reason;
 use domain::ids::IdKind;
 use domain::rejection::Rejection;
@@ -82,5 +83,6 @@ pub(super) fn plain<'a>(
         if_match,
         steps,
         readings: Vec::new(),
+        right: Right::Manage,
     }
 }

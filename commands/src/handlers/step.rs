@@ -1,12 +1,17 @@
 //! A command and the stream it is for, as data: a request is a few of these, and can be run again after a lost race.
 
 use domain::aggregate::account::AccountCommand;
+use domain::aggregate::alarm::AlarmCommand;
+use domain::aggregate::annotations::AnnotationsCommand;
 use domain::aggregate::artefact::ArtefactCommand;
 use domain::aggregate::channel::ChannelCommand;
 use domain::aggregate::device::DeviceCommand;
 use domain::aggregate::integration::IntegrationCommand;
 use domain::aggregate::pack::PackCommand;
+use domain::aggregate::rule::RuleCommand;
+use domain::aggregate::silence::SilenceCommand;
 use domain::aggregate::site::SiteCommand;
+use domain::aggregate::standing::StandingCommand;
 use domain::aggregate::tokens::TokensCommand;
 use domain::aggregate::user::UserCommand;
 
@@ -45,6 +50,37 @@ pub enum Step {
     },
     /// Of an evidence pack.
     Pack(String, PackCommand),
+    /// Of a rule, whose channel is named beside it.
+    Rule {
+        /// The rule's id.
+        id: String,
+        /// Its channel's id.
+        channel: String,
+        /// What is asked.
+        command: RuleCommand,
+    },
+    /// Of an alarm, whose channel is named beside it.
+    Alarm {
+        /// The alarm's id.
+        id: String,
+        /// Its channel's id.
+        channel: String,
+        /// What is asked.
+        command: AlarmCommand,
+    },
+    /// Of a silence, whose channel is named beside it.
+    Silence {
+        /// The silence's id.
+        id: String,
+        /// Its channel's id.
+        channel: String,
+        /// What is asked.
+        command: SilenceCommand,
+    },
+    /// Of a channel's notes.
+    Annotations(String, AnnotationsCommand),
+    /// Of what the rules make of a channel.
+    Standing(String, StandingCommand),
 }
 
 impl Step {
@@ -60,6 +96,11 @@ impl Step {
             Self::Integration(..) => "integration",
             Self::Artefact { .. } => "artefact",
             Self::Pack(..) => "pack",
+            Self::Rule { .. } => "rule",
+            Self::Alarm { .. } => "alarm",
+            Self::Silence { .. } => "silence",
+            Self::Annotations(..) => "annotations",
+            Self::Standing(..) => "state",
         }
     }
 
@@ -71,6 +112,11 @@ impl Step {
             | Self::Site(id, _)
             | Self::Device(id, _)
             | Self::Channel { id, .. }
+            | Self::Rule { id, .. }
+            | Self::Silence { id, .. }
+            | Self::Alarm { id, .. }
+            | Self::Annotations(id, _)
+            | Self::Standing(id, _)
             | Self::Tokens(id, _)
             | Self::Integration(id, _)
             | Self::Artefact { id, .. }
@@ -93,6 +139,10 @@ impl Step {
             Self::Account(id, _) | Self::Site(id, _) | Self::Device(id, _) => id,
             Self::Channel { device, .. } => device,
             Self::Artefact { owner, .. } => owner,
+            Self::Rule { channel, .. } | Self::Alarm { channel, .. } | Self::Silence { channel, .. } => {
+                channel
+            }
+            Self::Annotations(id, _) | Self::Standing(id, _) => id,
             Self::Tokens(id, _) if id.starts_with("dev_") => id,
             Self::Tokens(..) | Self::User(..) | Self::Integration(..) | Self::Pack(..) => account,
         }

@@ -58,7 +58,7 @@ impl Entropy for Counting {
 }
 
 #[derive(Default)]
-struct Memory {
+pub struct Memory {
     checkpoint: Mutex<Option<Vec<u8>>>,
     blobs: Mutex<HashMap<String, Vec<u8>>>,
 }
@@ -112,6 +112,7 @@ pub struct World {
     pub keys: Arc<FileKeyStore>,
     pub authenticator: Arc<Authenticator>,
     pub sequencer: Sequencer,
+    pub derived: Arc<Memory>,
     pub management: Management,
     pub owner: Actor,
     pub owner_token: String,
@@ -141,7 +142,7 @@ impl World {
                 log: log.clone(),
                 tiles: log.clone(),
                 checkpoints: memory.clone(),
-                derived: memory,
+                derived: memory.clone(),
                 seen: Arc::new(NothingSeen(log.clone())),
                 channels: Arc::new(AutoChannels {
                     origin: ORIGIN.into(),
@@ -196,6 +197,7 @@ impl World {
             keys,
             authenticator,
             sequencer,
+            derived: memory,
             management,
             owner,
             owner_token,

@@ -85,6 +85,16 @@ impl StreamPositions {
             .collect()
     }
 
+    /// How many entries a stream has.
+    pub fn count(&self, aggregate_type: &str, aggregate_id: &str) -> u64 {
+        let name = blind(&format!("{aggregate_type}/{aggregate_id}"));
+        self.0
+            .read()
+            .streams
+            .get(&name)
+            .map_or(0, |positions| positions.len() as u64)
+    }
+
     pub(super) fn push(&self, account: [u8; 16], name: [u8; 16], position: Position) {
         let places = &mut *self.0.write();
         let positions = places.streams.entry(name).or_default();

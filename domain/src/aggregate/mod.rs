@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod alarm;
+pub mod annotations;
 pub mod artefact;
 pub mod channel;
 pub mod device;
@@ -15,6 +16,7 @@ pub mod pack;
 pub mod rule;
 pub mod silence;
 pub mod site;
+pub mod standing;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -23,6 +25,7 @@ pub mod user;
 
 pub use account::Account;
 pub use alarm::Alarm;
+pub use annotations::Annotations;
 pub use artefact::Artefact;
 pub use channel::{Channel, Limits};
 pub use device::Device;
@@ -31,6 +34,7 @@ pub use pack::Pack;
 pub use rule::Rule;
 pub use silence::Silence;
 pub use site::Site;
+pub use standing::Standing;
 pub use tokens::Tokens;
 pub use user::User;
 

@@ -1,6 +1,6 @@
 //! `rule/rul_…`: one rule of one channel, whole in each of its versions.
 //!
-//! Invariants: versions count from 1 without gaps; a version that is not valid, or fails its own tests, is never
+//! Invariants: versions count without gaps, from 1 or from what a channel's limits had before it; a version that is not valid, or fails its own tests, is never
 //! recorded; a change that changes nothing gives no version.
 //! Source: docs/rules.md. Not here: judging by it (`rule::engine`), how many rules a channel may have (`commands`).
 
@@ -45,6 +45,8 @@ pub enum RuleCommand {
         timezone: String,
         /// Version of the time-zone database at hand.
         tzdb: String,
+        /// Its first version: 1, or one more than a channel's limits had that it takes the place of.
+        version: u32,
     },
     /// Gives it another version.
     Change {
@@ -94,6 +96,7 @@ impl Aggregate for Rule {
                 name,
                 timezone,
                 tzdb,
+                version,
             } => {
                 accept(definition, timezone)?;
                 let name = name.as_deref().map(|name| text::name("name", name)).transpose()?;
@@ -102,7 +105,7 @@ impl Aggregate for Rule {
                     definition: (**definition).clone(),
                     name: name.map(Text::Plain),
                     tzdb: tzdb.clone(),
-                    version: 1,
+                    version: *version,
                 })])
             }
             _ if self.sequence == 0 || self.removed => {
@@ -153,6 +156,7 @@ mod tests {
             name: None,
             timezone: "Europe/Berlin".into(),
             tzdb: "2025b".into(),
+            version: 1,
         }
     }
 
@@ -271,6 +275,7 @@ mod tests {
             name: None,
             timezone: "Nowhere/Town".into(),
             tzdb: "2025b".into(),
+            version: 1,
         };
         assert_eq!(does(&mut Rule::default(), &nowhere), Err("invalid_timezone"));
     }

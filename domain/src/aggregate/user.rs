@@ -1,7 +1,8 @@
 //! `user/usr_…`: a person with a role in one account.
 //!
 //! Invariants: address and name are sealed with the person's own key, so that destroying it erases them; the
-//! address is found by a keyed index only. Roles are an open set; `owner` and `auditor` are known today.
+//! address is found by a keyed index only. Roles are an open set; `owner`, `operator`, `compliance` and `auditor`
+//! are known today, and a role that is not known may read.
 //! Not here: that an address is unique and that an owner stays (`registry`), sessions (`api`).
 
 use super::{Aggregate, Stamp, text};
@@ -12,8 +13,37 @@ use serde::{Deserialize, Serialize};
 
 /// May do everything within the account.
 pub const OWNER: &str = "owner";
+/// May acknowledge alarms, comment on them and silence channels, beside reading.
+pub const OPERATOR: &str = "operator";
+/// May annotate readings, calibrate channels and comment on alarms, beside reading.
+pub const COMPLIANCE: &str = "compliance";
 /// May read everything within the account, and nothing else.
 pub const AUDITOR: &str = "auditor";
+
+/// What changing something takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Right {
+    /// Changing what is configured.
+    Manage,
+    /// Acknowledging alarms, closing them, silencing channels.
+    Handle,
+    /// Saying something about an alarm.
+    Comment,
+    /// Annotating and correcting what was measured.
+    Annotate,
+}
+
+impl Right {
+    /// Whether a role has it. A role that is not known has none.
+    pub fn is_of(self, role: &str) -> bool {
+        match self {
+            Self::Manage => role == OWNER,
+            Self::Handle => matches!(role, OWNER | OPERATOR),
+            Self::Comment => matches!(role, OWNER | OPERATOR | COMPLIANCE),
+            Self::Annotate => matches!(role, OWNER | COMPLIANCE),
+        }
+    }
+}
 
 /// The state of a person's access.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

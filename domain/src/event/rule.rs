@@ -164,6 +164,14 @@ pub struct ChannelStateChanged {
     pub value: Option<f64>,
 }
 
+/// `DeadlineReached`: a deadline of the rules passed and nothing else was recorded. Every deadline at or before this
+/// entry's time is decided at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlineReached {
+    /// The deadline.
+    pub at: Timestamp,
+}
+
 /// Whether a device reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -13,8 +13,8 @@ use super::payload::{
     UserChanges, UserRegistered,
 };
 use super::rule::{
-    CalibrationSet, ChannelStateChanged, DerivationSet, DeviceStateChanged, ReadingAnnotated, RuleChanged,
-    RuleCreated, RulesRecomputed, SilenceEnded, SilenceOpened,
+    CalibrationSet, ChannelStateChanged, DeadlineReached, DerivationSet, DeviceStateChanged,
+    ReadingAnnotated, RuleChanged, RuleCreated, RulesRecomputed, SilenceEnded, SilenceOpened,
 };
 use super::text::Text;
 use crate::sealed::SealedField;
@@ -46,6 +46,7 @@ without_texts!(
     RulesRecomputed,
     SilenceEnded,
     ChannelStateChanged,
+    DeadlineReached,
     DeviceStateChanged,
     AlarmOpened,
     AlarmEscalated,

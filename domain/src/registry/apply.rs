@@ -5,7 +5,8 @@
 //! Streams of other types pass by. Not here: whether an event may be recorded (`check`).
 
 use super::{
-    Account, Artefact, Channel, Device, Integration, Mark, Pack, Registry, Site, Slot, TokenSet, Tray, User,
+    Account, Artefact, Channel, Device, Integration, Mark, Pack, Registry, Rule, Silence, Site, Slot,
+    TokenSet, Tray, User,
 };
 use crate::aggregate::{self, Aggregate, Stamp};
 use crate::entry::Entry;
@@ -178,6 +179,15 @@ impl Registry {
             Event::UplinkParked(parked) => self.park(incoming, parked),
             Event::ArtefactRegistered(_) => self.register_artefact(incoming),
             Event::EvidencePackIssued(_) => self.issue_pack(incoming),
+            Event::RuleCreated(_) => self.create_rule(incoming),
+            Event::RuleChanged(_) | Event::RuleRemoved(_) => self.change_rule(incoming),
+            Event::SilenceOpened(_) => self.open_silence(incoming),
+            Event::SilenceEnded(_) => {
+                let silence = known(incoming, self.silences.get_mut(incoming.id()))?;
+                incoming.go_on(&mut silence.state)?;
+                silence.changed = incoming.mark;
+                Ok(())
+            }
             _ => Err(incoming.inconsistent("an event of a stream that is not folded here")),
         }
     }
@@ -202,6 +212,7 @@ impl Registry {
             integrations: Vec::new(),
             artefacts: Vec::new(),
             trays: Vec::new(),
+            silences: Vec::new(),
         };
         self.accounts.push(&id, account);
         Ok(())
@@ -402,7 +413,12 @@ impl Registry {
             account: Arc::clone(&device.account),
             created: incoming.mark,
             changed: incoming.mark,
+            simple_version: u32::from(has_limits(&state)),
+            simple_changed: incoming.mark,
             state,
+            rules: Vec::new(),
+            watched_by: Vec::new(),
+            silences: Vec::new(),
         };
         self.channels.push(incoming.id(), channel);
         Ok(())
@@ -410,10 +426,89 @@ impl Registry {
 
     fn change_channel(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {
         let channel = known(incoming, self.channels.get_mut(incoming.id()))?;
+        let before = channel.state.limits;
         incoming.go_on(&mut channel.state)?;
         channel.changed = incoming.mark;
+        // Where the simple rule has a stream of its own, the limits only repeat what stands there.
+        let own = super::rules::simple_rule_id(incoming.id());
+        let led = self.rules.get(&own).is_some_and(|rule| !rule.state.removed);
+        if before != channel.state.limits && !led {
+            channel.simple_version += 1;
+            channel.simple_changed = incoming.mark;
+        }
         if let Some(device) = self.devices.get_mut(&channel.state.device) {
             device.config = incoming.entry.position;
+        }
+        Ok(())
+    }
+
+    fn create_rule(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {
+        fresh(incoming, self.rules.slot(incoming.id()))?;
+        let state: aggregate::Rule = incoming.begin();
+        let channel = known(incoming, self.channels.get_mut(&state.channel))?;
+        let slot = Slot(self.rules.items.len() as u32);
+        channel.rules.push(slot);
+        if super::rules::simple_rule_id(&state.channel) == incoming.id() {
+            channel.simple_version = state.version;
+            channel.simple_changed = incoming.mark;
+        }
+        let rule = Rule {
+            id: incoming.id().into(),
+            account: Arc::clone(&channel.account),
+            created: incoming.mark,
+            changed: incoming.mark,
+            state,
+        };
+        self.rules.push(incoming.id(), rule);
+        self.watch(slot);
+        Ok(())
+    }
+
+    fn change_rule(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {
+        let rule = known(incoming, self.rules.get_mut(incoming.id()))?;
+        incoming.go_on(&mut rule.state)?;
+        rule.changed = incoming.mark;
+        let (channel, version) = (rule.state.channel.clone(), rule.state.version);
+        if super::rules::simple_rule_id(&channel) == incoming.id()
+            && let Some(channel) = self.channels.get_mut(&channel)
+        {
+            channel.simple_version = version;
+            channel.simple_changed = incoming.mark;
+        }
+        if let Some(slot) = self.rules.slot(incoming.id()) {
+            self.watch(slot);
+        }
+        Ok(())
+    }
+
+    /// Notes on the channel that a comparison looks at that the rule does.
+    fn watch(&mut self, slot: Slot) {
+        let other = self.rules.at(slot).state.definition.another_channel.clone();
+        if let Some(channel) = other.and_then(|id| self.channels.get_mut(&id))
+            && !channel.watched_by.contains(&slot)
+        {
+            channel.watched_by.push(slot);
+        }
+    }
+
+    fn open_silence(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {
+        fresh(incoming, self.silences.slot(incoming.id()))?;
+        let state: aggregate::Silence = incoming.begin();
+        let channel = known(incoming, self.channels.get_mut(&state.channel))?;
+        let slot = Slot(self.silences.items.len() as u32);
+        channel.silences.push(slot);
+        let account = Arc::clone(&channel.account);
+        let silence = Silence {
+            id: incoming.id().into(),
+            account: Arc::clone(&account),
+            author: incoming.metadata()?.actor.map(Into::into),
+            created: incoming.mark,
+            changed: incoming.mark,
+            state,
+        };
+        self.silences.push(incoming.id(), silence);
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.silences.push(slot);
         }
         Ok(())
     }
@@ -493,6 +588,11 @@ fn identifiers(device: &aggregate::Device) -> Identifiers {
     }
 }
 
+/// Whether a channel has limits.
+fn has_limits(channel: &aggregate::Channel) -> bool {
+    channel.limits.ok_min.is_some() || channel.limits.ok_max.is_some()
+}
+
 /// Whether streams of this type are folded here.
 fn is_registered_type(aggregate_type: &str) -> bool {
     matches!(
@@ -503,6 +603,8 @@ fn is_registered_type(aggregate_type: &str) -> bool {
             | "device"
             | "integration"
             | "pack"
+            | "rule"
+            | "silence"
             | "site"
             | "tokens"
             | "tray"

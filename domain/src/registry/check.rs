@@ -10,9 +10,10 @@ use crate::aggregate::artefact::About;
 use crate::entry::NewEvent;
 use crate::event::{
     ArtefactRegistered, ChannelRegistered, DeviceChanges, DeviceRegistered, Event, EventError, Metadata,
-    TokenIssued, TokenKind, UplinkParked, UserChanges, UserRegistered,
+    RuleCreated, SilenceOpened, TokenIssued, TokenKind, UplinkParked, UserChanges, UserRegistered,
 };
 use crate::rejection::{Fault, Rejection};
+use crate::rule::Definition;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most channels of one device: a reading has at most 64 values, and labels come and go.
@@ -23,6 +24,11 @@ pub const ARTEFACTS_PER_OWNER_MAX: usize = 100_000;
 pub const TRAY_DEVICES_MAX: usize = 200;
 /// Most uplinks that wait for one DevEUI (DESIGN "Decided").
 pub const TRAY_UPLINKS_MAX: usize = 1_000;
+
+/// Most rules of one channel, its simple one not counted: each is judged at every reading.
+pub const RULES_PER_CHANNEL_MAX: usize = 16;
+/// Most silences of one channel that have not ended.
+pub const SILENCES_PER_CHANNEL_MAX: usize = 32;
 
 /// What a name must be unique among.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +52,7 @@ struct Group<'r> {
     owners: BTreeMap<String, i64>,
     channels: BTreeMap<String, usize>,
     artefacts: BTreeMap<String, usize>,
+    rules: BTreeMap<String, usize>,
     parked: BTreeMap<String, usize>,
     parked_devices: BTreeMap<String, BTreeSet<String>>,
 }
@@ -72,6 +79,7 @@ impl Registry {
             owners: BTreeMap::new(),
             channels: BTreeMap::new(),
             artefacts: BTreeMap::new(),
+            rules: BTreeMap::new(),
             parked: BTreeMap::new(),
             parked_devices: BTreeMap::new(),
         };
@@ -89,6 +97,10 @@ impl Group<'_> {
             Err(EventError::Unknown(_)) => return Ok(()),
             Ok(_) | Err(_) => return Err(malformed("an event of another shape or stream")),
         };
+        // Time passes for every account.
+        if matches!(event, Event::DeadlineReached(_)) {
+            return Ok(());
+        }
         let metadata = Metadata::read(new.metadata.as_bytes()).map_err(|_| malformed("metadata"))?;
         let account = metadata
             .account
@@ -114,6 +126,9 @@ impl Group<'_> {
             Event::DeviceRemoved(_) => self.device_removed(id, &account),
             Event::ChannelRegistered(channel) => self.channel(id, &account, channel),
             Event::TokenIssued(token) => self.token(id, &account, token),
+            Event::RuleCreated(rule) => self.rule(id, &account, rule),
+            Event::RuleChanged(rule) => self.comparable(&account, &rule.channel, &rule.definition.new),
+            Event::SilenceOpened(silence) => self.silence(id, &account, silence),
             Event::UplinkParked(parked) => self.parked(id, &account, parked),
             Event::ArtefactRegistered(artefact) => {
                 let owner = metadata.owner.as_deref().unwrap_or(&account);
@@ -132,10 +147,9 @@ impl Group<'_> {
             | Event::IntegrationRemoved(_)
             | Event::CalibrationSet(_)
             | Event::DerivationSet(_) => Ok(()),
-            // Rules and alarms take no names and begin no stream that the registry folds.
+            // Alarms and states take no names and begin no stream that the registry folds.
             Event::ReadingAnnotated(_)
-            | Event::RuleCreated(_)
-            | Event::RuleChanged(_)
+            | Event::DeadlineReached(_)
             | Event::RuleRemoved(_)
             | Event::RulesRecomputed(_)
             | Event::AlarmOpened(_)
@@ -145,7 +159,6 @@ impl Group<'_> {
             | Event::AlarmCleared(_)
             | Event::AlarmReopened(_)
             | Event::AlarmClosed(_)
-            | Event::SilenceOpened(_)
             | Event::SilenceEnded(_)
             | Event::ChannelStateChanged(_)
             | Event::DeviceStateChanged(_) => Ok(()),
@@ -166,6 +179,9 @@ impl Group<'_> {
             "tokens" => ("token_not_found", "token"),
             "artefact" => ("artifact_not_found", "artefact"),
             "pack" => ("evidence_not_found", "evidence pack"),
+            "rule" => ("rule_not_found", "rule"),
+            "silence" => ("silence_not_found", "silence"),
+            "state" | "annotations" => ("channel_not_found", "channel"),
             _ => ("account_not_found", "account"),
         };
         if exists && of.is_none_or(|of| of == account) {
@@ -180,6 +196,69 @@ impl Group<'_> {
             return Err(Rejection::conflict("already_exists", "this id is taken"));
         }
         self.begun.insert(id.to_owned(), account.to_owned());
+        Ok(())
+    }
+
+    fn rule(&mut self, id: &str, account: &str, rule: &RuleCreated) -> Result<(), Rejection> {
+        self.begin(id, account)?;
+        self.has_channel(account, &rule.channel)?;
+        self.comparable(account, &rule.channel, &rule.definition)?;
+        let simple = super::rules::simple_rule_id(&rule.channel);
+        if id == simple {
+            return Ok(());
+        }
+        let registry = self.registry;
+        let more = self.rules.entry(rule.channel.clone()).or_default();
+        *more += 1;
+        let there = registry.channel(account, &rule.channel).map_or(0, |channel| {
+            registry.rules_of(channel).filter(|r| *r.id != *simple).count()
+        });
+        if there + *more > RULES_PER_CHANNEL_MAX {
+            return Err(Rejection::conflict(
+                "too_many_rules",
+                format!("a channel has at most {RULES_PER_CHANNEL_MAX} rules: remove one first"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// A channel that is there, or begins in this group.
+    fn has_channel(&self, account: &str, id: &str) -> Result<(), Rejection> {
+        let begins = self.begun.get(id).is_some_and(|of| of == account);
+        if begins || self.registry.channel(account, id).is_some() {
+            return Ok(());
+        }
+        Err(Rejection::not_found("channel_not_found", "no such channel"))
+    }
+
+    /// What a rule compares with is another channel of the account.
+    fn comparable(&self, account: &str, channel: &str, definition: &Definition) -> Result<(), Rejection> {
+        let Some(other) = &definition.another_channel else {
+            return Ok(());
+        };
+        if other == channel {
+            return Err(Rejection::invalid(
+                "invalid_rule",
+                "another_channel must be another channel",
+            ));
+        }
+        self.has_channel(account, other)
+    }
+
+    fn silence(&mut self, id: &str, account: &str, silence: &SilenceOpened) -> Result<(), Rejection> {
+        self.begin(id, account)?;
+        self.has_channel(account, &silence.channel)?;
+        let registry = self.registry;
+        let open = registry.channel(account, &silence.channel).map_or(0, |channel| {
+            let later = |s: &&super::Silence| s.state.to > silence.from;
+            registry.silences_of(channel).filter(later).count()
+        });
+        if open >= SILENCES_PER_CHANNEL_MAX {
+            return Err(Rejection::conflict(
+                "too_many_silences",
+                format!("a channel has at most {SILENCES_PER_CHANNEL_MAX} silences: end one first"),
+            ));
+        }
         Ok(())
     }
 

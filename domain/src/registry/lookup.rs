@@ -30,6 +30,8 @@ impl Registry {
             "pack" => self.packs.get(id).map(|x| x.state.sequence),
             "tokens" => self.token_sets.get(id).map(|x| x.state.sequence),
             "tray" => self.trays.get(id).map(|x| x.sequence),
+            "rule" => self.rules.get(id).map(|x| x.state.sequence),
+            "silence" => self.silences.get(id).map(|x| x.state.sequence),
             _ => None,
         }
         .unwrap_or(0)
@@ -254,7 +256,7 @@ impl Registry {
     }
 
     /// The account that something with an id belongs to: account, user, site, device, channel, sensor,
-    /// integration, artefact, pack or tray.
+    /// integration, artefact, pack, tray, rule with a stream of its own, or silence.
     pub fn account_of(&self, id: &str) -> Option<&str> {
         let account = self.accounts.get(id).map(|x| &x.id);
         let account = account.or_else(|| self.users.get(id).map(|x| &x.account));
@@ -265,13 +267,15 @@ impl Registry {
         let account = account.or_else(|| self.artefacts.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.packs.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.trays.get(id).map(|x| &x.account));
+        let account = account.or_else(|| self.rules.get(id).map(|x| &x.account));
+        let account = account.or_else(|| self.silences.get(id).map(|x| &x.account));
         let sensor = || Some(&self.channels.at(*self.sensors.get(id)?).account);
         account.or_else(sensor).map(|account| &**account)
     }
 }
 
 /// What is in `slots`, which rise by creation, after the cursor.
-fn listed<'r, T>(
+pub(super) fn listed<'r, T>(
     arena: &'r Arena<T>,
     slots: &'r [Slot],
     after: Option<Position>,

@@ -4,6 +4,7 @@
 //! from one snapshot; lists are bounded and their cursors opaque.
 //! Not here: HTTP, JSON shapes, time zones (`api`); the clock (whoever asks says what time it is).
 
+mod alarms;
 mod chart;
 mod cursor;
 mod devices;
@@ -15,6 +16,7 @@ mod refusals;
 mod timeline;
 mod trays;
 
+pub use alarms::{Alarm, AlarmCounts, AlarmFilter, AlarmPlace, StateOfChannel};
 pub use chart::{Chart, ChartPoint};
 pub use devices::{
     ChannelLatest, Concern, DeviceOverview, LatestValue, ONLINE_UNKNOWN_CADENCE_S, worst_first,

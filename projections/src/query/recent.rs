@@ -37,6 +37,36 @@ impl ReadModel {
         })
     }
 
+    /// The measurements from `from` to before `to`, rising, at most `limit`, with their entries.
+    ///
+    /// # Errors
+    /// `ChannelNotFound`, `Unavailable`.
+    pub fn values(
+        &self,
+        account: &str,
+        channel: &str,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<RecentValue>, QueryError> {
+        self.ask(|connection| {
+            let found = find_channel(connection, account, channel)?;
+            let mut statement = connection.prepare_cached(
+                "SELECT at, value, position FROM measurements WHERE channel = ?1 AND at >= ?2 AND at < ?3
+                 ORDER BY at LIMIT ?4",
+            )?;
+            let range = (found.key, from.as_micros(), to.as_micros(), limit as i64);
+            let values = statement.query_map(range, |row| {
+                Ok(RecentValue {
+                    at: time(row.get(0)?),
+                    value: row.get(1)?,
+                    position: Position(row.get::<_, i64>(2)? as u64),
+                })
+            })?;
+            Ok(values.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// The newest measurements before `to`, newest first, at most `limit`.
     ///
     /// # Errors

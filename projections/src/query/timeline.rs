@@ -17,6 +17,8 @@ const ITEMS_MAX: usize = 1_000;
 pub struct TimelineFilter<'a> {
     /// About this site, device, channel, sensor, user, integration or account.
     pub subject: Option<&'a str>,
+    /// Only of streams of this type.
+    pub aggregate_type: Option<&'a str>,
     /// Before this position.
     pub before: Option<Position>,
 }
@@ -88,18 +90,21 @@ impl ReadModel {
                     "SELECT t.* FROM timeline_subjects s JOIN timeline t ON t.position = s.position
                      WHERE s.subject = ?2 AND s.position < ?3
                          AND t.account = (SELECT key FROM accounts WHERE id = ?1)
+                         AND (?5 IS NULL OR t.aggregate_type = ?5)
                      ORDER BY s.position DESC LIMIT ?4",
                 )?;
-                let items = statement.query_map((account, subject, before, limit), item)?;
+                let items =
+                    statement.query_map((account, subject, before, limit, filter.aggregate_type), item)?;
                 Ok(items.collect::<rusqlite::Result<_>>()?)
             }
             None => {
                 let mut statement = connection.prepare_cached(
                     "SELECT * FROM timeline
                      WHERE account = (SELECT key FROM accounts WHERE id = ?1) AND position < ?2
+                         AND (?4 IS NULL OR aggregate_type = ?4)
                      ORDER BY position DESC LIMIT ?3",
                 )?;
-                let items = statement.query_map((account, before, limit), item)?;
+                let items = statement.query_map((account, before, limit, filter.aggregate_type), item)?;
                 Ok(items.collect::<rusqlite::Result<_>>()?)
             }
         })

@@ -392,6 +392,7 @@ fn the_timeline_is_found_under_every_id_it_is_about_newest_first_in_pages() {
     let about = |subject: &str| -> Vec<Position> {
         let filter = TimelineFilter {
             subject: Some(subject),
+            aggregate_type: None,
             before: None,
         };
         let items = model.timeline("acc_a", &filter, 100).expect("answers");
@@ -407,6 +408,7 @@ fn the_timeline_is_found_under_every_id_it_is_about_newest_first_in_pages() {
     loop {
         let filter = TimelineFilter {
             subject: None,
+            aggregate_type: None,
             before,
         };
         let page = model.timeline("acc_a", &filter, 3).expect("answers");

@@ -185,6 +185,7 @@ fn lists_hold_the_accounts_own_and_nothing_else() {
     for foreign in ["dev_b", "site_b", "chn_b", "acc_b"] {
         let filter = TimelineFilter {
             subject: Some(foreign),
+            aggregate_type: None,
             before: None,
         };
         assert_eq!(model.timeline("acc_a", &filter, 100).expect("answers"), []);

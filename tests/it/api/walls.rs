@@ -20,6 +20,9 @@ struct Theirs {
     dev_eui: &'static str,
     pack: String,
     artifact: String,
+    rule: String,
+    silence: String,
+    event: String,
 }
 
 fn furnish(daybook: &Daybook) -> Theirs {
@@ -49,6 +52,26 @@ fn furnish(daybook: &Daybook) -> Theirs {
         "/v1/artifacts",
         &json!({"sha256": "ab".repeat(32), "size": 1, "media_type": "text/plain", "name": "x", "device_id": device}),
     );
+    let channel = text(&sensors["data"][0]["channel_id"]);
+    let rules = daybook.get(&format!("/v1/channels/{channel}/rules")).expect(200);
+    // No grace: the next value is an alarm.
+    let sensor = text(&sensors["data"][0]["id"]);
+    daybook
+        .patch(&format!("/v1/sensors/{sensor}"), &json!({"grace_min": 0}))
+        .expect(200);
+    daybook.send(&token, "hut01", None, 99.0).expect(200);
+    let silence = daybook
+        .post(
+            &format!("/v1/sensors/{sensor}/silence"),
+            &json!({"from": "2126-01-01T00:00:00Z", "to": "2126-01-02T00:00:00Z", "reason": "x"}),
+        )
+        .expect(201);
+    let event = loop {
+        let events = daybook.get("/v1/events").expect(200);
+        if let Some(id) = events["data"][0]["id"].as_str() {
+            break id.to_owned();
+        }
+    };
     Theirs {
         pack: text(&pack.expect(202)["id"]),
         artifact: text(&artifact.expect(201)["id"]),
@@ -60,6 +83,9 @@ fn furnish(daybook: &Daybook) -> Theirs {
         user: text(&daybook.get("/v1/account").expect(200)["you"]["id"]),
         token: text(&tokens["data"][0]["id"]),
         dev_eui,
+        rule: text(&rules["data"][0]["id"]),
+        silence: text(&silence["id"]),
+        event,
     }
 }
 
@@ -78,6 +104,13 @@ fn body_of(method: &str, path: &str, own_site: &str) -> Value {
         ("POST", "/v1/devices/{id}/sensors") => json!({"kind": "humidity"}),
         ("PATCH", "/v1/sites/{id}" | "/v1/devices/{id}" | "/v1/users/{id}") => json!({"name": "mine now"}),
         ("PATCH", "/v1/sensors/{id}") => json!({"ok_max": 99}),
+        ("PATCH", "/v1/rules/{id}") | ("POST", "/v1/channels/{id}/rules") => json!({"ok_max": 99}),
+        ("POST", "/v1/events/{id}/comment") => json!({"note": "mine now"}),
+        ("POST", "/v1/events/{id}/close") => json!({"reason": "mine now"}),
+        ("POST", "/v1/sensors/{id}/silence") => json!({"to": "2126-01-02T00:00:00Z", "reason": "mine now"}),
+        ("POST", "/v1/channels/{id}/annotations") => {
+            json!({"ts": "2026-01-01T00:00:00Z", "note": "mine now"})
+        }
         _ => json!({}),
     }
 }
@@ -107,6 +140,9 @@ fn another_accounts_ids_are_not_there_on_any_route() {
         ("/v1/tray/", theirs.dev_eui),
         ("/v1/evidence/", &theirs.pack),
         ("/v1/artifacts/", &theirs.artifact),
+        ("/v1/rules/", &theirs.rule),
+        ("/v1/silences/", &theirs.silence),
+        ("/v1/events/", &theirs.event),
     ]);
     // What these name belongs to no account.
     let public = [

@@ -25,6 +25,7 @@ const NOT_GIVEN: &str = domain::event::metadata::REASON_NOT_GIVEN;
 pub fn timeline(asker: &Asker<'_>, subject: Option<&str>, limit: usize) -> Result<Vec<Change>, QueryError> {
     let filter = TimelineFilter {
         subject,
+        aggregate_type: None,
         before: None,
     };
     let items = asker.rows.timeline(asker.account, &filter, limit)?;
@@ -119,6 +120,21 @@ fn title(event_type: &str, payload: &Value) -> String {
         "DeviceRemoved" => "Device removed".to_owned(),
         "ChannelRegistered" => format!("Channel added: {}", kind()),
         "ChannelChanged" => "Channel changed".to_owned(),
+        "CalibrationSet" => "Calibration set".to_owned(),
+        "ReadingAnnotated" => "Note on a reading".to_owned(),
+        "RuleCreated" => "Rule added".to_owned(),
+        "RuleChanged" => "Rule changed".to_owned(),
+        "RuleRemoved" => "Rule removed".to_owned(),
+        "RulesRecomputed" => "Rules tried again on the last day".to_owned(),
+        "AlarmOpened" => "Alarm".to_owned(),
+        "AlarmEscalated" => "Alarm got worse".to_owned(),
+        "AlarmAcknowledged" => "Alarm acknowledged".to_owned(),
+        "AlarmCommented" => "Comment on an alarm".to_owned(),
+        "AlarmCleared" => "Alarm over".to_owned(),
+        "AlarmReopened" => "Alarm not over after all".to_owned(),
+        "AlarmClosed" => "Alarm closed".to_owned(),
+        "SilenceOpened" => "Channel silenced".to_owned(),
+        "SilenceEnded" => "Silence ended".to_owned(),
         "TokenIssued" => "Token issued".to_owned(),
         "TokenExpirySet" => "Token given an end".to_owned(),
         "TokenRevoked" => "Token revoked".to_owned(),
@@ -219,6 +235,7 @@ fn say(name: &str, value: &Value) -> Option<String> {
 pub fn limits_over_time(asker: &Asker<'_>, channel: &str, now: Limits) -> Result<Vec<LimitSpan>, QueryError> {
     let filter = TimelineFilter {
         subject: Some(channel),
+        aggregate_type: Some("channel"),
         before: None,
     };
     let items = asker.rows.timeline(asker.account, &filter, LIMIT_CHANGES_MAX)?;

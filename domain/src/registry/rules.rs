@@ -1,0 +1,147 @@
+//! Rules and silences in the registry, and which rules of a channel are in force.
+//!
+//! Every channel with limits has a *simple rule*: a range with a grace, whose id follows from the channel's. It is the
+//! channel's limits under another name, until somebody gives it what limits cannot say (windows, a warn band); then it
+//! has a stream of its own, which leads, and the channel's limits repeat it.
+//! Invariant: a rule in force has exactly one definition and version at a position.
+//! Source: docs/rules.md. Not here: judging by rules (`rule::engine`).
+
+use super::lookup::listed;
+use super::{Channel, Mark, Registry, Rule, Silence};
+use crate::ids::IdKind;
+use crate::position::Position;
+use crate::rule::Definition;
+use std::borrow::Cow;
+
+/// The id of a channel's simple rule: the channel's own letters under a rule's prefix.
+pub fn simple_rule_id(channel: &str) -> String {
+    let letters = channel.strip_prefix(IdKind::Channel.prefix()).unwrap_or(channel);
+    format!("{}{letters}", IdKind::Rule.prefix())
+}
+
+/// A rule as it is in force.
+#[derive(Debug, Clone)]
+pub struct InForce<'r> {
+    /// `rul_…`
+    pub id: Cow<'r, str>,
+    /// What it judges.
+    pub channel: &'r Channel,
+    /// Its version.
+    pub version: u32,
+    /// What it is.
+    pub definition: Cow<'r, Definition>,
+    /// The entry that made this version.
+    pub changed: Mark,
+    /// Its stream; `None` where it is the channel's limits.
+    pub stream: Option<&'r Rule>,
+    /// Whether it is the channel's simple rule.
+    pub is_simple: bool,
+}
+
+impl InForce<'_> {
+    /// The sequence of the stream that a change of it goes to: the entity tag.
+    pub fn sequence(&self) -> u64 {
+        self.stream
+            .map_or(self.channel.state.sequence, |rule| rule.state.sequence)
+    }
+}
+
+impl Registry {
+    /// A rule with a stream of its own; removed ones too.
+    pub fn rule(&self, account: &str, id: &str) -> Option<&Rule> {
+        self.rules.get(id).filter(|rule| *rule.account == *account)
+    }
+
+    /// A channel's rules with streams of their own, in order of creation.
+    pub fn rules_of<'r>(&'r self, channel: &'r Channel) -> impl Iterator<Item = &'r Rule> {
+        let rules = channel.rules.iter().map(|slot| self.rules.at(*slot));
+        rules.filter(|rule| !rule.state.removed)
+    }
+
+    /// The rules of other channels that look at this one.
+    pub fn rules_watching<'r>(&'r self, channel: &'r Channel) -> impl Iterator<Item = &'r Rule> {
+        let rules = channel.watched_by.iter().map(|slot| self.rules.at(*slot));
+        rules.filter(|rule| {
+            !rule.state.removed && rule.state.definition.another_channel.as_deref() == Some(&*channel.id)
+        })
+    }
+
+    /// A channel's simple rule.
+    pub fn simple_rule<'r>(&'r self, channel: &'r Channel) -> Option<InForce<'r>> {
+        let id = simple_rule_id(&channel.id);
+        if let Some(rule) = self.rules.get(&id).filter(|rule| !rule.state.removed) {
+            return Some(in_force(channel, rule, true));
+        }
+        let limits = channel.state.limits;
+        if limits.ok_min.is_none() && limits.ok_max.is_none() {
+            return None;
+        }
+        Some(InForce {
+            id: Cow::Owned(id),
+            channel,
+            version: channel.simple_version,
+            definition: Cow::Owned(Definition::range(
+                limits.ok_min,
+                limits.ok_max,
+                limits.grace_min.unwrap_or(0),
+            )),
+            changed: channel.simple_changed,
+            stream: None,
+            is_simple: true,
+        })
+    }
+
+    /// A channel's rules: the simple one, then the others in order of creation.
+    pub fn rules_in_force<'r>(&'r self, channel: &'r Channel) -> Vec<InForce<'r>> {
+        let mut rules: Vec<InForce<'r>> = self.simple_rule(channel).into_iter().collect();
+        let simple = simple_rule_id(&channel.id);
+        let others = self.rules_of(channel).filter(|rule| *rule.id != *simple);
+        rules.extend(others.map(|rule| in_force(channel, rule, false)));
+        rules
+    }
+
+    /// A rule of the account by its id, the simple ones among them.
+    pub fn rule_in_force<'r>(&'r self, account: &str, id: &str) -> Option<InForce<'r>> {
+        if let Some(rule) = self.rule(account, id).filter(|rule| !rule.state.removed) {
+            let channel = self.channels.get(&rule.state.channel)?;
+            return Some(in_force(channel, rule, simple_rule_id(&channel.id) == id));
+        }
+        let letters = id.strip_prefix(IdKind::Rule.prefix())?;
+        let channel = self.channel(account, &format!("{}{letters}", IdKind::Channel.prefix()))?;
+        self.simple_rule(channel)
+    }
+
+    /// A silence of the account; ended ones too.
+    pub fn silence(&self, account: &str, id: &str) -> Option<&Silence> {
+        self.silences
+            .get(id)
+            .filter(|silence| *silence.account == *account)
+    }
+
+    /// The account's silences after the cursor, in order of creation; ended ones too.
+    pub fn silences<'r>(
+        &'r self,
+        account: &str,
+        after: Option<Position>,
+    ) -> impl Iterator<Item = &'r Silence> {
+        let slots = self.accounts.get(account).map_or(&[][..], |a| &a.silences);
+        listed(&self.silences, slots, after, |silence| silence.created)
+    }
+
+    /// A channel's silences, in order of creation; ended ones too.
+    pub fn silences_of<'r>(&'r self, channel: &'r Channel) -> impl Iterator<Item = &'r Silence> {
+        channel.silences.iter().map(|slot| self.silences.at(*slot))
+    }
+}
+
+fn in_force<'r>(channel: &'r Channel, rule: &'r Rule, is_simple: bool) -> InForce<'r> {
+    InForce {
+        id: Cow::Borrowed(&*rule.id),
+        channel,
+        version: rule.state.version,
+        definition: Cow::Borrowed(&rule.state.definition),
+        changed: rule.changed,
+        stream: Some(rule),
+        is_simple,
+    }
+}
