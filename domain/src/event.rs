@@ -26,7 +26,8 @@ pub use payload::{
     UserChanges, UserRegistered, Vertical,
 };
 pub use rule::{
-    CalibrationSet, ChannelStateChanged, Correction, DeadlineReached, DeviceState, DeviceStateChanged,
+    CalibrationSet, ChannelStateChanged, Correction, DeadlineReached, DerivationSet, DeviceState,
+    DeviceStateChanged,
     ReadingAnnotated, RuleChanged, RuleCreated, RuleVersion, RulesRecomputed, SilenceEnded, SilenceOpened,
 };
 pub use text::Text;
@@ -150,6 +151,8 @@ events! {
     ChannelChanged(Changed<ChannelChanges>) in "channel";
     /// Recorded when a channel's values are corrected from some time on, or no longer.
     CalibrationSet(CalibrationSet) in "channel";
+    /// Recorded when a channel's values are made of other channels' from here on, or no longer.
+    DerivationSet(DerivationSet) in "channel";
     /// Recorded when a reading gets a note.
     ReadingAnnotated(ReadingAnnotated) in "annotations";
     /// Recorded when a rule begins.

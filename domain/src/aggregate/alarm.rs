@@ -181,3 +181,124 @@ fn required(field: &str, words: &str) -> Result<String, Rejection> {
     text::notes(field, Some(words))?
         .ok_or_else(|| Rejection::invalid("invalid_text", format!("{field} must not be empty")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Change, Thresholds};
+    use crate::position::Position;
+    use crate::rule::Kind;
+
+    fn opened() -> AlarmOpened {
+        AlarmOpened {
+            began_at: Timestamp::default(),
+            challenge: false,
+            channel: "chn_a".into(),
+            decided_at: Timestamp::default(),
+            decided_by: Position(7),
+            flapping: false,
+            kind: Kind::Range,
+            late: false,
+            opened_at: Timestamp::default(),
+            readings: vec![Position(3)],
+            rule: "rul_a".into(),
+            rule_version: 1,
+            severity: Severity::Warn,
+            thresholds: Thresholds::default(),
+            value: Some(7.0),
+            window: None,
+        }
+    }
+
+    fn escalated() -> AlarmCommand {
+        AlarmCommand::Escalate(Box::new(AlarmEscalated {
+            at: Timestamp::default(),
+            decided_at: Timestamp::default(),
+            decided_by: Position(9),
+            late: false,
+            readings: vec![],
+            severity: Change {
+                old: Severity::Warn,
+                new: Severity::Alarm,
+            },
+            thresholds: Thresholds::default(),
+            value: None,
+            window: None,
+        }))
+    }
+
+    fn cleared() -> AlarmCommand {
+        AlarmCommand::Clear(AlarmCleared {
+            cleared_at: Timestamp::default(),
+            decided_at: Timestamp::default(),
+            decided_by: Position(11),
+            late: false,
+            readings: vec![],
+            value_at: Some(4.0),
+            withdrawn: false,
+        })
+    }
+
+    fn acknowledge() -> AlarmCommand {
+        AlarmCommand::Acknowledge {
+            reason: Reason::code("door_open"),
+            corrective_action: None,
+            signature: None,
+        }
+    }
+
+    fn close() -> AlarmCommand {
+        AlarmCommand::Close {
+            reason: Reason::code("rule_removed"),
+        }
+    }
+
+    fn does(alarm: &mut Alarm, command: &AlarmCommand) -> Result<usize, &'static str> {
+        let events = alarm.decide(command).map_err(|r| r.code)?;
+        for event in &events {
+            let sequence = alarm.sequence + 1;
+            alarm.apply(event, Stamp { sequence, salt: "" });
+        }
+        Ok(events.len())
+    }
+
+    #[test]
+    fn an_alarm_lives_from_opening_to_closing_and_what_is_said_twice_is_recorded_once() {
+        let mut alarm = Alarm::default();
+        assert_eq!(does(&mut alarm, &cleared()), Err("alarm_not_found"));
+        let open = AlarmCommand::Open(Box::new(opened()));
+        assert_eq!(does(&mut alarm, &open), Ok(1));
+        assert_eq!(does(&mut alarm, &open), Ok(0));
+        assert_eq!(does(&mut alarm, &acknowledge()), Ok(1));
+        assert!(alarm.acknowledged);
+        assert_eq!(does(&mut alarm, &escalated()), Ok(1));
+        assert_eq!(does(&mut alarm, &escalated()), Ok(0));
+        assert_eq!((alarm.severity, alarm.acknowledged), (Severity::Alarm, false));
+        assert_eq!(does(&mut alarm, &cleared()), Ok(1));
+        assert_eq!(does(&mut alarm, &cleared()), Ok(0));
+        assert_eq!(alarm.life, Life::Cleared);
+        let reopened = AlarmCommand::Reopen(AlarmReopened {
+            at: Timestamp::default(),
+            decided_at: Timestamp::default(),
+            decided_by: Position(12),
+            late: true,
+            readings: vec![],
+            value: None,
+        });
+        assert_eq!(does(&mut alarm, &reopened), Ok(1));
+        assert_eq!(does(&mut alarm, &reopened), Ok(0));
+        assert_eq!(does(&mut alarm, &close()), Ok(1));
+        assert_eq!(does(&mut alarm, &close()), Ok(0));
+        assert_eq!(does(&mut alarm, &acknowledge()), Err("alarm_closed"));
+        let comment = |text: &str| AlarmCommand::Comment { text: text.into() };
+        assert_eq!(does(&mut alarm, &comment("the door was ajar")), Ok(1));
+        assert_eq!(does(&mut alarm, &comment("  ")), Err("invalid_text"));
+    }
+
+    #[test]
+    fn an_opening_is_read_as_it_was_written() {
+        let event = Event::AlarmOpened(opened());
+        let bytes = event.payload(None).expect("canonical");
+        assert_eq!(Event::read("AlarmOpened", bytes.as_bytes()), Ok(event));
+    }
+}

@@ -6,12 +6,13 @@
 
 use super::{Aggregate, Stamp, text};
 use crate::event::{
-    CalibrationSet, Change, Changed, ChannelChanges, ChannelRegistered, Correction, Event, Text, TextChange,
-    Vertical,
+    CalibrationSet, Change, Changed, ChannelChanges, ChannelRegistered, Correction, DerivationSet, Event,
+    Text, TextChange, Vertical,
 };
 use crate::kinds;
 use crate::reading::{is_value_key, slug};
 use crate::rejection::Rejection;
+use crate::rule::Derivation;
 use crate::sealed::SealedField;
 use crate::time::{Date, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,9 @@ pub struct Channel {
     /// How its values are corrected.
     #[serde(default)]
     pub calibration: Option<Calibration>,
+    /// What its values are made of, where they are made of other channels'.
+    #[serde(default)]
+    pub derivation: Option<Derivation>,
 }
 
 /// How a channel's values are corrected, and since when.
@@ -96,6 +100,8 @@ pub enum ChannelCommand {
     Change(ChannelPatch),
     /// Corrects its values from some time on.
     Calibrate(NewCalibration),
+    /// Has its values made of other channels', or no longer.
+    Derive(Option<Derivation>),
 }
 
 /// A channel to make known.
@@ -156,6 +162,7 @@ impl Aggregate for Channel {
                 };
             }
             Event::ChannelChanged(Changed { changes }) => self.take(changes, stamp),
+            Event::DerivationSet(set) => self.derivation.clone_from(&set.derivation.new),
             Event::CalibrationSet(set) => {
                 self.calibration = Some(Calibration {
                     correction: set.correction.new,
@@ -175,11 +182,21 @@ impl Aggregate for Channel {
                 "this channel exists already",
             )),
             ChannelCommand::Register(channel) => Ok(vec![Event::ChannelRegistered(registered(channel)?)]),
-            ChannelCommand::Change(_) | ChannelCommand::Calibrate(_) if self.sequence == 0 => {
+            ChannelCommand::Change(_) | ChannelCommand::Calibrate(_) | ChannelCommand::Derive(_)
+                if self.sequence == 0 =>
+            {
                 Err(Rejection::not_found("channel_not_found", "no such channel"))
             }
             ChannelCommand::Change(patch) => self.changed(patch),
             ChannelCommand::Calibrate(calibration) => self.calibrated(calibration),
+            ChannelCommand::Derive(derivation) => {
+                derivation.as_ref().map_or(Ok(()), Derivation::check)?;
+                let change = Change::between(&self.derivation, derivation);
+                Ok(change
+                    .map(|derivation| Event::DerivationSet(DerivationSet { derivation }))
+                    .into_iter()
+                    .collect())
+            }
         }
     }
 

@@ -120,3 +120,32 @@ impl Aggregate for Silence {
         self.sequence
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_holds_from_its_beginning_to_its_end_or_until_it_is_ended() {
+        let at = |s: i64| Timestamp::default().plus_micros(s * 1_000_000);
+        let open = |from, to| SilenceCommand::Open {
+            channel: "chn_a".into(),
+            from: at(from),
+            to: at(to),
+            text: None,
+        };
+        let mut silence = Silence::default();
+        for bad in [open(10, 10), open(10, 5), open(0, 32 * 86_400)] {
+            assert_eq!(silence.decide(&bad).map_err(|r| r.code), Err("invalid_silence"));
+        }
+        let end = SilenceCommand::End { at: at(50) };
+        assert_eq!(silence.decide(&end).map_err(|r| r.code), Err("silence_not_found"));
+        for (sequence, command) in [(1, open(10, 100)), (2, end.clone())] {
+            for event in silence.decide(&command).expect("accepted") {
+                silence.apply(&event, Stamp { sequence, salt: "" });
+            }
+        }
+        assert!(!silence.holds_at(at(9)) && silence.holds_at(at(10)) && !silence.holds_at(at(50)));
+        assert_eq!(silence.decide(&end), Ok(vec![]));
+    }
+}

@@ -75,6 +75,7 @@ pub const CLASS_TABLE: &[(&str, Class)] = &[
     ("ClockObserved", Class::Ledger),
     ("DayClosed", Class::Ledger),
     ("DeadlineReached", Class::Automation),
+    ("DerivationSet", Class::Audit),
     ("DeviceChanged", Class::Audit),
     ("DeviceMoved", Class::Audit),
     ("DeviceRegistered", Class::Audit),

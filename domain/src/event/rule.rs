@@ -6,7 +6,7 @@
 use super::payload::Change;
 use super::text::Text;
 use crate::position::Position;
-use crate::rule::{ChannelState, Definition};
+use crate::rule::{ChannelState, Definition, Derivation};
 use crate::time::{Date, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +121,13 @@ pub struct CalibrationSet {
     pub due: Option<Date>,
     /// Values measured from here on.
     pub valid_from: Timestamp,
+}
+
+/// `DerivationSet`: from here on, the channel's values are made of other channels'.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DerivationSet {
+    /// From what to what; `null` for none.
+    pub derivation: Change<Option<Derivation>>,
 }
 
 /// `ReadingAnnotated`: a note on a reading. The reading stays as it is.

@@ -12,7 +12,8 @@ use super::payload::{
     TokenIssued, TokenRevoked, UplinkParked, UserChanges, UserRegistered,
 };
 use super::rule::{
-    CalibrationSet, ChannelStateChanged, DeadlineReached, DeviceStateChanged, ReadingAnnotated, RuleChanged,
+    CalibrationSet, ChannelStateChanged, DeadlineReached, DerivationSet, DeviceStateChanged, ReadingAnnotated,
+    RuleChanged,
     RuleCreated, RulesRecomputed, SilenceEnded, SilenceOpened,
 };
 use super::text::Text;
@@ -40,6 +41,7 @@ without_texts!(
     TokenExpirySet,
     TokenRevoked,
     UplinkParked,
+    DerivationSet,
     RuleChanged,
     RulesRecomputed,
     SilenceEnded,

@@ -161,7 +161,9 @@ impl Registry {
             Event::DeviceChanged(_) | Event::DeviceMoved(_) | Event::DeviceRemoved(_) => {
                 self.change_device(incoming)
             }
-            Event::ChannelChanged(_) | Event::CalibrationSet(_) => self.change_channel(incoming),
+            Event::ChannelChanged(_) | Event::CalibrationSet(_) | Event::DerivationSet(_) => {
+                self.change_channel(incoming)
+            }
             Event::IntegrationRemoved(_) => {
                 let integration = known(incoming, self.integrations.get_mut(incoming.id()))?;
                 incoming.go_on(&mut integration.state)?;

@@ -135,7 +135,8 @@ impl Group<'_> {
             | Event::TokenExpirySet(_)
             | Event::TokenRevoked(_)
             | Event::IntegrationRemoved(_)
-            | Event::CalibrationSet(_) => Ok(()),
+            | Event::CalibrationSet(_)
+            | Event::DerivationSet(_) => Ok(()),
             // Alarms and states take no names and begin no stream that the registry folds.
             Event::ReadingAnnotated(_)
             | Event::DeadlineReached(_)

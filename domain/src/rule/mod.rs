@@ -11,7 +11,10 @@ pub mod definition;
 pub mod derived;
 pub mod engine;
 pub mod kinds;
+pub mod presets;
 pub mod recurrence;
+#[cfg(test)]
+mod recurrence_tests;
 mod shared;
 pub mod state;
 pub mod trial;

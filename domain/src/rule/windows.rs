@@ -27,6 +27,8 @@ pub struct InForce {
     pub margin: f64,
     /// How bad it is.
     pub severity: Severity,
+    /// Since when at least; the beginning of time where it never changes.
+    pub since: Timestamp,
     /// How long outside before it counts.
     pub grace_us: i64,
     /// How long inside before it ends.
@@ -44,6 +46,7 @@ impl InForce {
             band: definition.band(),
             margin: definition.hysteresis.unwrap_or(0.0),
             severity: definition.severity,
+            since: Timestamp::default().plus_micros(i64::MIN),
             grace_us: i64::from(definition.grace_min) * MINUTE_US,
             recovery_us: i64::from(definition.recovery_min()) * MINUTE_US,
             absence_us: i64::from(definition.min_interval_s.unwrap_or(0)) * 1_000_000,
@@ -162,7 +165,10 @@ impl Schedule {
         Segment {
             from,
             to,
-            in_force: self.with(&now),
+            in_force: InForce {
+                since: from,
+                ..self.with(&now)
+            },
         }
     }
 

@@ -317,7 +317,7 @@ impl Scenario {
 /// A decision in words.
 fn told(decision: &Decision, day: Date) -> String {
     let at = |t: Timestamp| clock(t, day);
-    let value = |v: Option<f64>| v.map_or("nothing".into(), |v| format!("{v}"));
+    let value = |v: Option<f64>| v.map_or("nothing".into(), number);
     let subject = match &decision.subject {
         Subject::Alarm { alarm, .. } => {
             format!("{} v{} #{}", alarm.rule, alarm.rule_version, alarm.opening.get())
@@ -363,7 +363,8 @@ fn told(decision: &Decision, day: Date) -> String {
             it.from.as_str(),
             it.to.as_str(),
             at(it.at),
-            it.value.map_or(String::new(), |v| format!(", value {v}")),
+            it.value
+                .map_or(String::new(), |v| format!(", value {}", number(v))),
             it.rule
                 .as_ref()
                 .map_or(String::new(), |r| format!(", {} v{}", r.rule, r.version)),
@@ -382,6 +383,13 @@ fn told(decision: &Decision, day: Date) -> String {
         other => panic!("the engine never decides {}", other.event_type()),
     };
     format!("{subject} {what}")
+}
+
+/// As an entry would hold it.
+fn number(value: f64) -> String {
+    let mut text = Vec::new();
+    domain::canonical::write_number(&mut text, value).expect("a number that an entry can hold");
+    String::from_utf8(text).expect("ASCII")
 }
 
 fn late(late: bool) -> &'static str {

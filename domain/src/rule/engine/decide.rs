@@ -75,6 +75,7 @@ impl Engine {
             arrived_at: None,
             cadence_s: None,
             channels: Vec::new(),
+            down_us: 0,
             id,
             offline: false,
         });
@@ -107,6 +108,7 @@ impl Engine {
             derives: Vec::new(),
             derived: None,
             device,
+            down_us: 0,
             id,
             newest_at: None,
             no_data: false,
@@ -132,7 +134,7 @@ impl Engine {
         }
         let channel = &mut self.memory.channels[number as usize];
         (channel.arrived_at, channel.no_data) = (None, false);
-        self.refresh(number, Cause::time(now.at), now, out);
+        self.refresh(number, &[], Cause::time(now.at), now, out);
     }
 
     pub(super) fn calibrate(&mut self, id: &str, correction: Option<Correction>, valid_from: Timestamp) {
@@ -151,8 +153,11 @@ impl Engine {
         let Some(&target) = self.channels.get(id) else {
             return;
         };
-        for channel in &mut self.memory.channels {
-            channel.derives.retain(|derived| *derived != target);
+        let before = self.memory.channels[target as usize].derived.take();
+        for &source in before.iter().flat_map(|derived| derived.sources()) {
+            self.memory.channels[source as usize]
+                .derives
+                .retain(|derived| *derived != target);
         }
         let sources: Option<Vec<u32>> = derivation
             .sources
@@ -160,7 +165,6 @@ impl Engine {
             .map(|source| self.channels.get(source.as_str()).copied())
             .collect();
         let Some(sources) = sources else {
-            self.memory.channels[target as usize].derived = None;
             return;
         };
         for &source in &sources {
@@ -184,8 +188,13 @@ impl Engine {
         let Some(&channel) = self.channels.get(channel) else {
             return;
         };
-        let number = match self.rules.get(id) {
-            Some(&number) => number,
+        let (number, before) = match self.rules.get(id) {
+            Some(&number) => {
+                let before = self.memory.rules[number as usize]
+                    .as_ref()
+                    .and_then(|ruling| ruling.definition.another_channel.clone());
+                (number, before)
+            }
             None => {
                 let number = self.memory.rules.len() as u32;
                 let id: Arc<str> = id.into();
@@ -194,13 +203,14 @@ impl Engine {
                     .rules
                     .push(Some(Ruling::new(id, channel, version, definition)));
                 self.memory.channels[channel as usize].rules.push(number);
-                number
+                (number, None)
             }
         };
-        self.watch(number, definition);
+        self.watch(number, before.as_deref(), definition.another_channel.as_deref());
         let Some(ruling) = &mut self.memory.rules[number as usize] else {
             return;
         };
+        let channel = ruling.channel;
         let other_kind = ruling.kind() != definition.kind
             || ruling.definition.another_channel != definition.another_channel;
         let reason = match (definition.enabled, other_kind) {
@@ -217,18 +227,21 @@ impl Engine {
             self.close(number, open.version, open.opening, reason, out);
         }
         self.arm_rule(number);
-        self.refresh(channel, Cause::time(now.at), now, out);
+        self.refresh(channel, &[number], Cause::time(now.at), now, out);
     }
 
-    /// Has a comparison see the other channel's values.
-    fn watch(&mut self, rule: u32, definition: &Definition) {
-        for channel in &mut self.memory.channels {
-            channel.watched_by.retain(|watching| *watching != rule);
+    /// Has a comparison see the other channel's values, and no longer those of the one before.
+    fn watch(&mut self, rule: u32, before: Option<&str>, other: Option<&str>) {
+        if before == other {
+            return;
         }
-        if let Some(other) = &definition.another_channel
-            && let Some(&other) = self.channels.get(other.as_str())
-        {
-            self.memory.channels[other as usize].watched_by.push(rule);
+        if let Some(number) = before.and_then(|id| self.channels.get(id)) {
+            self.memory.channels[*number as usize]
+                .watched_by
+                .retain(|watching| *watching != rule);
+        }
+        if let Some(number) = other.and_then(|id| self.channels.get(id)) {
+            self.memory.channels[*number as usize].watched_by.push(rule);
         }
     }
 
@@ -236,10 +249,10 @@ impl Engine {
         let Some(number) = self.rules.remove(id) else {
             return;
         };
-        self.watch(number, &Definition::default());
         let Some(mut ruling) = self.memory.rules[number as usize].take() else {
             return;
         };
+        self.watch(number, ruling.definition.another_channel.as_deref(), None);
         if let Some(armed) = ruling.armed {
             self.queue
                 .remove(&(armed, Arc::clone(&ruling.id), Timer::Rule(number)));
@@ -257,7 +270,7 @@ impl Engine {
             };
             out.push(self.closed(alarm, channel, reason));
         }
-        self.refresh(channel, Cause::time(now.at), now, out);
+        self.refresh(channel, &[], Cause::time(now.at), now, out);
     }
 
     fn close(
@@ -291,34 +304,37 @@ impl Engine {
         }
     }
 
-    /// A value for a rule.
+    /// A value for a rule; gives whether the rule's state is another now.
     pub(super) fn observe(
         &mut self,
         now: Now,
         rule: u32,
         observation: &Observation,
         out: &mut Vec<Decision>,
-    ) {
+    ) -> bool {
         let Some(ruling) = &mut self.memory.rules[rule as usize] else {
-            return;
+            return false;
         };
         let channel = ruling.channel;
+        let before = ruling.machine.state(ruling.kind());
         let zone = self.memory.channels[channel as usize].zone();
         let mut reports = Vec::new();
         if !ruling.take(zone, observation, now.at, &mut reports) {
             self.memory.too_late += 1;
         }
-        let late = reports.iter().any(|report| report.late);
+        let moved = before != ruling.machine.state(ruling.kind());
         self.tell(rule, now.at, now, &reports, out);
         self.arm_rule(rule);
-        if late || observation.other {
+        let late = reports.iter().any(|report| report.late);
+        if late || (moved && observation.other) {
             let cause = Cause {
                 at: observation.measured_at,
                 value: Some(observation.value),
                 late,
             };
-            self.refresh_by(channel, Some(rule), cause, now, out);
+            self.refresh(channel, &[rule], cause, now, out);
         }
+        moved
     }
 
     pub(super) fn fire_rule(&mut self, rule: u32, deadline: Timestamp, now: Now, out: &mut Vec<Decision>) {
@@ -338,7 +354,7 @@ impl Engine {
         self.arm_rule(rule);
         if before != after || !reports.is_empty() {
             let at = reports.last().map_or(deadline, |report| report.at);
-            self.refresh_by(channel, Some(rule), Cause::time(at), now, out);
+            self.refresh(channel, &[rule], Cause::time(at), now, out);
         }
     }
 
@@ -374,19 +390,28 @@ impl Engine {
             return;
         }
         (it.newest_at, it.arrived_at, it.no_data) = (Some(measured_at), Some(now.at), false);
+        it.down_us = 0;
         if it.armed.is_none() {
             self.arm_channel(channel);
         }
     }
 
-    fn silent_from(&self, device: u32, arrived_at: Option<Timestamp>) -> Option<Timestamp> {
+    /// The first instant at which twice the cadence is over.
+    fn silent_from(&self, device: u32, arrived_at: Option<Timestamp>, down_us: i64) -> Option<Timestamp> {
         let cadence_us = i64::from(self.memory.devices[device as usize].cadence_s?) * 1_000_000;
-        Some(arrived_at?.plus_micros(SILENT_CADENCES * cadence_us + 1))
+        Some(
+            arrived_at?
+                .plus_micros(SILENT_CADENCES * cadence_us + 1)
+                .plus_micros(down_us),
+        )
     }
 
     fn arm_channel(&mut self, channel: u32) {
         let it = &self.memory.channels[channel as usize];
-        let Some(due) = self.silent_from(it.device, it.arrived_at).filter(|_| !it.no_data) else {
+        let Some(due) = self
+            .silent_from(it.device, it.arrived_at, it.down_us)
+            .filter(|_| !it.no_data)
+        else {
             return;
         };
         let it = &mut self.memory.channels[channel as usize];
@@ -410,10 +435,10 @@ impl Engine {
     ) {
         self.memory.channels[channel as usize].armed = None;
         let it = &self.memory.channels[channel as usize];
-        match self.silent_from(it.device, it.arrived_at) {
+        match self.silent_from(it.device, it.arrived_at, it.down_us) {
             Some(due) if due <= deadline => {
                 self.memory.channels[channel as usize].no_data = true;
-                self.refresh(channel, Cause::time(deadline), now, out);
+                self.refresh(channel, &[], Cause::time(deadline.plus_micros(-1)), now, out);
             }
             _ => self.arm_channel(channel),
         }
@@ -423,6 +448,7 @@ impl Engine {
     pub(super) fn device_arrival(&mut self, device: u32, now: Now, out: &mut Vec<Decision>) {
         let it = &mut self.memory.devices[device as usize];
         let before = it.arrived_at.replace(now.at);
+        it.down_us = 0;
         if it.offline {
             it.offline = false;
             let event = device_state(now.at, before, now.position, DeviceState::Online);
@@ -438,7 +464,10 @@ impl Engine {
 
     fn arm_device(&mut self, device: u32) {
         let it = &self.memory.devices[device as usize];
-        let Some(due) = self.silent_from(device, it.arrived_at).filter(|_| !it.offline) else {
+        let Some(due) = self
+            .silent_from(device, it.arrived_at, it.down_us)
+            .filter(|_| !it.offline)
+        else {
             return;
         };
         let it = &mut self.memory.devices[device as usize];
@@ -462,9 +491,14 @@ impl Engine {
     ) {
         self.memory.devices[device as usize].armed = None;
         let it = &self.memory.devices[device as usize];
-        match self.silent_from(device, it.arrived_at) {
+        match self.silent_from(device, it.arrived_at, it.down_us) {
             Some(due) if due <= deadline => {
-                let event = device_state(deadline, it.arrived_at, now.position, DeviceState::Offline);
+                let event = device_state(
+                    deadline.plus_micros(-1),
+                    it.arrived_at,
+                    now.position,
+                    DeviceState::Offline,
+                );
                 out.push(Decision {
                     subject: Subject::Device(Arc::clone(&it.id)),
                     event,
@@ -475,15 +509,11 @@ impl Engine {
         }
     }
 
-    /// Tells a channel's state where it changed.
-    pub(super) fn refresh(&mut self, channel: u32, cause: Cause, now: Now, out: &mut Vec<Decision>) {
-        self.refresh_by(channel, None, cause, now, out);
-    }
-
-    fn refresh_by(
+    /// Tells a channel's state where it changed; `moved` are the rules whose state changed.
+    pub(super) fn refresh(
         &mut self,
         channel: u32,
-        rule: Option<u32>,
+        moved: &[u32],
         cause: Cause,
         now: Now,
         out: &mut Vec<Decision>,
@@ -499,14 +529,19 @@ impl Engine {
         if from == to {
             return;
         }
-        // Where no rule was named, the first one that is in the new state brought it about.
-        let by = rule.or_else(|| {
-            it.rules.iter().copied().find(|rule| {
-                self.memory.rules[*rule as usize]
-                    .as_ref()
-                    .is_some_and(|ruling| ruling.machine.state(ruling.kind()) == to)
-            })
-        });
+        // Put down to a rule that moved, or else to the first one that is in the new state.
+        let is_there = |rule: &&u32| {
+            self.memory.rules[**rule as usize]
+                .as_ref()
+                .is_some_and(|ruling| ruling.machine.state(ruling.kind()) == to)
+        };
+        let bad = || it.rules.iter().filter(|_| to != ChannelState::Ok);
+        let by = moved
+            .iter()
+            .find(is_there)
+            .or(moved.last())
+            .or_else(|| bad().find(is_there))
+            .copied();
         let rule = by.and_then(|rule| {
             let ruling = self.memory.rules[rule as usize].as_ref()?;
             Some(RuleVersion {

@@ -6,6 +6,7 @@
 
 use crate::position::Position;
 use crate::rule::definition::{Definition, Flap, Kind, Level, Severity};
+use crate::rule::kinds::VALUE_MAX;
 use crate::rule::kinds::{Memory, Sample, absence, look};
 use crate::rule::state::ChannelState;
 use crate::rule::windows::{InForce, MINUTE_US, Schedule};
@@ -156,6 +157,9 @@ pub struct Machine {
     openings: Vec<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     warn_since: Option<Mark>,
+    /// When it last got worse: what was measured before that and comes now, comes late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worse_at: Option<Timestamp>,
 }
 
 impl Machine {
@@ -207,7 +211,8 @@ impl Machine {
         if self.waits() {
             self.expire_last(judge, schedule, Upto::Before(observation.measured_at), out);
         }
-        let quantity = look(judge.definition, &mut self.memory, sample);
+        let quantity = look(judge.definition, &mut self.memory, sample)
+            .map(|quantity| quantity.clamp(-VALUE_MAX, VALUE_MAX));
         self.newest = Some(Newest {
             measured_at: observation.measured_at,
             position: observation.position,
@@ -308,7 +313,8 @@ impl Machine {
     }
 
     fn next_due(&self, in_force: &InForce) -> Option<(Timestamp, Severity)> {
-        let after = |since: Mark| since.at.plus_micros(in_force.grace_us);
+        // Where a window has just made the grace shorter, it is over now and was not over before.
+        let after = |since: Mark| since.at.plus_micros(in_force.grace_us).max(in_force.since);
         let alarm = self.alarm_since.map(after);
         match self.open {
             None => {
@@ -381,6 +387,7 @@ impl Machine {
             },
         };
         self.open = Some(open);
+        self.worse_at = Some(at);
         let newest = self.newest;
         out.push(Transition {
             at,

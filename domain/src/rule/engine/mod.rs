@@ -16,6 +16,7 @@ pub use snapshot::SnapshotError;
 
 use super::definition::{Definition, Kind};
 use super::derived::{Derivation, Derived};
+use super::kinds::VALUE_MAX;
 use super::state::ChannelState;
 use crate::event::{Correction, Event};
 use crate::position::Position;
@@ -30,6 +31,8 @@ use std::sync::Arc;
 /// Most calibrations of a channel that are remembered, the newest: readings measured before the oldest of them are
 /// judged as they came.
 const CALIBRATIONS_MAX: usize = 8;
+/// Longest time down that is remembered, microseconds: a hundred years, which canonical JSON can still hold.
+const DOWN_US_MAX: i64 = 100 * 366 * crate::time::DAY_US;
 /// A device is offline, and a channel without data, after so many times its cadence (REFERENCE §3).
 const SILENT_CADENCES: i64 = 2;
 
@@ -167,7 +170,7 @@ pub struct Decision {
 struct Channel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     armed: Option<Timestamp>,
-    /// When its newest value arrived, by our clock, later by the time that the service was down.
+    /// When its newest value arrived, by our clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     arrived_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -178,6 +181,9 @@ struct Channel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     derived: Option<Box<Derived>>,
     device: u32,
+    /// How long the service was down since then.
+    #[serde(default)]
+    down_us: i64,
     #[serde(with = "crate::rule::shared")]
     id: Arc<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +212,9 @@ struct Device {
     cadence_s: Option<u32>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     channels: Vec<u32>,
+    /// How long the service was down since it last reported.
+    #[serde(default)]
+    down_us: i64,
     #[serde(with = "crate::rule::shared")]
     id: Arc<str>,
     offline: bool,
@@ -230,13 +239,16 @@ enum Timer {
     Rule(u32),
 }
 
+/// Numbers by id. Ids are ours, so nobody can choose ones that collide; it is only ever asked for one.
+type Numbers = HashMap<Arc<str>, u32, foldhash::fast::FixedState>;
+
 /// The engine.
 #[derive(Debug, Clone, Default)]
 pub struct Engine {
     memory: Memory,
-    channels: HashMap<Arc<str>, u32>,
-    devices: HashMap<Arc<str>, u32>,
-    rules: HashMap<Arc<str>, u32>,
+    channels: Numbers,
+    devices: Numbers,
+    rules: Numbers,
     queue: BTreeSet<(Timestamp, Arc<str>, Timer)>,
 }
 
@@ -340,10 +352,10 @@ impl Engine {
             return;
         }
         for channel in &mut self.memory.channels {
-            channel.arrived_at = channel.arrived_at.map(|at| at.plus_micros(down_us));
+            channel.down_us = channel.down_us.saturating_add(down_us).min(DOWN_US_MAX);
         }
         for device in &mut self.memory.devices {
-            device.arrived_at = device.arrived_at.map(|at| at.plus_micros(down_us));
+            device.down_us = device.down_us.saturating_add(down_us).min(DOWN_US_MAX);
         }
         for ruling in self.memory.rules.iter_mut().flatten() {
             if ruling.kind() == Kind::Absence {
@@ -380,6 +392,7 @@ impl Engine {
         for (channel, raw) in values {
             if let Some(&number) = self.channels.get(*channel)
                 && raw.is_finite()
+                && raw.abs() <= VALUE_MAX
             {
                 known.push((
                     number,
@@ -415,13 +428,23 @@ impl Engine {
                 self.observe(now, rule, &observation(value, true), out);
             }
         }
+        let mut moved = Vec::new();
         for &(channel, value) in values {
             self.arrival(channel, now, measured_at);
             for index in 0..self.memory.channels[channel as usize].rules.len() {
                 let rule = self.memory.channels[channel as usize].rules[index];
-                self.observe(now, rule, &observation(value, false), out);
+                if self.observe(now, rule, &observation(value, false), out) {
+                    moved.push(rule);
+                }
             }
-            self.refresh(channel, decide::Cause::reading(measured_at, value), now, out);
+            self.refresh(
+                channel,
+                &moved,
+                decide::Cause::reading(measured_at, value),
+                now,
+                out,
+            );
+            moved.clear();
         }
     }
 
@@ -461,8 +484,8 @@ impl Channel {
             .find(|(valid_from, _)| *valid_from <= measured_at)
             .and_then(|(_, correction)| *correction)
             .map(|correction| correction.apply(raw))
-            .filter(|value| value.is_finite())
-            .unwrap_or(raw)
+            .filter(|value| !value.is_nan())
+            .map_or(raw, |value| value.clamp(-VALUE_MAX, VALUE_MAX))
     }
 }
 

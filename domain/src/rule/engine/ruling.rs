@@ -128,7 +128,7 @@ impl Ruling {
         self.base = self.machine.clone();
         self.kept.clear();
         self.episodes.retain(|episode| episode.cleared_at.is_none());
-        self.definition = Box::new(definition.clone());
+        *self.definition = definition.clone();
         self.version = version;
         self.schedules = None;
     }
@@ -178,14 +178,25 @@ impl Ruling {
             self.live(zone, observation, out);
             return true;
         }
-        let newest = self.kept.back().map(Observation::order);
-        if newest.is_some_and(|newest| observation.order() < newest) || self.is_before_base(observation) {
+        if self.is_late(observation) {
             return self.late(zone, observation, now, out);
         }
         self.live(zone, observation, out);
+        self.make_room();
         self.kept.push_back(*observation);
         self.trim(zone);
         true
+    }
+
+    /// Whether it was measured before something that was looked at, or before what a timer already decided.
+    fn is_late(&self, observation: &Observation) -> bool {
+        let newest = self.kept.back().map(Observation::order);
+        newest.is_some_and(|newest| observation.order() < newest)
+            || self
+                .machine
+                .worse_at
+                .is_some_and(|at| observation.measured_at <= at)
+            || self.is_before_base(observation)
     }
 
     fn is_before_base(&self, observation: &Observation) -> bool {
@@ -246,6 +257,14 @@ impl Ruling {
             .find(|episode| episode.cleared_at.is_none())
     }
 
+    /// Makes room for all that are ever kept, and one, instead of for twice as many.
+    fn make_room(&mut self) {
+        let kept = self.kept.len();
+        if kept == self.kept.capacity() && (KEPT_MAX / 2..=KEPT_MAX).contains(&kept) {
+            self.kept.reserve_exact(KEPT_MAX + 1 - kept);
+        }
+    }
+
     /// Folds the oldest readings into the base.
     fn trim(&mut self, zone: &TimeZone) {
         while self.kept.len() > KEPT_MAX
@@ -281,6 +300,7 @@ impl Ruling {
             return false;
         }
         let at = self.kept.partition_point(|k| k.order() < observation.order());
+        self.make_room();
         self.kept.insert(at, *observation);
         let (machine, transitions) = self.again(zone, now);
         let found = replayed(self.base.open, transitions);
@@ -302,7 +322,9 @@ impl Ruling {
         for kept in &self.kept {
             machine.observe(judge, schedule, kept, &mut transitions);
         }
-        if let Some(through) = data_time(&machine, now) {
+        // A reading that comes late makes the device look slower than it was; what a timer has seen pass has passed.
+        let through = data_time(&machine, now).max(self.machine.worse_at);
+        if let Some(through) = through {
             machine.expire_through(judge, schedule, through, &mut transitions);
         }
         (machine, transitions)

@@ -14,6 +14,10 @@ use crate::position::Position;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// Largest magnitude of a value: 2^53 − 1, the largest integer of canonical JSON. What calculation makes larger counts as
+/// this; no limit comes near it.
+pub const VALUE_MAX: f64 = 9_007_199_254_740_991.0;
+
 /// What a rule has to remember.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
