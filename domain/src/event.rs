@@ -27,8 +27,8 @@ pub use payload::{
 };
 pub use rule::{
     CalibrationSet, ChannelStateChanged, Correction, DeadlineReached, DerivationSet, DeviceState,
-    DeviceStateChanged,
-    ReadingAnnotated, RuleChanged, RuleCreated, RuleVersion, RulesRecomputed, SilenceEnded, SilenceOpened,
+    DeviceStateChanged, ReadingAnnotated, RuleChanged, RuleCreated, RuleVersion, RulesRecomputed,
+    SilenceEnded, SilenceOpened,
 };
 pub use text::Text;
 

@@ -314,7 +314,9 @@ impl Fold {
                 }
             }
             "DerivationSet" => {
-                let channel = registry.channel_anywhere(id).ok_or("a channel that is not there")?;
+                let channel = registry
+                    .channel_anywhere(id)
+                    .ok_or("a channel that is not there")?;
                 match &channel.state.derivation {
                     Some(derivation) => tell(What::Derived {
                         channel: id,

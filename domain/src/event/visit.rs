@@ -12,9 +12,8 @@ use super::payload::{
     TokenIssued, TokenRevoked, UplinkParked, UserChanges, UserRegistered,
 };
 use super::rule::{
-    CalibrationSet, ChannelStateChanged, DeadlineReached, DerivationSet, DeviceStateChanged, ReadingAnnotated,
-    RuleChanged,
-    RuleCreated, RulesRecomputed, SilenceEnded, SilenceOpened,
+    CalibrationSet, ChannelStateChanged, DeadlineReached, DerivationSet, DeviceStateChanged,
+    ReadingAnnotated, RuleChanged, RuleCreated, RulesRecomputed, SilenceEnded, SilenceOpened,
 };
 use super::text::Text;
 use crate::sealed::SealedField;
