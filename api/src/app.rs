@@ -10,6 +10,7 @@ use crate::chores::{self, Backlog};
 use crate::config::Settings;
 use crate::errors::ApiError;
 use crate::limits::Limits;
+use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::publishing::{self, ChannelError, Publishing};
 use crate::request::Request;
@@ -73,6 +74,7 @@ pub struct App {
     sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     streams: Arc<Semaphore>,
+    mailer: Option<Arc<Mailer>>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
@@ -110,6 +112,9 @@ pub enum OpenError {
     /// The sequencer does not start.
     #[error(transparent)]
     Sequencer(#[from] StartError),
+    /// The mail server's settings cannot be used.
+    #[error("mail cannot be sent: {0}")]
+    Mail(String),
     /// A channel that heads are published on cannot be used.
     #[error(transparent)]
     Publishing(#[from] ChannelError),
@@ -127,6 +132,8 @@ impl App {
     /// # Errors
     /// [`OpenError`], saying what to do. Nothing runs then.
     pub async fn open(settings: Settings, outside: Outside) -> Result<Arc<Self>, OpenError> {
+        let mailer = settings.mail.as_ref().map(Mailer::open).transpose();
+        let mailer = mailer.map_err(OpenError::Mail)?.map(Arc::new);
         let (stores, recovery) = stores::open(&settings, &outside.entropy)?;
         let witnesses = settings
             .witness_policy
@@ -233,6 +240,7 @@ impl App {
             publishing: Publishing::default(),
             sending: Mutex::default(),
             auditing: Mutex::default(),
+            mailer,
             witnesses,
             stopping,
             chores: Mutex::default(),
@@ -388,6 +396,11 @@ impl App {
     /// Who holds which token.
     pub fn authenticator(&self) -> &Authenticator {
         &self.authenticator
+    }
+
+    /// What sends e-mail, where the settings name a server.
+    pub fn mailer(&self) -> Option<&Arc<Mailer>> {
+        self.mailer.as_ref()
     }
 
     /// Heads on their way out.

@@ -5,6 +5,7 @@
 //! is not a silent default.
 //! Not here: limits that are part of the format or of a contract (constants beside the code they bind).
 
+use crate::mail::MailSettings;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,12 @@ pub struct Settings {
     pub publish: Vec<PublishTo>,
     /// Seconds after which a channel that failed is tried again; doubled each time, up to an hour. Default 30.
     pub publish_retry_s: u64,
+
+    /// The server that e-mail goes out through: a `[mail]` table with `host`, `from`, and perhaps `port`, `tls`
+    /// (`"starttls"`, `"implicit"`, or `"none"` to this machine only), `credentials_file` (user and password on two
+    /// lines, mode 0600; or DAYBOOK_MAIL_USER and DAYBOOK_MAIL_PASSWORD in the environment), `ca_file`, `hello`,
+    /// `timeout_s`. Default: none, and nothing is mailed.
+    pub mail: Option<MailSettings>,
 
     /// A file that names witnesses with their URLs, and the quorum (C2SP tlog-policy): each day's head, and the latest
     /// checkpoint every ten seconds, are offered to them. Default: none; then whoever relies on this ledger keeps
@@ -244,6 +251,7 @@ impl Default for Settings {
             self_audit_pause_s: 3600,
             publish: Vec::new(),
             publish_retry_s: 30,
+            mail: None,
             witness_policy: None,
             sign_in_minutes: 15,
             session_days: 30,
@@ -340,6 +348,9 @@ impl Settings {
             {
                 return invalid("a webhook's url begins with https:// or http://");
             }
+        }
+        if let Some(mail) = &self.mail {
+            mail.check().map_err(ConfigError::Invalid)?;
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return invalid("tls_cert and tls_key belong together: give both or none");

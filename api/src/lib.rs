@@ -5,6 +5,7 @@
 //! | `app` | the wiring: what a running Daybook is made of |
 //! | `stores`, `begin`, `chores` | the data directory, the first entries of a start, what runs beside |
 //! | `publishing` | heads of days on their way to the channels of the settings |
+//! | `mail` | e-mail, for whoever has something to say |
 //! | `self_audit` | the service reads its own ledger again and verifies it |
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
@@ -37,6 +38,7 @@ pub mod entropy;
 pub mod entry_filter;
 pub mod errors;
 pub mod limits;
+pub mod mail;
 pub mod metrics;
 pub mod openapi;
 pub mod pages;

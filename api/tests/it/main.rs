@@ -3,6 +3,7 @@
 //! Not here: what needs no clock of its own (the workspace's end-to-end tests, with real processes).
 
 mod clock;
+mod mail;
 mod publishing;
 mod service;
 mod witnesses;
