@@ -5,7 +5,7 @@
 //! benchmark can hold one.
 //! Not here: what any part does; what the first start records (`begin`); what runs beside (`chores`).
 
-use crate::begin::{self, BeginError, Begun};
+use crate::begin::{self, BeginError, Begun, ClockAtStart};
 use crate::chores::{self, Backlog};
 use crate::config::Settings;
 use crate::errors::ApiError;
@@ -19,6 +19,7 @@ use crate::routes;
 use crate::self_audit::{self, SelfAudit};
 use crate::state::{State, StateError};
 use crate::stores::{self, Stores, StoresError};
+use crate::streams::Streams;
 use crate::witnesses::{Witnesses, WitnessesError};
 use commands::handlers::{Management, ManagementPorts, ManagementSettings};
 use commands::ingest::channels::AutoChannels;
@@ -38,7 +39,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use warp::http::header;
 
@@ -73,7 +74,7 @@ pub struct App {
     publishing: Publishing,
     sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
-    streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
     mailer: Option<Arc<Mailer>>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
@@ -89,6 +90,8 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
     /// The only randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// An operator vouches for the clock at this start, however far it is ahead of the last entry.
+    pub clock_accepted: bool,
 }
 
 /// A Daybook could not be opened.
@@ -200,7 +203,28 @@ impl App {
                 label_secret: label_secret(&stores),
             },
         );
-        let begun = begin::begin(&settings, &stores, &recovery, &sequencer, &registry, &management).await?;
+        let clock = match outside.clock_accepted {
+            true => ClockAtStart::Accepted(outside.clock.now()),
+            false => ClockAtStart::Judged,
+        };
+        let begun = begin::begin(
+            &settings,
+            &stores,
+            &recovery,
+            &sequencer,
+            &registry,
+            &management,
+            &clock,
+        )
+        .await;
+        let begun = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                sequencer.stop().await;
+                stores.log.stop();
+                return Err(error.into());
+            }
+        };
         let refusals = Arc::new(Refusals::new(
             &stores.origin,
             stores.keys.clone(),
@@ -221,7 +245,7 @@ impl App {
             limits: Limits::new(&settings),
             metrics: Metrics::new(),
             table: Table::new(routes::all()),
-            streams: Arc::new(Semaphore::new(settings.streams_max)),
+            streams: Streams::new(settings.streams_max, settings.streams_account_max),
             settings,
             clock: outside.clock,
             entropy: outside.entropy,
@@ -247,10 +271,19 @@ impl App {
             address: OnceLock::new(),
             begun,
         });
-        *app.chores.lock() = chores::start(&app);
-        *app.auditing.lock() = self_audit::start(&app)?;
-        *app.sending.lock() = publishing::start(&app)?;
+        if let Err(error) = app.start_beside() {
+            app.stop().await;
+            return Err(error);
+        }
         Ok(app)
+    }
+
+    /// Starts what runs beside the answers.
+    fn start_beside(self: &Arc<Self>) -> Result<(), OpenError> {
+        *self.chores.lock() = chores::start(self);
+        *self.auditing.lock() = self_audit::start(self)?;
+        *self.sending.lock() = publishing::start(self)?;
+        Ok(())
     }
 
     /// Ends what runs beside, records what was counted, commits what was queued, signs the last position. Requests
@@ -424,7 +457,7 @@ impl App {
     }
 
     /// Places for long answers.
-    pub fn streams(&self) -> &Arc<Semaphore> {
+    pub fn streams(&self) -> &Arc<Streams> {
         &self.streams
     }
 

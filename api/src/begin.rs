@@ -11,12 +11,12 @@ use commands::handlers::{ManageError, Management};
 use commands::keys::write_secret_file;
 use commands::ledger::{Recovery, TailCut};
 use commands::sequencer::{EventGroup, RecordError, Sequencer};
-use domain::Position;
 use domain::canonical::{Canonical, CanonicalError};
 use domain::entry::{Entry, NewEvent};
 use domain::event::{CLASS_TABLE, EVENT_VERSION};
 use domain::ports::{EventLog, ReadError};
 use domain::registry::Registry;
+use domain::{Position, Timestamp};
 use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -78,6 +78,25 @@ pub enum BeginError {
     },
 }
 
+/// Whether somebody vouches for the clock.
+#[derive(Debug, Clone, Copy)]
+pub enum ClockAtStart {
+    /// It is judged by the ledger's last entry.
+    Judged,
+    /// An operator says that it is right, and it says this.
+    Accepted(Timestamp),
+}
+
+/// `ClockAccepted`: an operator vouches for what the clock says.
+///
+/// # Errors
+/// None that can be reached: the payload is one time.
+pub fn clock_accepted(wall: Timestamp) -> Result<NewEvent, CanonicalError> {
+    let mut event = ledger_event("ClockAccepted", &json!({"wall": wall}))?;
+    event.metadata = Canonical::of(&json!({"actor": "system:operator", "reason": {"code": "operator"}}))?;
+    Ok(event)
+}
+
 /// Records what a start has to.
 ///
 /// # Errors
@@ -89,8 +108,12 @@ pub async fn begin(
     sequencer: &Sequencer,
     registry: &RwLock<Registry>,
     management: &Management,
+    clock: &ClockAtStart,
 ) -> Result<Begun, BeginError> {
     let first = stores.log.size_now().is_empty();
+    if let (false, ClockAtStart::Accepted(wall)) = (first, clock) {
+        sequencer.accept_clock(clock_accepted(*wall)?).await?;
+    }
     let mut events = Vec::new();
     if first {
         events.push(ledger_event("LedgerCreated", &created(stores))?);

@@ -63,6 +63,9 @@ pub struct Settings {
     pub ingest_body_bytes_max: usize,
     /// Open `/v1/stream` connections. Default 256; each holds a connection and reads every commit.
     pub streams_max: usize,
+    /// … of one account. Default 64: a page holds one a tab. Too low, and a team's pages stop moving; as high as
+    /// `streams_max`, and one account can take every place.
+    pub streams_account_max: usize,
 
     /// Requests a minute for one device token, and for one device behind an integration. Default 60, as the
     /// reference promises. 0 switches the limit off (for benchmarks and trusted networks).
@@ -240,6 +243,7 @@ impl Default for Settings {
             body_bytes_max: 1 << 20,
             ingest_body_bytes_max: 4 << 20,
             streams_max: 256,
+            streams_account_max: 64,
             rate_per_minute: 60,
             rate_burst: 60,
             user_rate_per_minute: 1200,

@@ -6,7 +6,9 @@
 //! Not here: what a question does (`app`), how an answer is shown (`cli`).
 
 use crate::app::{App, stop_begins};
+use crate::begin::clock_accepted;
 use commands::handlers::Actor;
+use commands::sequencer::Writing;
 use domain::aggregate::account::AccountCommand;
 use domain::event::Reason;
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,8 @@ pub enum Ask {
         /// Why, in words.
         reason: Option<String>,
     },
+    /// Believe a clock that jumped ahead: somebody looked, and it is right.
+    AcceptClock,
     /// How the service is.
     Status,
     /// Fold every projection again into a second file, and swap.
@@ -247,12 +251,28 @@ impl App {
             Ask::ResumeAccount { account, reason } => {
                 self.set_access(&account, reason, AccountCommand::Resume).await
             }
+            Ask::AcceptClock => self.accept_clock().await,
             Ask::Status => Ok(self.describe()),
             Ask::Rebuild => {
                 let tell = progress.clone();
                 self.rebuild(move |done, of| tell.tell(done, of)).await
             }
         }
+    }
+
+    /// Records that an operator vouches for the clock, where it is not believed.
+    async fn accept_clock(&self) -> Result<Value, String> {
+        let Writing::ClockImplausible(disbelieved) = self.sequencer().status().writing else {
+            return Err("the clock is believed; there is nothing to accept".to_owned());
+        };
+        let wall = self.clock().now();
+        let event = clock_accepted(wall).map_err(|error| error.to_string())?;
+        let recorded = self
+            .sequencer()
+            .accept_clock(event)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(json!({"wall": wall, "disbelieved": disbelieved, "size": recorded.size}))
     }
 
     /// Shuts an account out or lets it in again.

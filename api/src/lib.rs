@@ -53,6 +53,7 @@ pub mod serve;
 pub mod state;
 pub mod stopping;
 pub mod stores;
+pub mod streams;
 pub mod tls;
 pub mod witness;
 pub mod witnesses;

@@ -19,6 +19,7 @@ pub use chain_publisher::terminal::{FAILED, Failure, Outcome, USAGE, data, data_
 
 pub mod account;
 pub mod bench;
+pub mod clock;
 pub mod demo;
 pub mod doctor;
 pub mod evidence;
@@ -70,6 +71,8 @@ enum Command {
     #[command(subcommand)]
     Account(account::Account),
     #[command(subcommand)]
+    Clock(clock::Clock),
+    #[command(subcommand)]
     Key(key::Key),
     Verify(Box<verify::Verify>),
     Export(export::Export),
@@ -102,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::Serve(command) => command.run(&cli.global),
         Command::SignIn(command) => command.run(&cli.global),
         Command::Account(command) => command.run(&cli.global),
+        Command::Clock(command) => command.run(&cli.global),
         Command::Key(command) => command.run(&cli.global),
         Command::Verify(command) => command.run(&cli.global),
         Command::Export(command) => command.run(&cli.global),

@@ -66,6 +66,10 @@ pub struct Serve {
     #[arg(long, value_name = "FORMAT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     log_format: Option<LogFormat>,
+    /// Believe the clock at this start although it is more than a year ahead of the last entry; it is recorded
+    #[arg(long)]
+    #[serde(skip)]
+    accept_clock: bool,
 }
 
 /// Characters of a line of the help, beside its indent.
@@ -117,15 +121,16 @@ impl Serve {
             .thread_name("daybook")
             .build()
             .map_err(Failure::failed)?
-            .block_on(run(settings))
+            .block_on(run(settings, self.accept_clock))
     }
 }
 
-async fn run(settings: Settings) -> Outcome {
+async fn run(settings: Settings, clock_accepted: bool) -> Outcome {
     let stop = signal()?;
     let outside = Outside {
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SeededEntropy::from_os().map_err(Failure::failed)?),
+        clock_accepted,
     };
     let acceptor = crate::tls::acceptor(&settings).map_err(Failure::failed)?;
     let listener = TcpListener::bind(settings.listen)

@@ -78,6 +78,11 @@ impl Service {
         Self::open(dir, clock, publish)
     }
 
+    /// Stops it; its data and its clock stay.
+    pub fn ends(self) -> (Arc<tempfile::TempDir>, Arc<Moved>) {
+        (self.dir.clone(), self.clock.clone())
+    }
+
     /// A place for what the test keeps.
     pub fn scratch(&self) -> &Path {
         self.dir.path()
@@ -94,6 +99,7 @@ impl Service {
         let outside = Outside {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::from_os().expect("randomness")),
+            clock_accepted: false,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
