@@ -54,6 +54,7 @@ pub struct Account {
     sites: Vec<Slot>,
     devices: Vec<Slot>,
     integrations: Vec<Slot>,
+    contacts: Vec<Slot>,
     trays: Vec<Slot>,
 }
 
@@ -136,6 +137,21 @@ pub struct Integration {
     pub changed: Mark,
     /// Its stream's state.
     pub state: aggregate::Integration,
+}
+
+/// A mailbox, chat or webhook that is told of an account's alarms.
+#[derive(Debug, Clone)]
+pub struct Contact {
+    /// `con_…`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// Its first entry.
+    pub created: Mark,
+    /// The newest entry of its stream.
+    pub changed: Mark,
+    /// Its stream's state.
+    pub state: aggregate::Contact,
 }
 
 /// The tokens of one device, user or integration.
@@ -251,6 +267,7 @@ pub struct Registry {
     devices: Arena<Device>,
     channels: Arena<Channel>,
     integrations: Arena<Integration>,
+    contacts: Arena<Contact>,
     token_sets: Arena<TokenSet>,
     trays: Arena<Tray>,
     tokens: HashMap<Box<str>, (Slot, u32)>,

@@ -387,6 +387,10 @@ async fn execute_step(gathering: Gathering, handling: Handling, step: Step) -> R
         Step::Integration(id, command) => {
             execute::<aggregate::Integration>(gathering, handling, &id, command).await
         }
+        Step::Contact(id, command) => execute::<aggregate::Contact>(gathering, handling, &id, command).await,
+        Step::Alarm { id, command, .. } => {
+            execute::<aggregate::Alarm>(gathering, handling, &id, command).await
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! Not here: HTTP, sessions, rate limits (`api`); what follows from other entries (alerting).
 
 mod adopt;
+mod contacts;
 mod devices;
 mod integrations;
 mod ledgered;
@@ -22,6 +23,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use adopt::Adoption;
+pub use contacts::{CONTACTS_MAX, ContactOutcome};
 pub use people::{Bootstrap, NewUser, UserPatch};
 pub use sealer::Opener;
 pub use step::Step;

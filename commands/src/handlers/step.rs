@@ -1,7 +1,9 @@
 //! A command and the stream it is for, as data: a request is a few of these, and can be run again after a lost race.
 
 use domain::aggregate::account::AccountCommand;
+use domain::aggregate::alarm::AlarmCommand;
 use domain::aggregate::channel::ChannelCommand;
+use domain::aggregate::contact::ContactCommand;
 use domain::aggregate::device::DeviceCommand;
 use domain::aggregate::integration::IntegrationCommand;
 use domain::aggregate::site::SiteCommand;
@@ -32,6 +34,17 @@ pub enum Step {
     Tokens(String, TokensCommand),
     /// Of an integration.
     Integration(String, IntegrationCommand),
+    /// Of a contact.
+    Contact(String, ContactCommand),
+    /// Of an alarm, whose device is named beside it.
+    Alarm {
+        /// The alarm's id.
+        id: String,
+        /// Its channel's device's id.
+        device: String,
+        /// What is asked.
+        command: AlarmCommand,
+    },
 }
 
 impl Step {
@@ -45,6 +58,8 @@ impl Step {
             Self::Channel { .. } => "channel",
             Self::Tokens(..) => "tokens",
             Self::Integration(..) => "integration",
+            Self::Contact(..) => "contact",
+            Self::Alarm { .. } => "alarm",
         }
     }
 
@@ -57,14 +72,16 @@ impl Step {
             | Self::Device(id, _)
             | Self::Channel { id, .. }
             | Self::Tokens(id, _)
-            | Self::Integration(id, _) => id,
+            | Self::Integration(id, _)
+            | Self::Contact(id, _)
+            | Self::Alarm { id, .. } => id,
         }
     }
 
     /// Whose key seals its texts: a person's own for what is personal, else the account's.
     pub(super) fn subject<'a>(&'a self, account: &'a str) -> &'a str {
         match self {
-            Self::User(id, _) => id,
+            Self::User(id, _) | Self::Contact(id, _) => id,
             _ => account,
         }
     }
@@ -74,9 +91,9 @@ impl Step {
     pub(super) fn owner<'a>(&'a self, account: &'a str) -> &'a str {
         match self {
             Self::Account(id, _) | Self::Site(id, _) | Self::Device(id, _) => id,
-            Self::Channel { device, .. } => device,
+            Self::Channel { device, .. } | Self::Alarm { device, .. } => device,
             Self::Tokens(id, _) if id.starts_with("dev_") => id,
-            Self::Tokens(..) | Self::User(..) | Self::Integration(..) => account,
+            Self::Tokens(..) | Self::User(..) | Self::Integration(..) | Self::Contact(..) => account,
         }
     }
 }

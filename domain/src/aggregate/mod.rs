@@ -8,6 +8,7 @@
 pub mod account;
 pub mod alarm;
 pub mod channel;
+pub mod contact;
 pub mod device;
 pub mod integration;
 pub mod rule;
@@ -22,6 +23,7 @@ pub mod user;
 pub use account::Account;
 pub use alarm::Alarm;
 pub use channel::{Channel, Limits};
+pub use contact::Contact;
 pub use device::Device;
 pub use integration::Integration;
 pub use rule::Rule;

@@ -4,7 +4,9 @@
 //! sequence already seen) stops the fold, because then the ledger is damaged or newer than this software.
 //! Streams of other types pass by. Not here: whether an event may be recorded (`check`).
 
-use super::{Account, Channel, Device, Integration, Mark, Registry, Site, Slot, TokenSet, Tray, User};
+use super::{
+    Account, Channel, Contact, Device, Integration, Mark, Registry, Site, Slot, TokenSet, Tray, User,
+};
 use crate::aggregate::{self, Aggregate, Stamp};
 use crate::entry::Entry;
 use crate::event::{Changed, Event, EventError, Metadata, UplinkParked};
@@ -140,6 +142,7 @@ impl Registry {
             Event::DeviceRegistered(_) => self.register_device(incoming),
             Event::ChannelRegistered(_) => self.register_channel(incoming),
             Event::IntegrationCreated(_) => self.create_integration(incoming),
+            Event::ContactAdded(_) => self.add_contact(incoming),
             Event::AccountRenamed(_) | Event::AccountSuspended(_) | Event::AccountResumed(_) => {
                 let account = known(incoming, self.accounts.get_mut(incoming.id()))?;
                 incoming.go_on(&mut account.state)?;
@@ -150,7 +153,7 @@ impl Registry {
             | Event::UserRemoved(_)
             | Event::SignInLinkIssued(_)
             | Event::SignedIn(_) => self.change_user(incoming),
-            Event::SiteChanged(_) => {
+            Event::SiteChanged(_) | Event::SiteNotificationsSet(_) => {
                 let site = known(incoming, self.sites.get_mut(incoming.id()))?;
                 incoming.go_on(&mut site.state)?;
                 site.changed = incoming.mark;
@@ -159,11 +162,25 @@ impl Registry {
             Event::DeviceChanged(_) | Event::DeviceMoved(_) | Event::DeviceRemoved(_) => {
                 self.change_device(incoming)
             }
-            Event::ChannelChanged(_) | Event::CalibrationSet(_) => self.change_channel(incoming),
+            Event::ChannelChanged(_) | Event::CalibrationSet(_) | Event::ChannelNotificationsSet(_) => {
+                self.change_channel(incoming)
+            }
             Event::IntegrationRemoved(_) => {
                 let integration = known(incoming, self.integrations.get_mut(incoming.id()))?;
                 incoming.go_on(&mut integration.state)?;
                 integration.changed = incoming.mark;
+                Ok(())
+            }
+            Event::ContactChanged(_)
+            | Event::ContactConfirmed(_)
+            | Event::ContactLinked(_)
+            | Event::ContactUnsubscribed(_)
+            | Event::ContactBounced(_)
+            | Event::WebhookSecretRotated(_)
+            | Event::ContactRemoved(_) => {
+                let contact = known(incoming, self.contacts.get_mut(incoming.id()))?;
+                incoming.go_on(&mut contact.state)?;
+                contact.changed = incoming.mark;
                 Ok(())
             }
             Event::TokenIssued(issued) => self.issue_token(incoming, &issued.token),
@@ -194,6 +211,7 @@ impl Registry {
             sites: Vec::new(),
             devices: Vec::new(),
             integrations: Vec::new(),
+            contacts: Vec::new(),
             trays: Vec::new(),
         };
         self.accounts.push(&id, account);
@@ -278,6 +296,21 @@ impl Registry {
         };
         let slot = self.integrations.push(incoming.id(), integration);
         self.accounts.at_mut(owner).integrations.push(slot);
+        Ok(())
+    }
+
+    fn add_contact(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {
+        fresh(incoming, self.contacts.slot(incoming.id()))?;
+        let (owner, account) = self.named_account(incoming)?;
+        let contact = Contact {
+            id: incoming.id().into(),
+            account,
+            created: incoming.mark,
+            changed: incoming.mark,
+            state: incoming.begin(),
+        };
+        let slot = self.contacts.push(incoming.id(), contact);
+        self.accounts.at_mut(owner).contacts.push(slot);
         Ok(())
     }
 
@@ -461,7 +494,7 @@ fn identifiers(device: &aggregate::Device) -> Identifiers {
 fn is_registered_type(aggregate_type: &str) -> bool {
     matches!(
         aggregate_type,
-        "account" | "channel" | "device" | "integration" | "site" | "tokens" | "tray" | "user"
+        "account" | "channel" | "contact" | "device" | "integration" | "site" | "tokens" | "tray" | "user"
     )
 }
 

@@ -4,7 +4,10 @@
 //! lists are in order of creation, and a cursor is the position of the last thing's first entry.
 //! Not here: whether a token is taken (`admit`).
 
-use super::{Account, Arena, Channel, Device, Integration, Mark, Registry, Site, Slot, Token, Tray, User};
+use super::{
+    Account, Arena, Channel, Contact, Device, Integration, Mark, Registry, Site, Slot, Token, Tray, User,
+};
+use crate::aggregate;
 use crate::aggregate::text::LOCAL_ID_MAX;
 use crate::position::{Position, TreeSize};
 
@@ -23,6 +26,7 @@ impl Registry {
             "device" => self.devices.get(id).map(|x| x.state.sequence),
             "channel" => self.channels.get(id).map(|x| x.state.sequence),
             "integration" => self.integrations.get(id).map(|x| x.state.sequence),
+            "contact" => self.contacts.get(id).map(|x| x.state.sequence),
             "tokens" => self.token_sets.get(id).map(|x| x.state.sequence),
             "tray" => self.trays.get(id).map(|x| x.sequence),
             _ => None,
@@ -123,6 +127,33 @@ impl Registry {
     /// An integration of the account; removed ones too.
     pub fn integration(&self, account: &str, id: &str) -> Option<&Integration> {
         self.integrations.get(id).filter(|it| *it.account == *account)
+    }
+
+    /// A contact of the account; removed ones too.
+    pub fn contact(&self, account: &str, id: &str) -> Option<&Contact> {
+        self.contacts.get(id).filter(|it| *it.account == *account)
+    }
+
+    /// A contact, in whichever account: for those who hold its links or its code.
+    pub fn contact_anywhere(&self, id: &str) -> Option<&Contact> {
+        self.contacts.get(id)
+    }
+
+    /// Every contact that was not taken away, in order of creation.
+    pub fn contacts_anywhere(&self) -> impl Iterator<Item = &Contact> {
+        let contacts = self.contacts.items.iter();
+        contacts.filter(|it| it.state.state != aggregate::contact::ContactState::Removed)
+    }
+
+    /// The account's contacts that were not taken away, after the cursor.
+    pub fn contacts<'r>(
+        &'r self,
+        account: &str,
+        after: Option<Position>,
+    ) -> impl Iterator<Item = &'r Contact> {
+        let slots = self.accounts.get(account).map_or(&[][..], |a| &a.contacts);
+        listed(&self.contacts, slots, after, |it| it.created)
+            .filter(|it| it.state.state != aggregate::contact::ContactState::Removed)
     }
 
     /// A token by the id inside it, in whichever account.
@@ -230,6 +261,7 @@ impl Registry {
         let account = account.or_else(|| self.devices.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.channels.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.integrations.get(id).map(|x| &x.account));
+        let account = account.or_else(|| self.contacts.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.trays.get(id).map(|x| &x.account));
         let sensor = || Some(&self.channels.at(*self.sensors.get(id)?).account);
         account.or_else(sensor).map(|account| &**account)
