@@ -30,20 +30,32 @@ pub struct Set {
 pub const PROJECTIONS: Set = Set {
     name: "projections",
     application_id: 0x4462_7072,
-    files: &[(
-        "0001_read_models.sql",
-        include_str!("../sqlite/projections/0001_read_models.sql"),
-    )],
+    files: &[
+        (
+            "0001_read_models.sql",
+            include_str!("../sqlite/projections/0001_read_models.sql"),
+        ),
+        (
+            "0002_outbox.sql",
+            include_str!("../sqlite/projections/0002_outbox.sql"),
+        ),
+    ],
 };
 
 /// Sessions, sign-in links and tokens' last use: losable, but not derived.
 pub const STATE: Set = Set {
     name: "state",
     application_id: 0x4462_7374,
-    files: &[(
-        "0001_sessions.sql",
-        include_str!("../sqlite/state/0001_sessions.sql"),
-    )],
+    files: &[
+        (
+            "0001_sessions.sql",
+            include_str!("../sqlite/state/0001_sessions.sql"),
+        ),
+        (
+            "0002_sending.sql",
+            include_str!("../sqlite/state/0002_sending.sql"),
+        ),
+    ],
 };
 
 impl Set {

@@ -7,7 +7,7 @@
 use crate::error::ProjectionError;
 use crate::raw::{self, Row};
 use crate::world::{Fact, World};
-use crate::{overview, rollups, timeline};
+use crate::{outbox, overview, rollups, timeline};
 use domain::entry::Entry;
 use domain::reading::{READING_CONFLICT, READING_RECORDED, READINGS, Reading};
 use domain::{Position, Timestamp};
@@ -58,6 +58,7 @@ impl Fold {
             self.world.apply(connection, &fact)?;
             overview::apply(connection, &fact)?;
             timeline::apply(connection, &fact)?;
+            outbox::apply(connection, &fact)?;
         }
         Ok(entry.recorded_at)
     }

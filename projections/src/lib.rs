@@ -8,6 +8,7 @@
 //! | `rollups`, `sketch` | buckets of 5 minutes, 1 hour, 1 day |
 //! | `overview` | devices: last seen, gaps, refusals; parked uplinks |
 //! | `timeline` | who changed what; the days that were closed |
+//! | `outbox` | whom to tell what, when, and what came of it |
 //! | `world` | who owns what, as the entries tell it |
 //! | `fold`, `store` | one batch, one transaction, with the cursors |
 //! | `projector`, `rebuild` | following the ledger; folding it again into a second file |
@@ -18,6 +19,7 @@
 
 mod error;
 mod fold;
+pub mod outbox;
 mod overview;
 mod projector;
 pub mod query;
