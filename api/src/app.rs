@@ -12,6 +12,7 @@ use crate::errors::ApiError;
 use crate::limits::Limits;
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
+use crate::notify::{self, Notify};
 use crate::publishing::{self, ChannelError, Publishing};
 use crate::request::Request;
 use crate::router::Table;
@@ -76,6 +77,8 @@ pub struct App {
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     streams: Arc<Streams>,
     mailer: Option<Arc<Mailer>>,
+    notify: Notify,
+    telling: Mutex<Vec<std::thread::JoinHandle<()>>>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
@@ -118,6 +121,9 @@ pub enum OpenError {
     /// The mail server's settings cannot be used.
     #[error("mail cannot be sent: {0}")]
     Mail(String),
+    /// The notifiers' settings cannot be used.
+    #[error("nobody can be told of alarms: {0}")]
+    Notify(String),
     /// A channel that heads are published on cannot be used.
     #[error(transparent)]
     Publishing(#[from] ChannelError),
@@ -149,6 +155,7 @@ impl App {
         if let Some(found) = contradiction(&witnesses, &stores).await {
             return Err(OpenError::Witnessed(found));
         }
+        let notify = Notify::open(&settings, &stores.server_secret).map_err(OpenError::Notify)?;
         let state = State::open(&settings.data.join("state.sqlite"))?;
         let log: Arc<dyn EventLog> = stores.log.clone();
         let tiles: Arc<dyn TileStore> = stores.log.clone();
@@ -265,6 +272,8 @@ impl App {
             sending: Mutex::default(),
             auditing: Mutex::default(),
             mailer,
+            notify,
+            telling: Mutex::default(),
             witnesses,
             stopping,
             chores: Mutex::default(),
@@ -283,6 +292,7 @@ impl App {
         *self.chores.lock() = chores::start(self);
         *self.auditing.lock() = self_audit::start(self)?;
         *self.sending.lock() = publishing::start(self)?;
+        *self.telling.lock() = notify::start(self)?;
         Ok(())
     }
 
@@ -290,6 +300,16 @@ impl App {
     /// must have ended; those that come later are refused.
     pub async fn stop(&self) {
         self.begin_stop();
+        let telling = std::mem::take(&mut *self.telling.lock());
+        for thread in telling {
+            // It waits for what it records.
+            if tokio::task::spawn_blocking(move || thread.join())
+                .await
+                .is_ok_and(|ended| ended.is_err())
+            {
+                tracing::error!("a notifier ended badly");
+            }
+        }
         let sending = self.sending.lock().take();
         if let Some(thread) = sending {
             // It waits for what it records.
@@ -434,6 +454,11 @@ impl App {
     /// What sends e-mail, where the settings name a server.
     pub fn mailer(&self) -> Option<&Arc<Mailer>> {
         self.mailer.as_ref()
+    }
+
+    /// Notifiers.
+    pub fn notify(&self) -> &Notify {
+        &self.notify
     }
 
     /// Heads on their way out.

@@ -40,6 +40,7 @@ pub mod errors;
 pub mod limits;
 pub mod mail;
 pub mod metrics;
+pub mod notify;
 pub mod openapi;
 pub mod pages;
 pub mod publishing;

@@ -91,11 +91,51 @@ impl Header for AutoSubmitted {
     }
 }
 
-/// The message as it is sent, from `from`.
+/// Where to unsubscribe, in the header that mail programs show a button for (RFC 2369).
+#[derive(Clone)]
+struct ListUnsubscribe(String);
+
+impl Header for ListUnsubscribe {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::dangerous_new_pre_encoded(Self::name(), self.0.clone(), self.0.clone())
+    }
+}
+
+/// That one POST does it, without a question (RFC 8058).
+#[derive(Clone)]
+struct OneClick;
+
+impl Header for OneClick {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe-Post")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "List-Unsubscribe=One-Click".to_owned())
+    }
+}
+
+/// The message as it is sent, from `from`; `unsubscribe` is a URL that takes one click.
 ///
 /// # Errors
 /// In words, without an address.
-pub(super) fn build(mail: &Mail, from: &Mailbox) -> Result<lettre::Message, String> {
+pub(super) fn build(
+    mail: &Mail,
+    from: &Mailbox,
+    unsubscribe: Option<&str>,
+) -> Result<lettre::Message, String> {
     let to: Mailbox = mail
         .to
         .parse()
@@ -107,13 +147,18 @@ pub(super) fn build(mail: &Mail, from: &Mailbox) -> Result<lettre::Message, Stri
         ));
     }
     let at = Duration::from_micros(mail.at.as_micros().max(0).unsigned_abs());
-    let message = lettre::Message::builder()
+    let mut message = lettre::Message::builder()
         .from(from.clone())
         .to(to)
         .subject(one_line(&mail.subject))
         .message_id(Some(mail.id.0.clone()))
         .date(UNIX_EPOCH + at)
         .header(AutoSubmitted);
+    if let Some(url) = unsubscribe {
+        message = message
+            .header(ListUnsubscribe(format!("<{url}>")))
+            .header(OneClick);
+    }
     let unreadable = |error: lettre::error::Error| error.to_string();
     let text = SinglePart::plain(mail.text.clone());
     if mail.html.is_none() && mail.attachments.is_empty() {
@@ -177,7 +222,7 @@ mod tests {
 
     fn built(mail: &Mail) -> String {
         let from = "Daybook <log@example.eu>".parse().expect("an address");
-        String::from_utf8(build(mail, &from).expect("a message").formatted()).expect("text")
+        String::from_utf8(build(mail, &from, None).expect("a message").formatted()).expect("text")
     }
 
     #[test]
@@ -214,10 +259,10 @@ mod tests {
             to: "kim at example".to_owned(),
             ..mail()
         };
-        let error = build(&nobody, &from).expect_err("refused");
+        let error = build(&nobody, &from, None).expect_err("refused");
         assert!(!error.contains("kim"), "{error}");
         let mut named = mail();
         named.attachments[0].name = "a\"; x=\"b".to_owned();
-        assert!(build(&named, &from).is_err());
+        assert!(build(&named, &from, None).is_err());
     }
 }

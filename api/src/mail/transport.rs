@@ -91,7 +91,20 @@ impl Mailer {
     /// # Errors
     /// [`MailError`], whose class says whether it is worth trying again.
     pub async fn send(&self, mail: &Mail) -> Result<(), MailError> {
-        let message = build(mail, &self.from).map_err(|reason| MailError {
+        self.send_to_subscriber(mail, None, None).await
+    }
+
+    /// As [`Mailer::send`], from another sender of ours, and with a URL at which one click unsubscribes.
+    ///
+    /// # Errors
+    /// As [`Mailer::send`].
+    pub async fn send_to_subscriber(
+        &self,
+        mail: &Mail,
+        from: Option<&Mailbox>,
+        unsubscribe: Option<&str>,
+    ) -> Result<(), MailError> {
+        let message = build(mail, from.unwrap_or(&self.from), unsubscribe).map_err(|reason| MailError {
             class: MailClass::Permanent,
             reason,
         })?;

@@ -9,6 +9,7 @@ use crate::router::Route;
 pub mod account;
 pub mod as_of;
 pub mod change;
+pub mod contacts;
 pub mod devices;
 pub mod entries;
 pub mod heads;
@@ -19,6 +20,7 @@ pub mod life;
 pub mod lists;
 pub mod log;
 pub mod measurements;
+pub mod outbound;
 pub mod proofs;
 pub mod receipt;
 pub mod refusals;
@@ -41,6 +43,8 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         sensors::ROUTES,
         measurements::ROUTES,
         integrations::ROUTES,
+        contacts::ROUTES,
+        outbound::ROUTES,
         tray::ROUTES,
         users::ROUTES,
         tokens::ROUTES,

@@ -25,6 +25,13 @@ pub const NOTIFICATION_DIGESTED: &str = "NotificationDigested";
 /// Somebody wants it to be sent again.
 pub const NOTIFICATION_REQUEUED: &str = "NotificationRequeued";
 
+/// Somebody acknowledged a trial of the alarm path.
+pub const NOTIFICATION_ACKNOWLEDGED: &str = "NotificationAcknowledged";
+/// A way of an account has failed for long.
+pub const PATH_FAILED: &str = "NotificationPathFailed";
+/// It works again.
+pub const PATH_RESTORED: &str = "NotificationPathRestored";
+
 const ID_PREFIX: &[u8] = b"daybook/notification/v1\n";
 
 /// The id of what an entry has to say to a contact; `what` tells apart what one entry says at different times.

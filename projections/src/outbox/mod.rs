@@ -13,8 +13,9 @@ use crate::world::Fact;
 use domain::day::DAY_CLOSED;
 use domain::event::contact::{ChannelNotifications, Preferences};
 use domain::event::notification::{
-    NOTIFICATION_DIGESTED, NOTIFICATION_DROPPED, NOTIFICATION_FAILED, NOTIFICATION_REQUEUED,
-    NOTIFICATION_SENT, NOTIFICATIONS, NotificationOutcome, notification_id,
+    NOTIFICATION_ACKNOWLEDGED, NOTIFICATION_DIGESTED, NOTIFICATION_DROPPED, NOTIFICATION_FAILED,
+    NOTIFICATION_REQUEUED, NOTIFICATION_SENT, NOTIFICATIONS, NotificationOutcome, PATH_FAILED,
+    notification_id,
 };
 use domain::rule::Severity;
 use domain::time::DAY_US;
@@ -27,8 +28,6 @@ pub const OFFLINE_HOLD_US: i64 = 60 * 1_000_000;
 pub const OUTBOUND_DAYS: i64 = 90;
 /// How long the day's head has to be signed before the daily digest carries it.
 const HEAD_HOLD_US: i64 = 60 * 1_000_000;
-/// What a notifier's path that fails is told as.
-pub const PATH_FAILED: &str = "NotificationPathFailed";
 
 /// Follows one entry.
 pub(crate) fn apply(connection: &Connection, fact: &Fact<'_>) -> Result<(), ProjectionError> {
@@ -45,9 +44,22 @@ pub(crate) fn apply(connection: &Connection, fact: &Fact<'_>) -> Result<(), Proj
         "silence" => silence(connection, fact, account),
         "state" if fact.entry.event_type == "DeviceStateChanged" => device(connection, fact, account),
         NOTIFICATIONS if fact.entry.event_type == PATH_FAILED => path_failed(connection, fact, account),
-        NOTIFICATIONS => outcome(connection, fact, account),
+        NOTIFICATIONS if is_outcome(fact.entry.event_type) => outcome(connection, fact, account),
         _ => Ok(()),
     }
+}
+
+/// Whether an entry has the members of an outcome.
+fn is_outcome(event_type: &str) -> bool {
+    matches!(
+        event_type,
+        NOTIFICATION_SENT
+            | NOTIFICATION_FAILED
+            | NOTIFICATION_DROPPED
+            | NOTIFICATION_DIGESTED
+            | NOTIFICATION_REQUEUED
+            | NOTIFICATION_ACKNOWLEDGED
+    )
 }
 
 fn contact(connection: &Connection, fact: &Fact<'_>, account: i64) -> Result<(), ProjectionError> {
@@ -640,7 +652,12 @@ fn outcome(connection: &Connection, fact: &Fact<'_>, account: i64) -> Result<(),
         (NOTIFICATION_FAILED, Some(next)) => set("due", Some(next))?,
         (NOTIFICATION_FAILED, None) => set("dead", None)?,
         (NOTIFICATION_REQUEUED, _) => {
-            if set("due", Some(now))? == 0 {
+            let again = connection
+                .prepare_cached(
+                    "UPDATE notifications SET state = 'due', attempts = 0, due_at = ?2 WHERE id = ?1",
+                )?
+                .execute((id, now))?;
+            if again == 0 {
                 let row = Row::of(
                     fact,
                     account,
@@ -652,7 +669,7 @@ fn outcome(connection: &Connection, fact: &Fact<'_>, account: i64) -> Result<(),
             }
             0
         }
-        _ => return Ok(()),
+        _ => 0,
     };
     connection
         .prepare_cached(

@@ -13,8 +13,10 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 /// How long something stays due, microseconds: a week. Nobody wants to be told of it later.
 pub const DUE_KEPT_US: i64 = 7 * DAY_US;
+/// Most due notifications of one contact that are looked at together, so that one that waits long hides no other.
+const DUE_OF_CONTACT_MAX: usize = 100;
 /// Most due notifications that are looked at together.
-pub const DUE_MAX: usize = 1_000;
+const DUE_MAX: usize = 10_000;
 
 /// One attempt, or what was decided instead of one.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,12 +88,22 @@ impl ReadModel {
         let now = now.as_micros();
         self.ask(|connection| {
             let sql = format!(
-                "SELECT {DUE} WHERE n.state = 'due' AND n.via = ?1 AND n.due_at <= ?2 AND n.due_at > ?3
-                 ORDER BY n.due_at, n.event, n.id LIMIT ?4"
+                "SELECT {DUE} WHERE n.id IN (SELECT id FROM (
+                     SELECT id, row_number() OVER (PARTITION BY contact ORDER BY due_at, event, id) AS place
+                     FROM notifications WHERE state = 'due' AND via = ?1 AND due_at <= ?2 AND due_at > ?3
+                 ) WHERE place <= ?4) ORDER BY n.due_at, n.event, n.id LIMIT ?5"
             );
             let mut statement = connection.prepare_cached(&sql)?;
-            let rows =
-                statement.query_map(params![via.as_str(), now, now - DUE_KEPT_US, DUE_MAX as i64], due)?;
+            let rows = statement.query_map(
+                params![
+                    via.as_str(),
+                    now,
+                    now - DUE_KEPT_US,
+                    DUE_OF_CONTACT_MAX as i64,
+                    DUE_MAX as i64
+                ],
+                due,
+            )?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
