@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod faults;
 mod fuzz;
+mod notify_crash;
 mod pack;
 mod payloads;
 mod self_audit;

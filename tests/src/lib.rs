@@ -30,6 +30,7 @@ pub mod load;
 pub mod pack_ledger;
 pub mod payloads;
 pub mod python;
+pub mod receiver;
 pub mod small_ledger;
 pub mod smtp;
 pub mod witness;

@@ -4,6 +4,7 @@
 
 mod clock;
 mod mail;
+mod notify;
 mod publishing;
 mod service;
 mod witnesses;

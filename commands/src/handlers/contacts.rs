@@ -38,7 +38,7 @@ impl Management {
     ///
     /// # Errors
     /// [`ManageError`]: `invalid_name`, `invalid_email`, `invalid_url`, `invalid_preferences`, `contact_exists`,
-    /// `too_many_contacts`, `user_not_found`, and `site_not_found` or others for what a scope names.
+    /// `too_many_contacts`, `unknown_user`, `unknown_scope`.
     pub async fn add_contact(
         &self,
         actor: &Actor,
@@ -63,7 +63,7 @@ impl Management {
         if let Some(user) = user
             && self.ports.registry.read().user(&actor.account, user).is_none()
         {
-            return Err(Rejection::not_found("user_not_found", "no such user").into());
+            return Err(Rejection::invalid("unknown_user", "user_id names nobody of this account").into());
         }
         let secret = (kind == ContactKind::Webhook).then(|| self.webhook_secret());
         let new = NewContact {
@@ -357,8 +357,8 @@ impl Management {
         let registry = self.ports.registry.read();
         for id in &preferences.scope {
             if registry.account_of(id) != Some(actor.account.as_str()) {
-                return Err(Rejection::not_found(
-                    "scope_not_found",
+                return Err(Rejection::invalid(
+                    "unknown_scope",
                     "the scope names something that is not there",
                 ));
             }

@@ -17,6 +17,8 @@ struct Theirs {
     integration: String,
     user: String,
     token: String,
+    contact: String,
+    notification: String,
     dev_eui: &'static str,
 }
 
@@ -39,6 +41,15 @@ fn furnish(daybook: &Daybook) -> Theirs {
         .send()
         .expect(200);
     let tokens = daybook.get("/v1/tokens").expect(200);
+    let contact = daybook
+        .post(
+            "/v1/webhooks",
+            &json!({"name": "plant", "url": "https://127.0.0.1:1/hook"}),
+        )
+        .expect(201);
+    let sent = daybook
+        .post(&format!("/v1/contacts/{}/test", text(&contact["id"])), &json!({}))
+        .expect(202);
     Theirs {
         site,
         device,
@@ -47,6 +58,8 @@ fn furnish(daybook: &Daybook) -> Theirs {
         integration: text(&integration["id"]),
         user: text(&daybook.get("/v1/account").expect(200)["you"]["id"]),
         token: text(&tokens["data"][0]["id"]),
+        contact: text(&contact["id"]),
+        notification: text(&sent["notification_id"]),
         dev_eui,
     }
 }
@@ -93,6 +106,9 @@ fn another_accounts_ids_are_not_there_on_any_route() {
         ("/v1/users/", &theirs.user),
         ("/v1/tokens/", &theirs.token),
         ("/v1/tray/", theirs.dev_eui),
+        ("/v1/contacts/", &theirs.contact),
+        ("/v1/webhooks/", &theirs.contact),
+        ("/v1/outbound/", &theirs.notification),
     ]);
     // What these name belongs to no account.
     let public = [
@@ -177,6 +193,8 @@ fn another_accounts_things_are_in_no_list_and_its_entries_are_stubs() {
         &theirs.integration,
         &theirs.user,
         &theirs.token,
+        &theirs.contact,
+        &theirs.notification,
         theirs.dev_eui,
     ];
     let lists = [
@@ -189,6 +207,8 @@ fn another_accounts_things_are_in_no_list_and_its_entries_are_stubs() {
         "/v1/timeline",
         &format!("/v1/timeline?subject={}", theirs.device),
         "/v1/refusals",
+        "/v1/contacts",
+        "/v1/outbound",
         "/v1/entries?limit=1000",
         "/v1/entries?type=DeviceRegistered,ReadingRecorded,SiteCreated,ChannelRegistered",
         &format!("/v1/entries?stream=readings/{}", theirs.device),

@@ -43,7 +43,7 @@ pub async fn acknowledge(ctx: Ctx) -> Answer {
 /// `POST /a/{link}`.
 pub async fn acknowledge_now(mut ctx: Ctx) -> Answer {
     let id = ctx.request.id.clone();
-    if let Err(limited) = ctx.app.limits().sign_in(ctx.request.peer.ip) {
+    if let Err(limited) = ctx.app.limits().link(ctx.request.peer.ip) {
         return Ok(trouble(&limited, &id));
     }
     let Some((contact, alarm)) = acknowledged(&ctx) else {
@@ -176,7 +176,7 @@ async fn did(
     words: &str,
 ) -> Answer {
     let id = ctx.request.id.clone();
-    if let Err(limited) = ctx.app.limits().sign_in(ctx.request.peer.ip) {
+    if let Err(limited) = ctx.app.limits().link(ctx.request.peer.ip) {
         return Ok(trouble(&limited, &id));
     }
     let account = contact
