@@ -309,6 +309,11 @@ impl State {
                 params![now.as_micros()],
             )?;
         }
+        // What was begun so long ago is due no more.
+        transaction.execute(
+            "DELETE FROM sending WHERE began_at <= ?1",
+            params![now.as_micros() - 30 * DAY_US],
+        )?;
         transaction.commit()?;
         Ok(())
     }

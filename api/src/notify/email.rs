@@ -32,10 +32,22 @@ impl App {
             .await;
         match sent {
             Ok(()) => Sent::Taken("250".to_owned(), Some(id.as_str().to_owned())),
-            Err(error) if error.class == MailClass::Permanent => Sent::Bounced(code(&error.reason)),
+            Err(error) if error.class == MailClass::Permanent => {
+                let code = code(&error.reason);
+                if is_of_the_mailbox(&code, &error.reason) {
+                    Sent::Bounced(code)
+                } else {
+                    Sent::Refused(code)
+                }
+            }
             Err(error) => Sent::Later(format!("{}_{}", error.class.as_str(), code(&error.reason)), None),
         }
     }
+}
+
+/// Whether a refusal is the mailbox's (RFC 5321 §4.2.3; RFC 3463 §3.2), and not one of this message or of us (5.7).
+fn is_of_the_mailbox(code: &str, reason: &str) -> bool {
+    matches!(code, "550" | "551" | "553") && !reason.contains(", 5.7.")
 }
 
 /// The server's code in an error's words; `error` where there is none.
@@ -53,5 +65,11 @@ mod tests {
     fn a_code_is_the_servers_and_nothing_else() {
         assert_eq!(code("the mail server answered 550, 5.1.1"), "550");
         assert_eq!(code("the mail server took too long"), "error");
+        let bounces = |reason: &str| is_of_the_mailbox(&code(reason), reason);
+        assert!(bounces("the mail server answered 550, 5.1.1") && bounces("the mail server answered 550"));
+        assert!(
+            !bounces("the mail server answered 550, 5.7.1")
+                && !bounces("the mail server answered 554, 5.3.4")
+        );
     }
 }

@@ -49,6 +49,28 @@ enum Next {
 
 type Busy = Arc<Mutex<BTreeSet<String>>>;
 
+/// That a message to a contact is on its way; over when it is dropped, however that ends.
+struct Place {
+    busy: Busy,
+    contact: String,
+}
+
+impl Place {
+    fn take(busy: &Busy, contact: String) -> Self {
+        busy.lock().insert(contact.clone());
+        Self {
+            busy: Arc::clone(busy),
+            contact,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.busy.lock().remove(&self.contact);
+    }
+}
+
 /// Runs until the stop.
 pub(super) async fn run(app: Arc<App>, via: ContactKind) {
     let mut stopping = app.stopping();
@@ -64,25 +86,25 @@ pub(super) async fn run(app: Arc<App>, via: ContactKind) {
                     Next::Send(job) => job.contact.clone(),
                     Next::Drop(due, _) => due.contact.clone(),
                 };
-                busy.lock().insert(contact.clone());
-                let (app, busy) = (Arc::clone(&app), Arc::clone(&busy));
+                let place = Place::take(&busy, contact);
+                let app = Arc::clone(&app);
                 tasks.spawn(async move {
+                    let _place = place;
                     match next {
                         Next::Send(job) => app.send(job).await,
                         Next::Drop(due, code) => {
-                            app.record_told(&Attempt::of(&[due], code), NOTIFICATION_DROPPED)
-                                .await;
+                            let attempt = Attempt::of(std::slice::from_ref(&due), code);
+                            if let Some(position) = app.record_told(&attempt, NOTIFICATION_DROPPED).await {
+                                app.passed(position).await;
+                            }
                         }
                     }
-                    busy.lock().remove(&contact);
                 });
             }
         }
         while let Some(ended) = tasks.try_join_next() {
             if let Err(error) = ended {
                 tracing::error!(%error, via = via.as_str(), "a notification's task ended badly");
-                // Whose it was is not known; what was on its way is in the outbox.
-                busy.lock().clear();
             }
         }
         tokio::select! {

@@ -23,6 +23,8 @@ pub const UPDATES_WITHIN_S: u64 = 20;
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of the file with the token.
 const TOKEN_BYTES_MAX: u64 = 256;
+/// Characters of a message that the API takes: 4,096; the rest is in the console.
+const TEXT_CHARS_MAX: usize = 4_000;
 /// The longest wait that the API may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -130,7 +132,7 @@ impl Bot {
         }
         let mut body = json!({
             "chat_id": chat,
-            "text": text,
+            "text": text.chars().take(TEXT_CHARS_MAX).collect::<String>(),
             "link_preview_options": {"is_disabled": true},
         });
         if !keys.is_empty() {

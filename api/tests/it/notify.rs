@@ -70,6 +70,7 @@ impl Telling {
             notify_private_targets: true,
             notify_retry_s: 30,
             self_audit_mb_per_s: 0,
+            user_rate_per_minute: 0,
             ..Settings::default()
         };
         set(&mut settings, dir.path());
@@ -409,7 +410,7 @@ fn a_webhook_gets_each_event_signed_and_in_order_and_again_what_it_did_not_take(
         (&event["site_id"], &event["device_id"], &event["channel_id"]),
         (&json!(site), &json!(device), &json!(channel))
     );
-    assert_eq!(event["thresholds"], json!({"ok_min": -2, "ok_max": 5}));
+    assert_eq!(event["thresholds"], json!({"ok_min": -2.0, "ok_max": 5.0}));
     assert_eq!(event["value_at"], 9.4);
     telling.clears(&alarm);
     let came = receiver.until("/hook", 5);
@@ -1061,4 +1062,49 @@ fn a_way_that_fails_for_five_minutes_is_told_by_the_other() {
             .any(|text| text.contains("fridge inside at 9.4"))
             .then_some(())
     });
+}
+
+#[test]
+fn a_day_that_was_closed_is_told_with_its_head_and_a_trial_wants_an_answer() {
+    let updates = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let api = bot(updates.clone());
+    let watch = ok();
+    let telling = Telling::start(|settings, dir| {
+        chatting(settings, dir, &api.url);
+        settings.dead_man_url = Some(format!("{}/ping", watch.url));
+        settings.public_url = Some("https://daybook.example.eu".to_owned());
+    });
+    watch.until("/ping", 1);
+    let (_, _, channel) = telling.channel("fridge");
+    let chat = linked(&telling, &updates, "kitchen", 1);
+    let path = format!("/v1/contacts/{chat}");
+    let set = |preferences: Value| {
+        let (status, value) = telling.ask("PATCH", &path, Some(&json!({"preferences": preferences})));
+        assert_eq!(status, 200, "{value}");
+    };
+    set(json!({"daily_digest": true}));
+    let came = || api.came("/bot123:secret-of-the-bot/sendMessage");
+    let told = |words: &str| {
+        let has = |one: &Value| one["text"].as_str().is_some_and(|text| text.contains(words));
+        telling.until(words, || came().into_iter().map(|one| one.json()).find(has))
+    };
+    telling.pass(16 * 3600);
+    let alarm = telling.opens(&channel);
+    told("fridge inside at 9.4");
+    telling.clears(&alarm);
+    telling.pass(61);
+    let digest = told("2026-05-18 in your sites");
+    let text = digest["text"].as_str().expect("text");
+    assert!(text.contains("c2sp.org/tlog-proof@v1"), "{text}");
+    telling.pass(20);
+    set(json!({"challenge": true}));
+    let trial = told("TEST ALARM");
+    let link = trial["reply_markup"]["inline_keyboard"][1][0]["url"]
+        .as_str()
+        .expect("a link")
+        .to_owned();
+    assert_eq!(telling.page("GET", &link, "").0, 200);
+    assert_eq!(telling.page("POST", &link, "reason=seen").0, 200);
+    let answered = telling.outbound("?type=NotificationAcknowledged", 1);
+    assert_eq!(answered[0]["what"], "challenge");
 }

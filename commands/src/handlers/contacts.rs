@@ -202,7 +202,10 @@ impl Management {
         }
         let who = {
             let registry = self.ports.registry.read();
-            let found = registry.contact(account, contact).map(|it| it.state.user.clone());
+            let found = registry
+                .contact(account, contact)
+                .filter(|it| it.state.state != ContactState::Removed)
+                .map(|it| it.state.user.clone());
             let Some(user) = found else {
                 return Err(Rejection::not_found("contact_not_found", "no such contact").into());
             };

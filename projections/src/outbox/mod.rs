@@ -561,15 +561,14 @@ fn device(connection: &Connection, fact: &Fact<'_>, account: i64) -> Result<(), 
         if !told.wants(what, &about, Severity::Warn) || !offline && forgotten.contains(&told.id) {
             continue;
         }
-        let hold = if offline && told.is_person() {
-            OFFLINE_HOLD_US
-        } else {
-            0
+        let hold = match offline {
+            true if told.is_person() => OFFLINE_HOLD_US + i64::from(told.preferences.after_min) * 60_000_000,
+            _ => 0,
         };
         let row = Row {
             about: about.clone(),
             severity: Some(Severity::Warn),
-            due_at: now + hold + i64::from(told.preferences.after_min) * 60_000_000,
+            due_at: now + hold,
             ..Row::of(fact, account, &told.id, &told.via, what)
         };
         row.insert(connection)?;
@@ -648,6 +647,8 @@ fn outcome(connection: &Connection, fact: &Fact<'_>, account: i64) -> Result<(),
     match (fact.entry.event_type, next) {
         (NOTIFICATION_SENT, _) => set("sent", None)?,
         (NOTIFICATION_DIGESTED, _) => set("digested", None)?,
+        // It was said, if only in a summary.
+        (NOTIFICATION_DROPPED, _) if outcome.code == "overflow" => set("digested", None)?,
         (NOTIFICATION_DROPPED, _) => set("dropped", None)?,
         (NOTIFICATION_FAILED, Some(next)) => set("due", Some(next))?,
         (NOTIFICATION_FAILED, None) => set("dead", None)?,
