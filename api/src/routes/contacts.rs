@@ -12,7 +12,7 @@ use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use commands::handlers::ContactOutcome;
-use domain::aggregate::contact::ContactState;
+use domain::aggregate::contact::{ContactState, NewContact};
 use domain::event::contact::{ChannelNotifications, ContactKind, Preferences, SiteNotifications};
 use domain::registry::Contact;
 use serde::Deserialize;
@@ -242,18 +242,18 @@ async fn create_webhook(mut ctx: Ctx) -> Answer {
 async fn created(ctx: Ctx, body: NewBody, change: change::Change) -> Answer {
     let kind = ContactKind::parse(&body.kind)
         .ok_or_else(|| ApiError::rejected("invalid_kind", "kind must be one of email, telegram, webhook"))?;
+    let new = NewContact {
+        kind,
+        name: body.name,
+        address: body.address.map(|address| (address, String::new())),
+        secret: None,
+        user: body.user_id,
+        preferences: body.preferences,
+    };
     let made = ctx
         .app
         .management()
-        .add_contact(
-            &change.actor,
-            &change.reason,
-            kind,
-            &body.name,
-            body.address.as_deref(),
-            body.user_id.as_deref(),
-            body.preferences,
-        )
+        .add_contact(&change.actor, &change.reason, new)
         .await?;
     change::settle(&ctx, &made.outcome).await;
     let (mut value, sequence) = now(&ctx, &made.outcome.id)?;

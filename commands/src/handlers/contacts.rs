@@ -34,7 +34,8 @@ pub struct ContactOutcome {
 }
 
 impl Management {
-    /// Adds a contact. A webhook gets a secret; a mailbox must be confirmed and a chat linked.
+    /// Adds a contact. A webhook gets a secret; a mailbox must be confirmed and a chat linked. The address's index and
+    /// the secret are made here, whatever is given.
     ///
     /// # Errors
     /// [`ManageError`]: `invalid_name`, `invalid_email`, `invalid_url`, `invalid_preferences`, `contact_exists`,
@@ -43,11 +44,7 @@ impl Management {
         &self,
         actor: &Actor,
         reason: &Reason,
-        kind: ContactKind,
-        name: &str,
-        address: Option<&str>,
-        user: Option<&str>,
-        preferences: Preferences,
+        mut new: NewContact,
     ) -> Result<ContactOutcome, ManageError> {
         if let Some(outcome) = self.earlier(actor, "contact").await? {
             return Ok(ContactOutcome {
@@ -55,25 +52,19 @@ impl Management {
                 secret: None,
             });
         }
-        let address = address
-            .map(|address| Ok::<_, Rejection>((address.to_owned(), self.address_index(kind, address)?)))
-            .transpose()?;
-        self.has_scope(actor, &preferences)?;
-        self.has_room(actor, kind, address.as_ref().map(|(_, index)| index.as_str()))?;
-        if let Some(user) = user
+        if let Some((address, index)) = &mut new.address {
+            *index = self.address_index(new.kind, address)?;
+        }
+        self.has_scope(actor, &new.preferences)?;
+        let index = new.address.as_ref().map(|(_, index)| index.as_str());
+        self.has_room(actor, new.kind, index)?;
+        if let Some(user) = &new.user
             && self.ports.registry.read().user(&actor.account, user).is_none()
         {
             return Err(Rejection::invalid("unknown_user", "user_id names nobody of this account").into());
         }
-        let secret = (kind == ContactKind::Webhook).then(|| self.webhook_secret());
-        let new = NewContact {
-            kind,
-            name: name.to_owned(),
-            address,
-            secret: secret.as_ref().map(|secret| secret.to_string()),
-            user: user.map(str::to_owned),
-            preferences,
-        };
+        let secret = (new.kind == ContactKind::Webhook).then(|| self.webhook_secret());
+        new.secret = secret.as_ref().map(|secret| secret.to_string());
         let steps = vec![Step::Contact(
             self.id(IdKind::Contact),
             ContactCommand::Add(Box::new(new)),

@@ -150,7 +150,12 @@ pub fn next(
             });
         }
     }
-    if via == ContactKind::Email && ready.len() > MAILS_PER_HOUR - within_hour(now, sent) {
+    let capped = |due: &Due| {
+        let before = |one: &&SentBefore| one.alone && due.due_at.since(one.at) < HOUR_US;
+        sent.iter().filter(before).count() >= MAILS_PER_HOUR
+    };
+    let too_many = ready.len() > MAILS_PER_HOUR.saturating_sub(within_hour(now, sent));
+    if via == ContactKind::Email && ready.len() > 1 && (too_many || capped(&due[first])) {
         return Some(Message {
             form: Form::Digest,
             says: among(&|_| true),
