@@ -156,6 +156,7 @@ mod tests {
             name: None,
             timezone: "Europe/Berlin".into(),
             tzdb: "2025b".into(),
+            version: 1,
         }
     }
 
@@ -274,6 +275,7 @@ mod tests {
             name: None,
             timezone: "Nowhere/Town".into(),
             tzdb: "2025b".into(),
+            version: 1,
         };
         assert_eq!(does(&mut Rule::default(), &nowhere), Err("invalid_timezone"));
     }
