@@ -6,6 +6,7 @@
 
 use crate::layout::{self, CHECKPOINT, HEADS, Line, UNFINISHED, VERIFIER_KEY, lines_path, parse_line};
 use crate::source::{Chunk, EntryStream, Flaw, LogSource, SourceError};
+use domain::add_checkpoint::ADD_CHECKPOINT_BYTES_MAX;
 use domain::note::NOTE_BYTES_MAX;
 use domain::tile::{BUNDLE_ENTRY_BYTES_MAX, Bundle, Tile, TilePath, bundles_since, parse_bundle};
 use domain::tlog_proof::TLOG_PROOF_BYTES_MAX;
@@ -69,6 +70,14 @@ impl Directory {
         }
         Ok(bytes)
     }
+
+    fn read_if_there(&self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        match self.read(path, bytes_max) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(SourceError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl LogSource for Directory {
@@ -106,6 +115,14 @@ impl LogSource for Directory {
 
     fn head(&self, date: Date) -> Result<Vec<u8>, SourceError> {
         self.read(&layout::head_path(date), TLOG_PROOF_BYTES_MAX)
+    }
+
+    fn late_head(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.read_if_there(&layout::late_path(date), TLOG_PROOF_BYTES_MAX)
+    }
+
+    fn consistency(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.read_if_there(&layout::consistency_path(date), ADD_CHECKPOINT_BYTES_MAX)
     }
 
     fn tile(&self, tile: Tile) -> Result<Vec<u8>, SourceError> {
@@ -146,7 +163,14 @@ fn belongs(name: &str, size: TreeSize) -> bool {
         return bundle(lines);
     }
     let head = name.rsplit('/').next().and_then(layout::head_date);
-    head.is_some_and(|date| layout::head_path(date) == name) || matches!(name, CHECKPOINT | VERIFIER_KEY)
+    let beside = name.rsplit('/').next().and_then(layout::beside_head_date);
+    head.is_some_and(|date| layout::head_path(date) == name)
+        || beside.is_some_and(|date| {
+            [layout::late_path(date), layout::consistency_path(date)]
+                .iter()
+                .any(|path| path == name)
+        })
+        || matches!(name, CHECKPOINT | VERIFIER_KEY)
 }
 
 /// Calls `visit` with every file below, in no order, until it says no.

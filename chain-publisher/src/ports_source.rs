@@ -22,10 +22,32 @@ pub(crate) const READ_BYTES: usize = 2 << 20;
 /// The heads of days, wherever they are kept.
 pub trait HeadFiles: Send + Sync {
     /// The days that have one, rising.
-    fn dates(&self) -> Vec<Date>;
+    ///
+    /// # Errors
+    /// `Unavailable` where they cannot be listed.
+    fn dates(&self) -> Result<Vec<Date>, SourceError>;
 
-    /// The head of that day.
-    fn get(&self, date: Date) -> Option<Vec<u8>>;
+    /// The head of that day; `None` only where there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` where it cannot be read.
+    fn get(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError>;
+
+    /// The same day under a later checkpoint.
+    ///
+    /// # Errors
+    /// As [`HeadFiles::get`].
+    fn late(&self, _date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
+
+    /// That the head continues the one before.
+    ///
+    /// # Errors
+    /// As [`HeadFiles::get`].
+    fn consistency(&self, _date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
 }
 
 /// A log behind the ports.
@@ -64,12 +86,20 @@ impl LogSource for PortsSource<'_> {
     }
 
     fn head_dates(&self) -> Result<Vec<Date>, SourceError> {
-        Ok(self.heads.dates())
+        self.heads.dates()
     }
 
     fn head(&self, date: Date) -> Result<Vec<u8>, SourceError> {
-        let head = self.heads.get(date);
+        let head = self.heads.get(date)?;
         head.ok_or_else(|| SourceError::missing(format!("the head of {date}")))
+    }
+
+    fn late_head(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.heads.late(date)
+    }
+
+    fn consistency(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.heads.consistency(date)
     }
 
     fn tile(&self, tile: Tile) -> Result<Vec<u8>, SourceError> {

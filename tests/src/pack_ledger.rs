@@ -267,7 +267,7 @@ impl PackLedger {
     /// Where there is none.
     pub fn head(&self, date: &str) -> Vec<u8> {
         let date = Date::parse(date).expect("a day");
-        self.heads.get(date).expect("a head")
+        self.heads.get(date).expect("readable").expect("a head")
     }
 
     /// The nodes that fit the entries and heads of the pack.

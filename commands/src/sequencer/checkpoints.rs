@@ -3,6 +3,8 @@
 //! Invariants: nothing is signed that is inconsistent with what was signed; the guard (compare-and-swap of the
 //! latest signed checkpoint) is durable before a signature is shown; sizes rise; a day's head is made once, at
 //! exactly the size after its `DayClosed`, before anything larger is signed.
+//! Where another process signs, this one offers what is durable, and takes over what was signed once it holds against the
+//! ledger.
 //! Not here: who else gets to see them (`chain-publisher`), asking for the cosignatures that are added to heads (`api`).
 
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
@@ -39,6 +41,9 @@ pub enum CheckpointError {
     /// The guard could not be moved.
     #[error(transparent)]
     Guard(#[from] SwapError),
+    /// Another process signs.
+    #[error("another process signs the checkpoints of this ledger")]
+    Elsewhere,
     /// The stored checkpoint or a tile cannot be read.
     #[error("{0}")]
     Unreadable(String),
@@ -51,10 +56,34 @@ struct Signed {
     note: Vec<u8>,
 }
 
-/// The one that signs.
+/// Who signs checkpoints.
+#[derive(Clone)]
+pub enum Signing {
+    /// This process.
+    Here(Arc<dyn Signer>),
+    /// Another one.
+    Elsewhere(Arc<dyn SignedElsewhere>),
+}
+
+/// The process that signs the checkpoints of this ledger.
+pub trait SignedElsewhere: Send + Sync {
+    /// Says which tree is durable: it may be signed, and so may every day that was closed in it.
+    ///
+    /// # Errors
+    /// In words; it is said again with the next one.
+    fn offer(&self, durable: &Checkpoint) -> Result<(), String>;
+
+    /// The latest checkpoint that it has signed, whose signature holds; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// In words.
+    fn latest(&self) -> Result<Option<Vec<u8>>, String>;
+}
+
+/// The one that signs, or that takes over what another one has signed.
 pub struct Checkpointer {
     origin: String,
-    signer: Arc<dyn Signer>,
+    signing: Signing,
     store: Arc<dyn CheckpointStore>,
     latest: Mutex<Option<Signed>>,
     wanted: Mutex<(TreeSize, Hash, bool)>,
@@ -70,7 +99,7 @@ impl Checkpointer {
     /// `Inconsistent` if what was signed is not a prefix of the ledger.
     pub fn open(
         origin: &str,
-        signer: Arc<dyn Signer>,
+        signing: Signing,
         store: Arc<dyn CheckpointStore>,
         tiles: &dyn TileStore,
         size: TreeSize,
@@ -84,7 +113,7 @@ impl Checkpointer {
             .map_or((TreeSize::EMPTY, Hash::default()), |l| (l.size, l.root));
         Ok(Self {
             origin: origin.to_owned(),
-            signer,
+            signing,
             store,
             latest: Mutex::new(latest),
             wanted: Mutex::new((wanted.0, wanted.1, false)),
@@ -121,9 +150,12 @@ impl Checkpointer {
                 });
             }
         }
+        let Signing::Here(signer) = &self.signing else {
+            return Err(CheckpointError::Elsewhere);
+        };
         let unsound = |e: domain::checkpoint::CheckpointError| CheckpointError::Unreadable(e.to_string());
         let checkpoint = Checkpoint::new(&self.origin, size, root).map_err(unsound)?;
-        let note = SignedCheckpoint::sign(checkpoint, &[&*self.signer])
+        let note = SignedCheckpoint::sign(checkpoint, &[&**signer])
             .map_err(unsound)?
             .encode()
             .into_bytes();
@@ -145,6 +177,9 @@ impl Checkpointer {
 
     /// Signs what is wanted, at most once in `CHECKPOINT_INTERVAL`, until [`Checkpointer::stop`].
     pub fn run(&self) {
+        if let Signing::Elsewhere(elsewhere) = &self.signing {
+            return self.follow(&**elsewhere);
+        }
         loop {
             let (size, root) = {
                 let mut wanted = self.wanted.lock();
@@ -166,6 +201,62 @@ impl Checkpointer {
             }
             self.pause(begun + CHECKPOINT_INTERVAL);
         }
+    }
+
+    /// Whether another process signs.
+    pub const fn is_elsewhere(&self) -> bool {
+        matches!(self.signing, Signing::Elsewhere(_))
+    }
+
+    /// Offers what is durable, and takes over what was signed, until [`Checkpointer::stop`].
+    fn follow(&self, elsewhere: &dyn SignedElsewhere) {
+        let mut offered = TreeSize::EMPTY;
+        let mut said = None;
+        loop {
+            let begun = Instant::now();
+            let (size, root, stopping) = *self.wanted.lock();
+            let damaged = self.damaged.load(Ordering::Acquire);
+            if !damaged && size > offered {
+                let offer = Checkpoint::new(&self.origin, size, root).map_err(|error| error.to_string());
+                match offer.and_then(|offer| elsewhere.offer(&offer)) {
+                    Ok(()) => offered = size,
+                    Err(error) => tracing::warn!(error, %size, "a tree was not offered to whoever signs"),
+                }
+            }
+            if let Err(error) = self.take_over(elsewhere)
+                && said.as_ref() != Some(&error)
+            {
+                tracing::error!(error, "what was signed elsewhere is not taken over");
+                said = Some(error);
+            }
+            if stopping {
+                return;
+            }
+            self.pause(begun + CHECKPOINT_INTERVAL);
+        }
+    }
+
+    /// Takes over what was signed elsewhere, if it is larger and of this ledger: the guard compares its root.
+    fn take_over(&self, elsewhere: &dyn SignedElsewhere) -> Result<(), String> {
+        let Some(note) = elsewhere.latest()? else {
+            return Ok(());
+        };
+        let signed = SignedCheckpoint::parse(&note).map_err(|error| error.to_string())?;
+        let (size, root) = (signed.checkpoint().size(), signed.checkpoint().root());
+        let mut latest = self.latest.lock();
+        match &*latest {
+            Some(there) if there.size == size && there.root != root => {
+                return Err(format!(
+                    "two roots were signed at size {size}: keep both, and find out why"
+                ));
+            }
+            Some(there) if there.size >= size => return Ok(()),
+            _ => {}
+        }
+        let swapped = self.store.swap(latest.as_ref().map(|l| &*l.note), &note);
+        swapped.map_err(|error| error.to_string())?;
+        *latest = Some(Signed { size, root, note });
+        Ok(())
     }
 
     fn pause(&self, until: Instant) {
@@ -230,7 +321,9 @@ const COSIGNED: &str = "cosigned";
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(path);
     std::fs::create_dir_all(dir)?;
-    let temporary = path.with_extension("tmp");
+    // A name of its own: beside one another lie files that differ only in what follows the day.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
     let mut file = std::fs::File::create(&temporary)?;
     io::Write::write_all(&mut file, bytes)?;
     file.sync_all()?;
@@ -261,14 +354,24 @@ impl HeadStore {
         self.path(date).with_file_name(format!("{date}.late.tlog-proof"))
     }
 
-    /// The head of that day.
-    pub fn get(&self, date: Date) -> Option<Vec<u8>> {
-        std::fs::read(self.path(date)).ok()
+    fn consistency_path(&self, date: Date) -> PathBuf {
+        self.path(date).with_file_name(format!("{date}.consistency"))
+    }
+
+    /// The head of that day; `None` only where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read: nothing is known of it then.
+    pub fn get(&self, date: Date) -> io::Result<Option<Vec<u8>>> {
+        read(&self.path(date))
     }
 
     /// Whether that day has a head.
-    pub fn has(&self, date: Date) -> bool {
-        self.path(date).exists()
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn has(&self, date: Date) -> io::Result<bool> {
+        self.path(date).try_exists()
     }
 
     /// Keeps the head of a day; a head that is there already stays as it is.
@@ -276,11 +379,7 @@ impl HeadStore {
     /// # Errors
     /// When it could not be made durable.
     pub fn put(&self, date: Date, head: &[u8]) -> io::Result<()> {
-        let path = self.path(date);
-        if path.exists() {
-            return Ok(());
-        }
-        replace(&path, head)
+        put(&self.path(date), head)
     }
 
     /// Keeps a head that has more lines below its checkpoint than the one that is there, and is the same otherwise.
@@ -307,13 +406,19 @@ impl HeadStore {
     }
 
     /// The same `DayClosed` under a later checkpoint, which enough witnesses have cosigned.
-    pub fn late(&self, date: Date) -> Option<Vec<u8>> {
-        std::fs::read(self.late_path(date)).ok()
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn late(&self, date: Date) -> io::Result<Option<Vec<u8>>> {
+        read(&self.late_path(date))
     }
 
     /// Whether that day has one.
-    pub fn has_late(&self, date: Date) -> bool {
-        self.late_path(date).exists()
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn has_late(&self, date: Date) -> io::Result<bool> {
+        self.late_path(date).try_exists()
     }
 
     /// Keeps it; one that is there already stays as it is.
@@ -321,16 +426,31 @@ impl HeadStore {
     /// # Errors
     /// When it could not be made durable.
     pub fn put_late(&self, date: Date, proof: &[u8]) -> io::Result<()> {
-        let path = self.late_path(date);
-        if path.exists() {
-            return Ok(());
-        }
-        replace(&path, proof)
+        put(&self.late_path(date), proof)
+    }
+
+    /// That the head of that day continues the one before it: a tlog-witness add-checkpoint body.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn consistency(&self, date: Date) -> io::Result<Option<Vec<u8>>> {
+        read(&self.consistency_path(date))
+    }
+
+    /// Keeps it; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub fn put_consistency(&self, date: Date, body: &[u8]) -> io::Result<()> {
+        put(&self.consistency_path(date), body)
     }
 
     /// The latest checkpoint that a witness has cosigned, with its lines.
-    pub fn cosigned(&self) -> Option<Vec<u8>> {
-        std::fs::read(self.dir.join(COSIGNED)).ok()
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn cosigned(&self) -> io::Result<Option<Vec<u8>>> {
+        read(&self.dir.join(COSIGNED))
     }
 
     /// Keeps it. It is a copy of what witnesses have: losing it loses nothing that they would not sign again.
@@ -342,22 +462,58 @@ impl HeadStore {
     }
 
     /// The days that have a head, rising.
-    pub fn dates(&self) -> Vec<Date> {
-        let files = |dir: PathBuf| {
-            std::fs::read_dir(dir)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|f| f.path())
-        };
-        let mut dates: Vec<Date> = files(self.dir.clone())
-            .flat_map(files)
-            .filter(|p| p.extension().is_some_and(|e| e == "tlog-proof"))
-            .filter_map(|p| Date::parse(p.file_stem()?.to_str()?).ok())
-            .collect();
+    ///
+    /// # Errors
+    /// When they cannot be listed: a part of them is no answer.
+    pub fn dates(&self) -> io::Result<Vec<Date>> {
+        let mut dates = Vec::new();
+        for year in list(&self.dir)? {
+            if !year.file_type()?.is_dir() {
+                continue;
+            }
+            for file in list(&year.path())? {
+                let name = file.file_name();
+                let date = name.to_str().and_then(|name| name.strip_suffix(HEAD_END));
+                dates.extend(date.and_then(|date| Date::parse(date).ok()));
+            }
+        }
         dates.sort_unstable();
-        dates
+        Ok(dates)
     }
+}
+
+/// How the name of a head's file ends.
+const HEAD_END: &str = ".tlog-proof";
+
+/// What a file holds; `None` only where there is none.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(path, &error)),
+    }
+}
+
+/// Keeps a file; one that is there already stays as it is.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    replace(path, bytes)
+}
+
+/// What is in a directory, which need not be there.
+fn list(dir: &Path) -> io::Result<Vec<std::fs::DirEntry>> {
+    match std::fs::read_dir(dir) {
+        Ok(files) => files.collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(at(dir, &error)),
+    }
+}
+
+/// The same error, with the file's name.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -396,7 +552,7 @@ mod tests {
         heads.put(date, &head(&[])).expect("kept");
         heads.add_lines(date, &head(&[2])).expect("a line more");
         heads.add_lines(date, &head(&[2, 3])).expect("a line more");
-        let kept = heads.get(date).expect("there");
+        let kept = heads.get(date).expect("readable").expect("there");
         assert_eq!(kept, head(&[2, 3]));
         let other = String::from_utf8(head(&[2, 3, 4]))
             .expect("text")
@@ -408,12 +564,32 @@ mod tests {
             ("no head", b"none".to_vec()),
         ] {
             assert!(heads.add_lines(date, &bad).is_err(), "{what}");
-            assert_eq!(heads.get(date).as_ref(), Some(&kept), "{what}");
+            assert_eq!(heads.get(date).expect("readable").as_ref(), Some(&kept), "{what}");
         }
         heads.put_late(date, b"late").expect("kept");
         heads.put_late(date, b"later").expect("the first stays");
         heads.put_cosigned(b"note").expect("kept");
-        assert_eq!(heads.late(date).as_deref(), Some(&b"late"[..]));
-        assert_eq!(heads.dates(), [date], "neither is a day");
+        heads.put_consistency(date, b"old 1").expect("kept");
+        assert_eq!(heads.late(date).expect("readable").as_deref(), Some(&b"late"[..]));
+        assert_eq!(
+            heads.consistency(date).expect("readable").as_deref(),
+            Some(&b"old 1"[..])
+        );
+        assert_eq!(heads.dates().expect("listed"), [date], "none of these is a day");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_absent() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let heads = HeadStore::new(&dir.path().join("heads"));
+        let date = Date::parse("2026-05-17").expect("a day");
+        assert!(heads.dates().expect("nothing yet").is_empty());
+        assert_eq!(heads.get(date).expect("nothing yet"), None);
+        // A directory stands where a file belongs, and a file where a year does.
+        std::fs::create_dir_all(dir.path().join("heads/2026/2026-05-17.tlog-proof")).expect("made");
+        let error = heads.get(date).expect_err("no absence");
+        assert!(error.to_string().contains("2026-05-17"), "{error}");
+        std::fs::write(dir.path().join("file"), b"").expect("written");
+        assert!(HeadStore::new(&dir.path().join("file")).dates().is_err());
     }
 }
