@@ -12,6 +12,7 @@ use crate::errors::ApiError;
 use crate::limits::Limits;
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
+use crate::publisher;
 use crate::publishing::{self, ChannelError, Publishing};
 use crate::request::Request;
 use crate::router::Table;
@@ -71,7 +72,7 @@ pub struct App {
     backlog: Arc<Backlog>,
     self_audit: SelfAudit,
     publishing: Publishing,
-    sending: Mutex<Option<std::thread::JoinHandle<()>>>,
+    sending: Mutex<Vec<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     streams: Arc<Semaphore>,
     mailer: Option<Arc<Mailer>>,
@@ -139,13 +140,14 @@ impl App {
             .witness_policy
             .as_deref()
             .map(|policy| {
-                let heads = HeadStore::new(&settings.data.join(HEADS));
+                let heads = HeadStore::new(&heads_dir(&settings));
                 Witnesses::open(policy, stores.log_key.verifier_key(), heads).map(Arc::new)
             })
             .transpose()?;
         if let Some(found) = contradiction(&witnesses, &stores).await {
             return Err(OpenError::Witnessed(found));
         }
+        link_heads(&settings)?;
         let state = State::open(&settings.data.join("state.sqlite"))?;
         let log: Arc<dyn EventLog> = stores.log.clone();
         let tiles: Arc<dyn TileStore> = stores.log.clone();
@@ -168,7 +170,7 @@ impl App {
                     origin: stores.origin.clone(),
                     keys: stores.keys.clone(),
                 }),
-                signer: stores.log_key.clone(),
+                signing: stores.log_key.signing(Some(&settings.data)),
                 clock: outside.clock.clone(),
                 entropy: outside.entropy.clone(),
             },
@@ -177,7 +179,7 @@ impl App {
                 build_date: Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default(),
                 snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
                 beside_entries: sequencer::BESIDE_ENTRIES,
-                heads: HeadStore::new(&settings.data.join(HEADS)),
+                heads: HeadStore::new(&heads_dir(&settings)),
             },
             registry.clone(),
         )?;
@@ -249,7 +251,10 @@ impl App {
         });
         *app.chores.lock() = chores::start(&app);
         *app.auditing.lock() = self_audit::start(&app)?;
-        *app.sending.lock() = publishing::start(&app)?;
+        *app.sending.lock() = match &app.settings.signed_elsewhere {
+            None => publishing::start(&app)?,
+            Some(signs) => publisher::take_over(&app, signs)?,
+        };
         Ok(app)
     }
 
@@ -257,9 +262,9 @@ impl App {
     /// must have ended; those that come later are refused.
     pub async fn stop(&self) {
         self.begin_stop();
-        let sending = self.sending.lock().take();
-        if let Some(thread) = sending {
-            // It waits for what it records.
+        let sending = std::mem::take(&mut *self.sending.lock());
+        for thread in sending {
+            // It gives up what it waits for, but not what it records.
             if tokio::task::spawn_blocking(move || thread.join())
                 .await
                 .is_ok_and(|ended| ended.is_err())
@@ -291,6 +296,9 @@ impl App {
         let Some(witnesses) = self.witnesses.clone() else {
             return;
         };
+        if self.settings.signed_elsewhere.is_some() {
+            return;
+        }
         let (log, clock, signed) = (self.stores.log.clone(), self.clock.clone(), self.signed());
         let offered = tokio::task::spawn_blocking(move || witnesses.last_round(&*log, signed, &*clock));
         if let Err(error) = offered.await {
@@ -477,6 +485,16 @@ impl App {
     /// The latest signed checkpoint with the cosignatures that it has: size and note.
     pub fn published(&self) -> Option<(TreeSize, Vec<u8>)> {
         let (size, note) = self.signed()?;
+        if self.settings.signed_elsewhere.is_some() {
+            // Whoever signs has asked the witnesses, too.
+            let cosigned = self.heads().cosigned().ok().flatten();
+            return Some((
+                size,
+                cosigned
+                    .filter(|cosigned| cosigned.starts_with(&note))
+                    .unwrap_or(note),
+            ));
+        }
         Some(match &self.witnesses {
             Some(witnesses) => (size, witnesses.with_lines(note)),
             None => (size, note),
@@ -649,6 +667,24 @@ fn label_secret(stores: &Stores) -> [u8; 32] {
 }
 
 /// Asks the witnesses what they have seen, before anything is signed.
+/// Whoever reads the data directory alone finds the heads of days there, too.
+fn link_heads(settings: &Settings) -> std::io::Result<()> {
+    let (link, heads) = (settings.data.join(HEADS), heads_dir(settings));
+    if settings.signed_elsewhere.is_none() || link.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    std::os::unix::fs::symlink(std::path::absolute(heads)?, link)
+}
+
+/// Where the heads of days are: with whoever signs them.
+pub fn heads_dir(settings: &Settings) -> std::path::PathBuf {
+    settings
+        .signed_elsewhere
+        .as_ref()
+        .unwrap_or(&settings.data)
+        .join(HEADS)
+}
+
 async fn contradiction(witnesses: &Option<Arc<Witnesses>>, stores: &Stores) -> Option<String> {
     let (witnesses, log) = (witnesses.clone()?, stores.log.clone());
     let asked = tokio::task::spawn_blocking(move || witnesses.contradiction(&*log, log.size_now()));

@@ -8,6 +8,7 @@ use crate::app::HEADS;
 use crate::stores::LEDGER;
 use chain_publisher::pack::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
+use chain_publisher::source::SourceError;
 use chain_publisher::verify::Progress;
 use commands::ledger::{Ledger, OpenError, Options};
 use commands::sequencer::{HeadStore, LoadError, StreamPositions, read_index};
@@ -18,6 +19,7 @@ use domain::ports::EventLog;
 use domain::registry::Registry;
 use domain::{Date, Position};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -55,16 +57,29 @@ impl DayLines for Lines<'_> {
 struct Heads {
     store: HeadStore,
     dates: Vec<Date>,
+    late: BTreeMap<Date, Vec<u8>>,
 }
 
 impl HeadFiles for Heads {
-    fn dates(&self) -> Vec<Date> {
-        self.dates.clone()
+    fn dates(&self) -> Result<Vec<Date>, SourceError> {
+        Ok(self.dates.clone())
     }
 
-    fn get(&self, date: Date) -> Option<Vec<u8>> {
-        self.store.get(date)
+    fn get(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.store.get(date).map_err(unavailable)
     }
+
+    fn late(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(self.late.get(&date).cloned())
+    }
+
+    fn consistency(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.store.consistency(date).map_err(unavailable)
+    }
+}
+
+fn unavailable(error: std::io::Error) -> SourceError {
+    SourceError::Unavailable(error.to_string())
 }
 
 impl DataSource {
@@ -75,10 +90,21 @@ impl DataSource {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         // The heads come first: the ledger that is opened then covers them.
         let store = HeadStore::new(&dir.join(HEADS));
-        let dates = store.dates();
+        let unreadable = |error| OpenError::Io {
+            what: HEADS.to_owned(),
+            source: error,
+        };
+        let dates = store.dates().map_err(unreadable)?;
+        let mut late = BTreeMap::new();
+        for date in &dates {
+            if let Some(proof) = store.late(*date).map_err(unreadable)? {
+                late.insert(*date, proof);
+            }
+        }
+        let cosigned = store.cosigned().map_err(unreadable)?;
         let (ledger, recovery) = Ledger::open_read_only(&dir.join(LEDGER), Options::default())?;
         let key = named_key(&ledger, recovery.checkpoint.as_deref());
-        let checkpoint = recovery.checkpoint.map(|note| match store.cosigned() {
+        let checkpoint = recovery.checkpoint.map(|note| match cosigned {
             // Cosignature lines stand behind the log's own.
             Some(cosigned) if cosigned.starts_with(&note) => cosigned,
             _ => note,
@@ -87,7 +113,7 @@ impl DataSource {
             name: format!("the ledger in {}", dir.display()),
             ledger,
             checkpoint,
-            heads: Heads { store, dates },
+            heads: Heads { store, dates, late },
             key,
         })
     }

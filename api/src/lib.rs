@@ -5,7 +5,9 @@
 //! | `app` | the wiring: what a running Daybook is made of |
 //! | `stores`, `begin`, `chores` | the data directory, the first entries of a start, what runs beside |
 //! | `publishing` | heads of days on their way to the channels of the settings |
+//! | `outgoing` | a POST to somebody else, which can be given up |
 //! | `mail` | e-mail, for whoever has something to say |
+//! | `publisher` | signing and publishing as a process of its own, and serving beside it |
 //! | `self_audit` | the service reads its own ledger again and verifies it |
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
@@ -41,7 +43,9 @@ pub mod limits;
 pub mod mail;
 pub mod metrics;
 pub mod openapi;
+pub mod outgoing;
 pub mod pages;
+pub mod publisher;
 pub mod publishing;
 pub mod redact;
 pub mod reply;

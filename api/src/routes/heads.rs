@@ -7,6 +7,7 @@
 use crate::errors::ApiError;
 use crate::reply::{self, Page};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use commands::sequencer::HeadStore;
 use domain::Date;
 use domain::day::DayClosed;
 use domain::entry::Entry;
@@ -59,7 +60,7 @@ pub const ROUTES: &[Route] = &[
         access: Access::Public,
         handler: |ctx| Box::pin(file(ctx)),
         doc: Some(Doc {
-            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof), or .late.tlog-proof where witnesses came late.",
+            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof), .late.tlog-proof where witnesses came late, or .consistency with the head before (a tlog-witness add-checkpoint body).",
             query: &[],
             body: None,
             status: 200,
@@ -84,7 +85,7 @@ async fn list(ctx: Ctx) -> Answer {
                 .map_err(|_| ApiError::malformed("bad_cursor", "not a cursor of this list"))?,
         ),
     };
-    let dates = ctx.app.heads().dates();
+    let dates = ctx.app.heads().dates().map_err(ApiError::internal)?;
     let mut wanted = dates
         .into_iter()
         .rev()
@@ -110,7 +111,8 @@ async fn one(ctx: Ctx) -> Answer {
 }
 
 fn describe(ctx: &Ctx, date: Date) -> Result<Value, ApiError> {
-    let head = ctx.app.heads().get(date).ok_or_else(not_found)?;
+    let head = ctx.app.heads().get(date).map_err(ApiError::internal)?;
+    let head = head.ok_or_else(not_found)?;
     let proof = TlogProof::parse(&head).map_err(ApiError::internal)?;
     let bytes = proof.extra.as_deref().unwrap_or_default();
     let entry = Entry::decode(bytes).map_err(ApiError::internal)?;
@@ -129,23 +131,27 @@ fn describe(ctx: &Ctx, date: Date) -> Result<Value, ApiError> {
     Ok(value)
 }
 
+/// Reads one of the files of a day.
+type Reader = fn(&HeadStore, Date) -> std::io::Result<Option<Vec<u8>>>;
+
 async fn file(ctx: Ctx) -> Answer {
-    let name = ctx.param(1).strip_suffix(".tlog-proof");
-    let (name, is_late) = match name.and_then(|name| name.strip_suffix(".late")) {
-        Some(name) => (Some(name), true),
-        None => (name, false),
-    };
-    let date = name
-        .and_then(|text| Date::parse(text).ok())
+    let (heads, name) = (ctx.app.heads(), ctx.param(1));
+    let read: [(&str, Reader); 3] = [
+        (".late.tlog-proof", HeadStore::late),
+        (".tlog-proof", HeadStore::get),
+        (".consistency", HeadStore::consistency),
+    ];
+    let found = read
+        .into_iter()
+        .find_map(|(end, read)| Some((name.strip_suffix(end)?, read)));
+    let (text, read) = found.ok_or_else(not_found)?;
+    let date = Date::parse(text)
+        .ok()
         .filter(|date| date.to_string().starts_with(ctx.param(0)) && ctx.param(0).len() == 4)
         .ok_or_else(not_found)?;
-    let heads = ctx.app.heads();
-    let head = if is_late {
-        heads.late(date)
-    } else {
-        heads.get(date)
-    };
-    let head = head.ok_or_else(not_found)?;
+    let head = read(heads, date)
+        .map_err(ApiError::internal)?
+        .ok_or_else(not_found)?;
     let response = reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", head);
     // Cosignature lines may be added later.
     Ok(reply::with(

@@ -4,6 +4,7 @@
 
 mod clock;
 mod mail;
+mod publisher;
 mod publishing;
 mod service;
 mod witnesses;

@@ -3,12 +3,13 @@
 use api::app::{App, Outside};
 use api::config::{PublishTo, Settings};
 use api::entropy::SeededEntropy;
+use api::mail::MailSettings;
 use api::serve::serve;
 use domain::Timestamp;
 use domain::ports::Clock;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -62,20 +63,40 @@ pub struct Service {
     pub clock: Arc<Moved>,
     pub agent: ureq::Agent,
     dir: Arc<tempfile::TempDir>,
+    mail: Option<MailSettings>,
+    /// Who signs, and for which ledger.
+    elsewhere: Option<(PathBuf, String)>,
 }
 
 impl Service {
     pub fn start(at: &str) -> Self {
         let clock = Moved::at(at);
         let dir = Arc::new(tempfile::tempdir().expect("a directory"));
-        Self::open(dir, clock, Vec::new())
+        Self::open(dir, clock, Vec::new(), None, None)
+    }
+
+    /// One whose log key another process holds, in that directory below the scratch directory.
+    pub fn signed_elsewhere(dir: tempfile::TempDir, at: &str, signs: &str, origin: &str) -> Self {
+        let elsewhere = (dir.path().join(signs), origin.to_owned());
+        Self::open(Arc::new(dir), Moved::at(at), Vec::new(), None, Some(elsewhere))
     }
 
     /// The same data again, after a stop, with these channels.
     pub fn again(self, publish: Vec<PublishTo>) -> Self {
-        let (dir, clock) = (self.dir.clone(), self.clock.clone());
+        let mail = self.mail.clone();
+        self.again_with(publish, mail)
+    }
+
+    /// As [`Service::again`], with this mail server.
+    pub fn again_with(self, publish: Vec<PublishTo>, mail: Option<MailSettings>) -> Self {
+        let (dir, clock, elsewhere) = (self.dir.clone(), self.clock.clone(), self.elsewhere.clone());
         drop(self);
-        Self::open(dir, clock, publish)
+        Self::open(dir, clock, publish, mail, elsewhere)
+    }
+
+    /// Its directory, for who needs it longer than it runs.
+    pub fn dir(&self) -> Arc<tempfile::TempDir> {
+        self.dir.clone()
     }
 
     /// A place for what the test keeps.
@@ -83,12 +104,21 @@ impl Service {
         self.dir.path()
     }
 
-    fn open(dir: Arc<tempfile::TempDir>, clock: Arc<Moved>, publish: Vec<PublishTo>) -> Self {
+    fn open(
+        dir: Arc<tempfile::TempDir>,
+        clock: Arc<Moved>,
+        publish: Vec<PublishTo>,
+        mail: Option<MailSettings>,
+        elsewhere: Option<(PathBuf, String)>,
+    ) -> Self {
         let settings = Settings {
             data: dir.path().join("data"),
             anchor: Some(dir.path().join("anchor")),
             publish,
             publish_retry_s: 1,
+            mail: mail.clone(),
+            signed_elsewhere: elsewhere.as_ref().map(|(signs, _)| signs.clone()),
+            origin: elsewhere.as_ref().map(|(_, origin)| origin.clone()),
             ..Settings::default()
         };
         let outside = Outside {
@@ -125,6 +155,8 @@ impl Service {
                 .build()
                 .new_agent(),
             dir,
+            mail,
+            elsewhere,
         }
     }
 

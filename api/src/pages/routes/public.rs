@@ -126,7 +126,7 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
     for head in heads.iter_mut().take(page::DAYS_MAX) {
         head.state = match app.witnesses() {
             Some(witnesses) => witnesses.head_state(head.date),
-            None if app.heads().has(head.date) => HeadState::Published,
+            None if app.heads().has(head.date).map_err(ApiError::internal)? => HeadState::Published,
             None => HeadState::Sequenced,
         };
     }
@@ -137,7 +137,7 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
         let (_, bytes) = block.get(0)?;
         Entry::read(bytes).ok().map(|entry| entry.recorded_at.date())
     });
-    let heads_total = app.heads().dates().len() as u64;
+    let heads_total = app.heads().dates().map_err(ApiError::internal)?.len() as u64;
     let oldest = heads
         .last()
         .map(|head| head.date)
@@ -162,6 +162,7 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
             .channels()
             .into_iter()
             .map(|channel| PublicationRow {
+                late: channel.next.filter(|_| channel.is_late(app.clock().now())),
                 name: channel.name,
                 kind: channel.kind,
                 last: channel.last,
