@@ -52,7 +52,7 @@ pub enum LogKey {
     /// This process holds it.
     Here(Arc<SigningKey>),
     /// Another process does, which keeps what it signs in this directory.
-    Elsewhere(VerifierKey, PathBuf),
+    Elsewhere(Box<VerifierKey>, PathBuf),
 }
 
 impl LogKey {
@@ -60,7 +60,7 @@ impl LogKey {
     pub fn verifier_key(&self) -> VerifierKey {
         match self {
             Self::Here(key) => key.verifier_key(),
-            Self::Elsewhere(key, _) => key.clone(),
+            Self::Elsewhere(key, _) => (**key).clone(),
         }
     }
 
@@ -70,7 +70,7 @@ impl LogKey {
             (Self::Here(key), _) => Signing::Here(key.clone()),
             (Self::Elsewhere(key, dir), data) => {
                 let data = data.unwrap_or(Path::new("."));
-                Signing::Elsewhere(Arc::new(Elsewhere::new(data, dir, key.clone())))
+                Signing::Elsewhere(Arc::new(Elsewhere::new(data, dir, (**key).clone())))
             }
         }
     }
@@ -194,7 +194,7 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
                 ServiceKeys::open_without_log_key(&dir.join(KEYS), start, &**entropy)?;
             let text = format!("{key}\n");
             commands::keys::write_secret_file(&path, text.as_bytes()).map_err(at(&path))?;
-            (origin, LogKey::Elsewhere(key, signs.clone()), receipt_key, secret)
+            (origin, LogKey::Elsewhere(Box::new(key), signs.clone()), receipt_key, secret)
         }
     };
     let keys = FileKeyStore::open(&dir.join(KEYS), entropy.clone())?;

@@ -598,3 +598,61 @@ fn a_channel_that_hangs_delays_no_other_and_no_stop() {
     }
     drop(clock);
 }
+
+#[test]
+fn what_a_broker_refuses_is_said_without_its_password_and_nothing_is_published() {
+    use std::os::unix::fs::PermissionsExt;
+    let service = Service::start("2026-04-01T12:00:00Z");
+    let scratch = service.scratch().to_owned();
+    let good = Certificates::make(&scratch, "tls");
+    let other = Certificates::make(&scratch, "other");
+    let broker = Broker::start(&scratch.join("broker"), Some(&good)).expect("a broker");
+    let credentials = |name: &str, password: &str| {
+        let path = scratch.join(name);
+        std::fs::write(&path, format!("{}\n{password}\n", mosquitto::USER)).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
+        Some(path)
+    };
+    let channel = |name: &str, credentials_file, ca_file: &Path| PublishTo::Mqtt {
+        name: name.into(),
+        broker: format!("mqtts://localhost:{}", broker.port),
+        topic: Some("audit/heads".into()),
+        credentials_file,
+        ca_file: Some(ca_file.to_owned()),
+    };
+    let service = service.again(vec![
+        channel(
+            "wrong-password",
+            credentials("wrong", "another word"),
+            &good.authority,
+        ),
+        channel(
+            "wrong-authority",
+            credentials("right", mosquitto::PASSWORD),
+            &other.authority,
+        ),
+    ]);
+    service.clock.pass(86_400);
+    let app = service.app.clone().expect("it runs");
+    let trouble = |n: usize| app.publishing().channels()[n].trouble.clone().unwrap_or_default();
+    until("both are refused", || {
+        !trouble(0).is_empty() && !trouble(1).is_empty()
+    });
+    assert!(
+        trouble(0).contains("does not take this user and password"),
+        "{}",
+        trouble(0)
+    );
+    assert!(!trouble(0).contains("another word"));
+    assert!(
+        trouble(1).contains("certificate is not trusted"),
+        "{}",
+        trouble(1)
+    );
+    assert!(
+        app.publishing()
+            .channels()
+            .iter()
+            .all(|channel| channel.last.is_none())
+    );
+}
