@@ -194,7 +194,12 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
                 ServiceKeys::open_without_log_key(&dir.join(KEYS), start, &**entropy)?;
             let text = format!("{key}\n");
             commands::keys::write_secret_file(&path, text.as_bytes()).map_err(at(&path))?;
-            (origin, LogKey::Elsewhere(Box::new(key), signs.clone()), receipt_key, secret)
+            (
+                origin,
+                LogKey::Elsewhere(Box::new(key), signs.clone()),
+                receipt_key,
+                secret,
+            )
         }
     };
     let keys = FileKeyStore::open(&dir.join(KEYS), entropy.clone())?;
