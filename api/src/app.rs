@@ -5,27 +5,34 @@
 //! benchmark can hold one.
 //! Not here: what any part does; what the first start records (`begin`); what runs beside (`chores`).
 
-use crate::begin::{self, BeginError, Begun};
+use crate::anchors::{self, Anchoring};
+use crate::begin::{self, BeginError, Begun, ClockAtStart};
 use crate::chores::{self, Backlog};
 use crate::config::Settings;
 use crate::errors::ApiError;
+use crate::evidence::shelf::Shelf;
+use crate::evidence::worker;
+use crate::key_chain;
 use crate::limits::Limits;
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
-use crate::publisher;
+use crate::policy_record;
+use crate::publisher::{self, VERIFIER_KEY};
 use crate::publishing::{self, ChannelError, Publishing};
+use crate::rekey::{self, RekeyError};
 use crate::request::Request;
 use crate::router::Table;
 use crate::routes;
 use crate::self_audit::{self, SelfAudit};
 use crate::state::{State, StateError};
 use crate::stores::{self, Stores, StoresError};
+use crate::streams::Streams;
 use crate::witnesses::{Witnesses, WitnessesError};
 use commands::handlers::{Management, ManagementPorts, ManagementSettings};
 use commands::ingest::channels::AutoChannels;
 use commands::ingest::pipeline::{Backpressure, Ingest};
 use commands::refusals::Refusals;
-use commands::sequencer::{self, HeadStore, Ports, Sequencer, StartError};
+use commands::sequencer::{self, HeadStore, Keys, Ports, Sequencer, StartError};
 use commands::tokens::Authenticator;
 use domain::hash::sha256_of;
 use domain::note::Signer;
@@ -39,7 +46,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use warp::http::header;
 
@@ -48,6 +55,8 @@ use warp::http::header;
 const MADE_AFTER: (i32, u32, u32) = (2026, 1, 1);
 /// The folder of heads in the data directory.
 pub const HEADS: &str = "heads";
+/// The folder of time stamps over them in the data directory, where another process keeps the heads.
+pub const STAMPS: &str = "stamps";
 /// How long the answer to a change waits for the read models (DESIGN "Registry").
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -71,10 +80,14 @@ pub struct App {
     authenticator: Arc<Authenticator>,
     backlog: Arc<Backlog>,
     self_audit: SelfAudit,
+    evidence: Shelf,
     publishing: Publishing,
     sending: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    anchoring: Anchoring,
+    stamping: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
-    streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
+    packing: Mutex<Option<std::thread::JoinHandle<()>>>,
     mailer: Option<Arc<Mailer>>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
@@ -90,6 +103,8 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
     /// The only randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// An operator vouches for the clock at this start, however far it is ahead of the last entry.
+    pub clock_accepted: bool,
 }
 
 /// A Daybook could not be opened.
@@ -98,12 +113,18 @@ pub enum OpenError {
     /// Keys or ledger cannot be used.
     #[error(transparent)]
     Stores(#[from] StoresError),
+    /// A rotation that was begun cannot be finished.
+    #[error("a key that was being replaced: {0}")]
+    Rekey(#[from] Box<RekeyError>),
     /// The edge's own store does not open.
     #[error(transparent)]
     State(#[from] StateError),
     /// The read models do not open.
     #[error("the read models cannot be used: {0}")]
     Projections(#[from] ProjectionError),
+    /// Which keys this ledger had is not known.
+    #[error("the proofs of rotations beside the heads cannot be read: {0}")]
+    Rotations(std::io::Error),
     /// The witnesses cannot be asked.
     #[error(transparent)]
     Witnesses(#[from] WitnessesError),
@@ -119,6 +140,11 @@ pub enum OpenError {
     /// A channel that heads are published on cannot be used.
     #[error(transparent)]
     Publishing(#[from] ChannelError),
+    /// What was asked for of evidence packs.
+    #[error(
+        "evidence packs cannot be kept: {0}; `DIR/evidence` may be removed, its packs can be asked for again"
+    )]
+    Evidence(std::io::Error),
     /// No thread.
     #[error("no thread could be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -135,13 +161,21 @@ impl App {
     pub async fn open(settings: Settings, outside: Outside) -> Result<Arc<Self>, OpenError> {
         let mailer = settings.mail.as_ref().map(Mailer::open).transpose();
         let mailer = mailer.map_err(OpenError::Mail)?.map(Arc::new);
+        if rekey::is_pending(&settings).map_err(Box::new)? {
+            // A crash came between two steps of a rotation.
+            rekey::settle(&settings, &outside, None).await.map_err(Box::new)?;
+        }
         let (stores, recovery) = stores::open(&settings, &outside.entropy)?;
         let witnesses = settings
             .witness_policy
             .as_deref()
             .map(|policy| {
-                let heads = HeadStore::new(&heads_dir(&settings));
-                Witnesses::open(policy, stores.log_key.verifier_key(), heads).map(Arc::new)
+                let heads = head_store(&settings);
+                let key = stores.log_key.verifier_key();
+                let keys = key_chain::log_keys(&heads, key).map_err(OpenError::Rotations)?;
+                Witnesses::open(policy, keys, heads)
+                    .map(Arc::new)
+                    .map_err(OpenError::from)
             })
             .transpose()?;
         if let Some(found) = contradiction(&witnesses, &stores).await {
@@ -159,7 +193,7 @@ impl App {
         )?);
         let rows = projector.read_model();
         let registry = Arc::new(RwLock::new(Registry::default()));
-        let sequencer = Sequencer::start(
+        let (sequencer, _) = Sequencer::start_with(
             Ports {
                 log: log.clone(),
                 tiles,
@@ -176,12 +210,16 @@ impl App {
             },
             sequencer::Settings {
                 origin: stores.origin.clone(),
-                build_date: Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default(),
+                build_date: made_after(),
                 snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
                 beside_entries: sequencer::BESIDE_ENTRIES,
-                heads: HeadStore::new(&heads_dir(&settings)),
+                heads: head_store(&settings),
             },
             registry.clone(),
+            Keys {
+                beside: stores.beside(),
+                next: None,
+            },
         )?;
         let remembered = settings.tokens_cached_max;
         let authenticator = Arc::new(Authenticator::remembering(&*outside.entropy, remembered));
@@ -202,7 +240,35 @@ impl App {
                 label_secret: label_secret(&stores),
             },
         );
-        let begun = begin::begin(&settings, &stores, &recovery, &sequencer, &registry, &management).await?;
+        let clock = match outside.clock_accepted {
+            true => ClockAtStart::Accepted(outside.clock.now()),
+            false => ClockAtStart::Judged,
+        };
+        let begun = begin::begin(
+            &settings,
+            &stores,
+            &recovery,
+            &sequencer,
+            &registry,
+            &management,
+            &clock,
+        )
+        .await;
+        let recorded = match begun {
+            Ok(begun) => policy_record::record(&settings, &stores, &sequencer)
+                .await
+                .map(|()| begun)
+                .map_err(OpenError::from),
+            Err(error) => Err(error.into()),
+        };
+        let begun = match recorded {
+            Ok(begun) => begun,
+            Err(error) => {
+                sequencer.stop().await;
+                stores.log.stop();
+                return Err(error);
+            }
+        };
         let refusals = Arc::new(Refusals::new(
             &stores.origin,
             stores.keys.clone(),
@@ -218,12 +284,13 @@ impl App {
             backpressure(&backlog),
             label_secret(&stores),
         );
+        let evidence = Shelf::open(&settings.data, outside.clock.now()).map_err(OpenError::Evidence)?;
         let (stopping, _) = watch::channel(false);
         let app = Arc::new(Self {
             limits: Limits::new(&settings),
             metrics: Metrics::new(),
             table: Table::new(routes::all()),
-            streams: Arc::new(Semaphore::new(settings.streams_max)),
+            streams: Streams::new(settings.streams_max, settings.streams_account_max),
             settings,
             clock: outside.clock,
             entropy: outside.entropy,
@@ -239,9 +306,13 @@ impl App {
             authenticator,
             backlog,
             self_audit: SelfAudit::default(),
+            evidence,
             publishing: Publishing::default(),
+            anchoring: Anchoring::default(),
+            stamping: Mutex::default(),
             sending: Mutex::default(),
             auditing: Mutex::default(),
+            packing: Mutex::default(),
             mailer,
             witnesses,
             stopping,
@@ -249,13 +320,24 @@ impl App {
             address: OnceLock::new(),
             begun,
         });
-        *app.chores.lock() = chores::start(&app);
-        *app.auditing.lock() = self_audit::start(&app)?;
-        *app.sending.lock() = match &app.settings.signed_elsewhere {
-            None => publishing::start(&app)?,
-            Some(signs) => publisher::take_over(&app, signs)?,
-        };
+        if let Err(error) = app.start_beside() {
+            app.stop().await;
+            return Err(error);
+        }
         Ok(app)
+    }
+
+    /// Starts what runs beside the answers.
+    fn start_beside(self: &Arc<Self>) -> Result<(), OpenError> {
+        *self.chores.lock() = chores::start(self);
+        *self.auditing.lock() = self_audit::start(self)?;
+        *self.sending.lock() = match &self.settings.signed_elsewhere {
+            None => publishing::start(self)?,
+            Some(signs) => publisher::take_over(self, signs)?,
+        };
+        *self.stamping.lock() = anchors::start(self)?;
+        *self.packing.lock() = Some(worker::start(self)?);
+        Ok(())
     }
 
     /// Ends what runs beside, records what was counted, commits what was queued, signs the last position. Requests
@@ -263,13 +345,24 @@ impl App {
     pub async fn stop(&self) {
         self.begin_stop();
         let sending = std::mem::take(&mut *self.sending.lock());
-        for thread in sending {
+        let stamping = self.stamping.lock().take();
+        for thread in sending.into_iter().chain(stamping) {
             // It gives up what it waits for, but not what it records.
             if tokio::task::spawn_blocking(move || thread.join())
                 .await
                 .is_ok_and(|ended| ended.is_err())
             {
-                tracing::error!("publishing ended badly");
+                tracing::error!("a thread of publishing or anchoring ended badly");
+            }
+        }
+        let packing = self.packing.lock().take();
+        if let Some(thread) = packing {
+            // It waits for what it records.
+            if tokio::task::spawn_blocking(move || thread.join())
+                .await
+                .is_ok_and(|ended| ended.is_err())
+            {
+                tracing::error!("making evidence packs ended badly");
             }
         }
         let auditing = self.auditing.lock().take();
@@ -416,6 +509,16 @@ impl App {
         &self.publishing
     }
 
+    /// Evidence packs that were asked for.
+    pub fn evidence(&self) -> &Shelf {
+        &self.evidence
+    }
+
+    /// Time stamps over heads.
+    pub fn anchoring(&self) -> &Anchoring {
+        &self.anchoring
+    }
+
     /// The service's own reading of its ledger.
     pub fn self_audit(&self) -> &SelfAudit {
         &self.self_audit
@@ -432,7 +535,7 @@ impl App {
     }
 
     /// Places for long answers.
-    pub fn streams(&self) -> &Arc<Semaphore> {
+    pub fn streams(&self) -> &Arc<Streams> {
         &self.streams
     }
 
@@ -580,7 +683,9 @@ impl App {
     pub fn begin_stop(&self) {
         self.stopping.send_replace(true);
         self.self_audit.stop();
+        self.evidence.stop();
         self.publishing.stop();
+        self.anchoring.stop();
     }
 
     /// Becomes true when the stop begins.
@@ -660,13 +765,17 @@ pub async fn stop_begins(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
+/// No earlier clock is believed.
+pub fn made_after() -> Date {
+    Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default()
+}
+
 /// What keeps channels' keys from telling their labels; follows from the server's secret, so that a restored
 /// directory has the same.
 fn label_secret(stores: &Stores) -> [u8; 32] {
     sha256_of(&[b"daybook/label-secret/v1\n", &*stores.server_secret]).0
 }
 
-/// Asks the witnesses what they have seen, before anything is signed.
 /// Whoever reads the data directory alone finds the heads of days there, too.
 fn link_heads(settings: &Settings) -> std::io::Result<()> {
     let (link, heads) = (settings.data.join(HEADS), heads_dir(settings));
@@ -685,6 +794,25 @@ pub fn heads_dir(settings: &Settings) -> std::path::PathBuf {
         .join(HEADS)
 }
 
+/// The heads of days, and their time stamps, which this process writes itself.
+pub fn head_store(settings: &Settings) -> HeadStore {
+    let heads = HeadStore::new(&heads_dir(settings));
+    match settings.signed_elsewhere {
+        Some(_) => heads.with_stamps_in(&settings.data.join(STAMPS)),
+        None => heads,
+    }
+}
+
+/// The same of a data directory, whatever the settings are.
+pub fn heads_of(data: &std::path::Path) -> HeadStore {
+    let heads = HeadStore::new(&data.join(HEADS));
+    match data.join(VERIFIER_KEY).try_exists() {
+        Ok(false) => heads,
+        Ok(true) | Err(_) => heads.with_stamps_in(&data.join(STAMPS)),
+    }
+}
+
+/// Asks the witnesses what they have seen, before anything is signed.
 async fn contradiction(witnesses: &Option<Arc<Witnesses>>, stores: &Stores) -> Option<String> {
     let (witnesses, log) = (witnesses.clone()?, stores.log.clone());
     let asked = tokio::task::spawn_blocking(move || witnesses.contradiction(&*log, log.size_now()));

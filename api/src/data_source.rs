@@ -4,8 +4,9 @@
 //! made later are left out. Keys are not touched: the key that the ledger names in its first entry is the hint.
 //! Not here: verifying (`chain_publisher::verify`), the files themselves (`commands::ledger::check`).
 
-use crate::app::HEADS;
+use crate::app::{HEADS, heads_of};
 use crate::stores::LEDGER;
+use chain_publisher::anchor::AnchorKind;
 use chain_publisher::pack::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use chain_publisher::source::SourceError;
@@ -21,6 +22,7 @@ use domain::{Date, Position};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// A data directory's ledger, opened for reading.
@@ -76,6 +78,18 @@ impl HeadFiles for Heads {
     fn consistency(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
         self.store.consistency(date).map_err(unavailable)
     }
+
+    fn stamp(&self, date: Date, kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
+        self.store.stamp(date, kind.ending()).map_err(unavailable)
+    }
+
+    fn rotations(&self) -> Result<Vec<Position>, SourceError> {
+        self.store.rotations().map_err(unavailable)
+    }
+
+    fn rotation(&self, position: Position) -> Result<Option<Vec<u8>>, SourceError> {
+        self.store.rotation(position).map_err(unavailable)
+    }
 }
 
 fn unavailable(error: std::io::Error) -> SourceError {
@@ -89,7 +103,7 @@ impl DataSource {
     /// [`OpenError`].
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         // The heads come first: the ledger that is opened then covers them.
-        let store = HeadStore::new(&dir.join(HEADS));
+        let store = heads_of(dir);
         let unreadable = |error| OpenError::Io {
             what: HEADS.to_owned(),
             source: error,
@@ -127,6 +141,14 @@ impl DataSource {
         Ok(Index { registry, positions })
     }
 
+    /// The positions of the ledger's own stream.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn ledger_positions(&self, origin: &str) -> Result<Vec<Position>, LoadError> {
+        Ok(self.index(origin)?.positions.of("ledger", "main"))
+    }
+
     /// Makes an evidence pack that leads to the latest checkpoint.
     ///
     /// # Errors
@@ -136,7 +158,7 @@ impl DataSource {
         index: &Index,
         order: &Order<'_>,
         out: &mut dyn Write,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Made, MakeError> {
         let source = PackSource {
             log: &self.ledger,

@@ -8,6 +8,7 @@
 //! | `outgoing` | a POST to somebody else, which can be given up |
 //! | `mail` | e-mail, for whoever has something to say |
 //! | `publisher` | signing and publishing as a process of its own, and serving beside it |
+//! | `evidence` | evidence packs that were asked for over HTTP, made beside the service |
 //! | `self_audit` | the service reads its own ledger again and verifies it |
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
@@ -25,6 +26,7 @@
 //!
 //! Never here: SQL but for the edge's own state, hashing, decisions.
 
+pub mod anchors;
 pub mod app;
 pub mod auth;
 pub mod begin;
@@ -39,15 +41,19 @@ pub mod demo;
 pub mod entropy;
 pub mod entry_filter;
 pub mod errors;
+pub mod evidence;
+pub mod key_chain;
 pub mod limits;
 pub mod mail;
 pub mod metrics;
 pub mod openapi;
 pub mod outgoing;
 pub mod pages;
+pub mod policy_record;
 pub mod publisher;
 pub mod publishing;
 pub mod redact;
+pub mod rekey;
 pub mod reply;
 pub mod request;
 pub mod router;
@@ -57,6 +63,7 @@ pub mod serve;
 pub mod state;
 pub mod stopping;
 pub mod stores;
+pub mod streams;
 pub mod tls;
 pub mod witness;
 pub mod witnesses;

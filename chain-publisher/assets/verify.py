@@ -150,6 +150,7 @@ def zip_files(f):                                    # -> {name: (offset, size, 
     files, central, at, full = {}, b"", 0, 0xFFFFFFFF; end = f.seek(0, 2); f.seek(0)
     while True:
         sig = take(4)
+        if sig in (b"age-", b"----") and not at: raise Unreadable("encrypted with age: run  age --decrypt -i YOUR_KEY -o pack.zip FILE  first")
         if sig != b"PK\3\4" and not at: raise Unreadable("not a ZIP file")
         if sig == b"PK\1\2": break
         need(sig == b"PK\3\4", "ZIP: bytes at %d that belong to no file" % at)
@@ -168,8 +169,9 @@ def zip_files(f):                                    # -> {name: (offset, size, 
     central += struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, min(n, 0xFFFF), min(n, 0xFFFF), min(c, full), min(at, full), 0); f.seek(at)
     behind = f.read(len(central) + 1)
     if len(behind) < len(central) and central.startswith(behind): raise Unreadable("the file ends too early")
-    need(behind == central, "ZIP: the directory is not that of the files"); names = list(files); heads = names[5:5 + n - len(FILES)]
-    need(names == FILES[:5] + sorted(heads) + FILES[5:] and all((m := re.fullmatch(HEAD, h)) and m[1] == m[3] for h in heads),
+    need(behind == central, "ZIP: the directory is not that of the files"); names = list(files); arts = [k for k in names if re.fullmatch("artefacts/art_[a-z2-7]{26}", k)]
+    heads = names[5:5 + n - len(FILES) - len(arts)]
+    need(names == FILES[:5] + sorted(heads) + FILES[5:9] + sorted(arts) + FILES[9:] and all((m := re.fullmatch(HEAD, h)) and m[1] == m[3] for h in heads),
          "ZIP: not the files of a pack in their order")
     need(all(files[k][1] <= SMALL[k] for k in SMALL), "ZIP: a file is too large")
     return files
@@ -251,7 +253,7 @@ class Pack:
     def entries(self, q, kind):
         self.pos, self.seq, self.sid, self.leaf, self.by, self.info, self.rotated = array.array("Q"), array.array("Q"), array.array("l"), bytearray(), {}, [], []
         last, at, units, channel, self.created, stubs, values, self.policy, self.closed, self.applied, self.pruned = -1, "", {}, {}, None, 0, 0, "", [], {}, {}
-        unknown, csv = {}, hashlib.sha256(b"position,recorded_at,received_at,measured_at,time_from,device,key,value,unit\n"); configs, used = set(), {}
+        self.artefacts = {}; unknown, csv = {}, hashlib.sha256(b"position,recorded_at,received_at,measured_at,time_from,device,key,value,unit\n"); configs, used = set(), {}
         for e, line in self.json("entries.ndjson"):
             p = e.get("position"); where = "entry at position %s" % p; need(type(p) is int and last < p < self.size, where + ": not in order"); last = p
             s, n = -1, 0
@@ -291,6 +293,9 @@ class Pack:
                     configs.add(str(p))
                     if ev == "ChannelRegistered": channel[A] = (P["device"], P["key"]); units[channel[A]] = P.get("unit")
                     if ev == "ChannelChanged" and A in channel and "unit" in new: units[channel[A]] = new["unit"]
+                    if (T, ev) == ("artefact", "ArtefactRegistered"):
+                        a = self.artefacts[A] = P["artefact"]
+                        need(unb64(a["sha256"], 32) and re.fullmatch("([A-Za-z0-9_-]{21}[AQgw])?", a["salt"]) and type(a["size"]) is int and a["size"] >= 0, where + ": not an artefact")
                     if T == "device": f["sites"] |= {P.get("site")} if ev == "DeviceRegistered" else {P.get("to_site")} if ev == "DeviceMoved" else set()
                     if T not in ("device", "channel"): configs.discard(str(p))
                     if inside: f["events"].append({"event_type": ev, "position": p})
@@ -338,10 +343,11 @@ class Pack:
         C = self.created; receipt, logs, self.trusted = list(C["receipt_keys"]), list(C["log_keys"]), list(self.keys)
         for p, P in self.rotated:
             text = "daybook/key/v1\n%s\n%s\n%s\n%d\n" % (self.origin, P["role"], P["new"], p); n = note(P["note"].encode(), "KeyRotated at %d" % p)
-            by = signers(n, [k for k in (P["old"], P["new"], C["recovery_key"]) if k], "KeyRotated at %d" % p)
-            need(n[0] == text and P["new"] in by and len(by) >= 2, "KeyRotated at %d: its note does not hold" % p)
+            pq = P["role"] == "post_quantum"  # such a key signs checkpoints only: a log key or the recovery key vouches for it
+            by = signers(n, dict.fromkeys(k for k in [P["old"], P["new"], C["recovery_key"]] + pq * logs if k), "KeyRotated at %d" % p)
+            need(n[0] == text and (by if pq else P["new"] in by and len(by) >= 2), "KeyRotated at %d: its note does not hold" % p)
             {"receipt": receipt, "log": logs}.get(P["role"], []).append(P["new"])
-            if P["role"] == "log" and P["old"] in self.trusted and P["old"] in by: self.trusted.append(P["new"])
+            if P["role"] == "log" and any(k in self.trusted and k in by for k in (P["old"], C["recovery_key"])): self.trusted.append(P["new"])
         M = note(self.all("manifest.note"), "manifest.note"); raw = self.raw
         need(M[0] == "daybook/pack/v1\n%s\n%s\n" % (self.origin, b64(sha(raw))) and signers(M, receipt, "manifest.note"),
              "manifest.note: not signed by a receipt key of this ledger, or for another manifest")
@@ -444,6 +450,12 @@ class Pack:
         if self.holes and not lacking: self.unchecked.append("config.json: entries of configuration are pruned, it cannot be derived again")
         elif not lacking and config != jcs({"from": q["from"], "to": q["to"], "streams": streams}).encode():
             self.bad("TAMPERED", "config.json is not what the entries say")
+        arts = [n for n in self.files if n[:10] == "artefacts/"]
+        for n in arts:                               # FORMAT §2: SHA-256 of salt and bytes
+            a = self.artefacts.get(n[10:]) or {"salt": "", "sha256": "", "size": 0}; h = hashlib.sha256(base64.urlsafe_b64decode(a["salt"] + "=" * (-len(a["salt"]) % 4)))
+            for b in self.lines(n): h.update(b)
+            if (b64(h.digest()), self.files[n][1]) != (a["sha256"], a["size"]): self.bad("TAMPERED", n + ": not the file that an entry of the pack registers")
+        if len(self.artefacts) > len(arts): self.unchecked.append("the files of %d artefacts: only their hashes are in the pack" % (len(self.artefacts) - len(arts)))
         for n in ("verify.html", "verify.py", "README.txt"): self.all(n)
         if self.manifest["counts"] != {k: self.numbers.get(k, 0) for k in ("entries", "stubs", "nodes", "heads", "streams")}:
             self.bad("TAMPERED", "manifest.json: counts are not those of the files")

@@ -3,6 +3,8 @@
 //! Invariant: what is read is what the ports give; the size is that of the log, not of its checkpoint.
 //! Not here: the ports' drivers, and what else a data directory must satisfy (`commands`).
 
+use crate::anchor::AnchorKind;
+use crate::layout;
 use crate::source::{Chunk, EntryStream, LogSource, SourceError};
 use domain::merkle::NodeError;
 use domain::ports::{EntryBlock, EventLog, ReadError, TileStore};
@@ -46,6 +48,30 @@ pub trait HeadFiles: Send + Sync {
     /// # Errors
     /// As [`HeadFiles::get`].
     fn consistency(&self, _date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
+
+    /// The time stamp of that kind over the head of a day.
+    ///
+    /// # Errors
+    /// As [`HeadFiles::get`].
+    fn stamp(&self, _date: Date, _kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
+
+    /// The positions of rotations whose proofs are kept.
+    ///
+    /// # Errors
+    /// As [`HeadFiles::dates`].
+    fn rotations(&self) -> Result<Vec<Position>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// The proof of the rotation at that position.
+    ///
+    /// # Errors
+    /// As [`HeadFiles::get`].
+    fn rotation(&self, _position: Position) -> Result<Option<Vec<u8>>, SourceError> {
         Ok(None)
     }
 }
@@ -116,6 +142,19 @@ impl LogSource for PortsSource<'_> {
                 },
             }
         })
+    }
+
+    fn stamp(&self, date: Date, kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
+        self.heads.stamp(date, kind)
+    }
+
+    fn rotations(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let mut proofs = Vec::new();
+        for position in self.heads.rotations()? {
+            let proof = self.heads.rotation(position)?;
+            proofs.extend(proof.map(|proof| (layout::rotation_path(position), proof)));
+        }
+        Ok(proofs)
     }
 
     fn derives_tiles(&self) -> bool {

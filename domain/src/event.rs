@@ -14,10 +14,11 @@ mod visit;
 pub use class::{CLASS_TABLE, CLASSES, Class, class_of};
 pub use metadata::{Causation, Metadata, Reason};
 pub use payload::{
-    AccountChanges, AccountOpened, Change, Changed, ChannelChanges, ChannelRegistered, DeviceChanges,
-    DeviceMoved, DeviceRegistered, IntegrationCreated, IntegrationKind, Nothing, ParkedMeasurement,
-    SiteChanges, SiteCreated, TextChange, TokenExpirySet, TokenIssued, TokenKind, TokenRevoked, UplinkParked,
-    UserChanges, UserRegistered, Vertical,
+    AccountChanges, AccountOpened, ArtefactFile, ArtefactRegistered, Change, Changed, ChannelChanges,
+    ChannelRegistered, DeviceChanges, DeviceMoved, DeviceRegistered, EncryptedPack, EvidencePackIssued,
+    IntegrationCreated, IntegrationKind, Nothing, PackQuery, ParkedMeasurement, SiteChanges, SiteCreated,
+    TextChange, TokenExpirySet, TokenIssued, TokenKind, TokenRevoked, UplinkParked, UserChanges,
+    UserRegistered, Vertical,
 };
 pub use text::Text;
 
@@ -150,6 +151,10 @@ events! {
     IntegrationRemoved(Nothing) in "integration";
     /// Recorded when an uplink came from a device nobody registered, or that nobody can decode yet.
     UplinkParked(UplinkParked) in "tray";
+    /// Recorded when somebody registers a file that is kept elsewhere, by its hash.
+    ArtefactRegistered(ArtefactRegistered) in "artefact";
+    /// Recorded when an evidence pack was made, before it is handed out.
+    EvidencePackIssued(EvidencePackIssued) in "pack";
 }
 
 impl Event {

@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod faults;
 mod fuzz;
+mod keys;
 mod pack;
 mod payloads;
 mod self_audit;

@@ -19,6 +19,8 @@ pub use chain_publisher::terminal::{FAILED, Failure, Outcome, USAGE, data, data_
 
 pub mod account;
 pub mod bench;
+pub mod clock;
+pub mod continues;
 pub mod demo;
 pub mod doctor;
 pub mod evidence;
@@ -71,7 +73,10 @@ enum Command {
     #[command(subcommand)]
     Account(account::Account),
     #[command(subcommand)]
+    Clock(clock::Clock),
+    #[command(subcommand)]
     Key(key::Key),
+    Continue(continues::Continue),
     Verify(Box<verify::Verify>),
     Export(export::Export),
     Evidence(Box<evidence::Evidence>),
@@ -104,7 +109,9 @@ pub fn run() -> ExitCode {
         Command::Serve(command) => command.run(&cli.global),
         Command::SignIn(command) => command.run(&cli.global),
         Command::Account(command) => command.run(&cli.global),
+        Command::Clock(command) => command.run(&cli.global),
         Command::Key(command) => command.run(&cli.global),
+        Command::Continue(command) => command.run(&cli.global),
         Command::Verify(command) => command.run(&cli.global),
         Command::Export(command) => command.run(&cli.global),
         Command::Evidence(command) => command.run(&cli.global),

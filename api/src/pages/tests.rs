@@ -87,6 +87,7 @@ fn every_page() -> Vec<(&'static str, Markup)> {
             "integrations",
             integrations::page(&frame, &sample::integrations(true)),
         ),
+        ("evidence", evidence::page(&frame, &sample::evidence())),
         ("users", people::users(&frame, &sample::users())),
         ("tokens", people::tokens(&frame, &sample::tokens())),
         ("account", people::account(&frame, &sample::account())),

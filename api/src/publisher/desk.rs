@@ -7,7 +7,9 @@
 use super::dir::Dir;
 use super::follow::{self, FollowError, Followed};
 use super::outcomes::Outcomes;
+use crate::app::STAMPS;
 use crate::config::Settings;
+use crate::key_chain;
 use crate::mail::Mailer;
 use crate::publishing::{ChannelError, Desk, Outcome, Publishing, StoredHeads, start_lanes};
 use crate::stopping::Stopping;
@@ -47,13 +49,18 @@ impl Publisher {
     ///
     /// # Errors
     /// In words.
-    pub fn open(dir: Dir, settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, String> {
-        let witnesses = settings
-            .witness_policy
-            .as_deref()
-            .map(|policy| Witnesses::open(policy, dir.key.verifier_key(), dir.heads.clone()))
-            .transpose()
-            .map_err(|error| error.to_string())?;
+    pub fn open(mut dir: Dir, settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, String> {
+        // The service asks for those, and publishing takes them along.
+        dir.heads = dir.heads.with_stamps_in(&settings.data.join(STAMPS));
+        let keys = || key_chain::log_keys(&dir.heads, dir.key.verifier_key());
+        let witnesses = match settings.witness_policy.as_deref() {
+            None => None,
+            Some(policy) => {
+                let keys = keys().map_err(|error| error.to_string())?;
+                let witnesses = Witnesses::open(policy, keys, dir.heads.clone());
+                Some(witnesses.map_err(|error| error.to_string())?)
+            }
+        };
         let outcomes = Outcomes::open(&dir.path).map_err(|error| error.to_string())?;
         Ok(Arc::new(Self {
             dir,

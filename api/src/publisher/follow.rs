@@ -1,10 +1,11 @@
 //! The ledger's files, read beside the service that writes them: what it says is durable is found there and signed.
 //!
 //! Invariants: no lock is taken and nothing is written into the ledger; a root that the files do not give is not signed; a
-//! tree that does not continue what was signed ends the publisher; a day that was closed is signed at exactly its size,
-//! and its head kept, before anything larger is.
-//! What if we crash here? Between a day's signature and its head: the guard stands at that size, and the head is made of
-//! it at the next start.
+//! tree that does not continue what was signed ends the publisher, and so does an entry that says that another key signs;
+//! a day that was closed is signed at exactly its size, and its head kept, before anything larger is; so is an entry that
+//! replaces the key of receipts, whose proof is kept.
+//! What if we crash here? Between a day's signature and its head, or a rotation's and its proof: the guard stands at that
+//! size, and what is missing is made of it at the next start.
 //! Not here: who publishes it (`publishing`), witnesses (`crate::witnesses`).
 
 use super::{Dir, TO_SIGN};
@@ -14,7 +15,8 @@ use commands::sequencer::{CheckpointError, Checkpointer, Signing};
 use domain::checkpoint::Checkpoint;
 use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
-use domain::ports::{EventLog, TileStore};
+use domain::ports::EventLog;
+use domain::rotation::{KEY_ROTATED, KeyRotated, Role};
 use domain::{Date, Position, TreeSize};
 use std::path::Path;
 use std::sync::Arc;
@@ -100,7 +102,7 @@ pub fn sign(data: &Path, dir: &Dir, offered: &Checkpoint) -> Result<Followed, Fo
         ledger.size_now(),
     )
     .map_err(refused)?;
-    let last_day = sign_days(dir, &ledger, &checkpointer, size)?;
+    let last_day = sign_ends(dir, &ledger, &checkpointer, size)?;
     let before = checkpointer.latest();
     let signed = match before {
         Some(before) if before.0 >= size => before,
@@ -120,8 +122,9 @@ fn refused(error: CheckpointError) -> FollowError {
     }
 }
 
-/// Signs each day that was closed since the latest checkpoint, or with it, and keeps its head.
-fn sign_days(
+/// Signs at each entry that a checkpoint has to end with, since the latest checkpoint or with it, and keeps what proves
+/// it: days that were closed, whose last is told, and keys that were replaced.
+fn sign_ends(
     dir: &Dir,
     ledger: &Ledger,
     checkpointer: &Checkpointer,
@@ -130,11 +133,10 @@ fn sign_days(
     let signed = checkpointer.latest().map_or(TreeSize::EMPTY, |(size, _)| size);
     let mut next = signed.last().unwrap_or(Position::FIRST);
     let mut last_day = None;
-    let later = |error: &dyn std::fmt::Display| FollowError::Later(error.to_string());
     while size.contains(next) {
         let block = ledger
             .read_now(next, READ_ENTRIES, READ_BYTES)
-            .map_err(|error| later(&error))?;
+            .map_err(|error| FollowError::Later(error.to_string()))?;
         if block.is_empty() {
             return Err(FollowError::Later(format!(
                 "the entry at position {next} is not there"
@@ -143,47 +145,92 @@ fn sign_days(
         for (position, bytes) in block.iter() {
             next = position.next();
             let entry = Entry::read(bytes).map_err(|error| FollowError::Refused(error.to_string()))?;
-            if !size.contains(position)
-                || entry.event_type != DAY_CLOSED
-                || !entry.stream_is("ledger", "main")
-            {
+            if !size.contains(position) || !entry.stream_is("ledger", "main") {
                 continue;
             }
-            let day: DayClosed = serde_json::from_slice(entry.payload)
-                .map_err(|error| FollowError::Refused(error.to_string()))?;
-            keep_head(dir, ledger, checkpointer, position, day.date, bytes)?;
-            last_day = Some(day.date);
+            let end = End {
+                dir,
+                ledger,
+                checkpointer,
+                position,
+                entry: bytes,
+            };
+            let unreadable = |error: serde_json::Error| FollowError::Refused(error.to_string());
+            match entry.event_type {
+                DAY_CLOSED => {
+                    let day: DayClosed = serde_json::from_slice(entry.payload).map_err(unreadable)?;
+                    end.keep_head(day.date)?;
+                    last_day = Some(day.date);
+                }
+                KEY_ROTATED => {
+                    let said: KeyRotated = serde_json::from_slice(entry.payload).map_err(unreadable)?;
+                    end.keep_rotation(said.role)?;
+                }
+                _ => {}
+            }
         }
     }
     Ok(last_day)
 }
 
-fn keep_head(
-    dir: &Dir,
-    ledger: &Ledger,
-    checkpointer: &Checkpointer,
+/// An entry that a checkpoint has to end with.
+struct End<'a> {
+    dir: &'a Dir,
+    ledger: &'a Ledger,
+    checkpointer: &'a Checkpointer,
     position: Position,
-    date: Date,
-    entry: &[u8],
-) -> Result<(), FollowError> {
-    let later = |error: &dyn std::fmt::Display| FollowError::Later(error.to_string());
-    if dir.heads.has(date).map_err(|error| later(&error))? {
-        return Ok(());
+    entry: &'a [u8],
+}
+
+impl End<'_> {
+    fn keep_head(&self, date: Date) -> Result<(), FollowError> {
+        let heads = &self.dir.heads;
+        if heads.has(date).map_err(later)? {
+            return Ok(());
+        }
+        let checkpoint = self.sign()?;
+        let beside = commands::heads::consistency(self.ledger, self.entry, &checkpoint);
+        if let Some(body) = beside.map_err(FollowError::Later)? {
+            heads.put_consistency(date, &body).map_err(later)?;
+        }
+        heads.put(date, &self.proof(&checkpoint)?).map_err(later)?;
+        tracing::info!(%date, size = %self.position.size_through(), "the head of a day is signed");
+        Ok(())
     }
-    let size = position.size_through();
-    let root = ledger.root_at(size).map_err(FollowError::Later)?;
-    let checkpoint = checkpointer.sign(size, root).map_err(refused)?;
-    let tiles: &dyn TileStore = ledger;
-    let head = commands::heads::head(tiles, entry, size, &checkpoint).map_err(FollowError::Later)?;
-    let beside = commands::heads::consistency(tiles, entry, &checkpoint).map_err(FollowError::Later)?;
-    if let Some(body) = beside {
-        dir.heads
-            .put_consistency(date, &body)
-            .map_err(|error| later(&error))?;
+
+    fn keep_rotation(&self, role: Role) -> Result<(), FollowError> {
+        if role != Role::Receipt {
+            return Err(FollowError::Refused(format!(
+                "the entry at position {} says that another {role} key signs checkpoints, and this publisher cannot hand \
+                 over to one",
+                self.position
+            )));
+        }
+        let heads = &self.dir.heads;
+        if heads.rotation(self.position).map_err(later)?.is_some() {
+            return Ok(());
+        }
+        let proof = self.proof(&self.sign()?)?;
+        heads.put_rotation(self.position, &proof).map_err(later)?;
+        tracing::info!(position = %self.position, "the proof of a new key for receipts is signed");
+        Ok(())
     }
-    dir.heads.put(date, &head).map_err(|error| later(&error))?;
-    tracing::info!(%date, %size, "the head of a day is signed");
-    Ok(())
+
+    /// The checkpoint that ends with the entry.
+    fn sign(&self) -> Result<Vec<u8>, FollowError> {
+        let size = self.position.size_through();
+        let root = self.ledger.root_at(size).map_err(FollowError::Later)?;
+        self.checkpointer.sign(size, root).map_err(refused)
+    }
+
+    fn proof(&self, checkpoint: &[u8]) -> Result<Vec<u8>, FollowError> {
+        let size = self.position.size_through();
+        commands::heads::head(self.ledger, self.entry, size, checkpoint).map_err(FollowError::Later)
+    }
+}
+
+fn later(error: std::io::Error) -> FollowError {
+    FollowError::Later(error.to_string())
 }
 
 /// The size that the files of the followed ledger have.

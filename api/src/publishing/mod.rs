@@ -26,6 +26,7 @@ use crate::config::PublishTo;
 use crate::mail::Mailer;
 use crate::stopping::Stopping;
 use crate::witnesses::HeadState;
+use chain_publisher::anchor::AnchorKind;
 use chain_publisher::ports_source::HeadFiles;
 use chain_publisher::publish::PublishError;
 use chain_publisher::source::{LogSource, SourceError};
@@ -33,7 +34,7 @@ use channels::Waiting;
 use commands::sequencer::HeadStore;
 use domain::hash::{base64url, sha256};
 use domain::ports::{BoxFuture, Clock};
-use domain::{Date, Timestamp};
+use domain::{Date, Position, Timestamp};
 use lane::Lane;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -272,6 +273,18 @@ impl HeadFiles for StoredHeads<'_> {
 
     fn consistency(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
         self.0.consistency(date).map_err(unavailable)
+    }
+
+    fn stamp(&self, date: Date, kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
+        self.0.stamp(date, kind.ending()).map_err(unavailable)
+    }
+
+    fn rotations(&self) -> Result<Vec<Position>, SourceError> {
+        self.0.rotations().map_err(unavailable)
+    }
+
+    fn rotation(&self, position: Position) -> Result<Option<Vec<u8>>, SourceError> {
+        self.0.rotation(position).map_err(unavailable)
     }
 }
 

@@ -7,11 +7,12 @@
 use crate::errors::ApiError;
 use crate::reply::{self, Page};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use chain_publisher::anchor::AnchorKind;
 use commands::sequencer::HeadStore;
-use domain::Date;
 use domain::day::DayClosed;
 use domain::entry::Entry;
 use domain::tlog_proof::TlogProof;
+use domain::{Date, Position};
 use serde_json::{Value, json};
 use warp::http::{StatusCode, header};
 
@@ -60,7 +61,20 @@ pub const ROUTES: &[Route] = &[
         access: Access::Public,
         handler: |ctx| Box::pin(file(ctx)),
         doc: Some(Doc {
-            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof), .late.tlog-proof where witnesses came late, or .consistency with the head before (a tlog-witness add-checkpoint body).",
+            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof), .late.tlog-proof where witnesses came late, or .consistency with the head before (a tlog-witness add-checkpoint body); time stamps over it, where the settings ask for them, end in .tsr (RFC 3161) and .ots (OpenTimestamps).",
+            query: &[],
+            body: None,
+            status: 200,
+            answer: "text/plain",
+        }),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/keys/{file}",
+        access: Access::Public,
+        handler: |ctx| Box::pin(rotation(ctx)),
+        doc: Some(Doc {
+            summary: "Where keys were replaced: 'rotations' lists the positions, one a line; POSITION.tlog-proof is the entry KeyRotated under the checkpoint that both keys signed (C2SP tlog-proof).",
             query: &[],
             body: None,
             status: 200,
@@ -136,6 +150,14 @@ type Reader = fn(&HeadStore, Date) -> std::io::Result<Option<Vec<u8>>>;
 
 async fn file(ctx: Ctx) -> Answer {
     let (heads, name) = (ctx.app.heads(), ctx.param(1));
+    if let Some((date, kind)) = stamp(name) {
+        let fits = date.to_string().starts_with(ctx.param(0)) && ctx.param(0).len() == 4;
+        let stamp = heads.stamp(date, kind.ending()).map_err(ApiError::internal)?;
+        let stamp = stamp
+            .filter(|_| fits)
+            .ok_or_else(|| ApiError::not_found("stamp_not_found", "no such time stamp of that day"))?;
+        return Ok(reply::bytes(StatusCode::OK, "application/octet-stream", stamp));
+    }
     let read: [(&str, Reader); 3] = [
         (".late.tlog-proof", HeadStore::late),
         (".tlog-proof", HeadStore::get),
@@ -159,6 +181,34 @@ async fn file(ctx: Ctx) -> Answer {
         header::CACHE_CONTROL,
         "public, max-age=300",
     ))
+}
+
+/// The day and kind of a time stamp's name.
+fn stamp(name: &str) -> Option<(Date, AnchorKind)> {
+    let (date, ending) = name.split_once('.')?;
+    Some((Date::parse(date).ok()?, AnchorKind::of_ending(ending)?))
+}
+
+async fn rotation(ctx: Ctx) -> Answer {
+    let heads = ctx.app.heads();
+    let body = match ctx.param(0) {
+        "rotations" => heads
+            .rotations()
+            .map_err(ApiError::internal)?
+            .iter()
+            .map(|position| format!("{position}\n"))
+            .collect::<String>()
+            .into_bytes(),
+        file => {
+            let position = file.strip_suffix(".tlog-proof").and_then(|it| it.parse().ok());
+            let not_found =
+                || ApiError::not_found("rotation_not_found", "no key was replaced at that position");
+            let position = position.map(Position).ok_or_else(not_found)?;
+            let proof = heads.rotation(position).map_err(ApiError::internal)?;
+            proof.ok_or_else(not_found)?
+        }
+    };
+    Ok(reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", body))
 }
 
 fn not_found() -> ApiError {

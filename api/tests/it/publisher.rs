@@ -2,21 +2,26 @@
 //! real `daybook publish` that is killed and started again.
 
 use crate::service::Service;
+use api::config::Settings;
+use api::entropy::SeededEntropy;
+use chain_publisher::directory::Directory;
 use chain_publisher::evidence::Trust;
 use chain_publisher::kept_heads::{HeadFile, verify_heads};
-use chain_publisher::verify::VerifySettings;
+use chain_publisher::verify::{VerifySettings, verify};
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
 use domain::note::VerifierKey;
+use domain::ports::Entropy;
 use domain::tlog_proof::TlogProof;
 use domain::{Date, Position};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const ORIGIN: &str = "log.example/main";
+pub const ORIGIN: &str = "log.example/main";
 /// How long the two may take to catch up.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -29,7 +34,7 @@ fn until(what: &str, done: impl Fn() -> bool) {
 }
 
 /// A publisher's directory, and its process while one runs.
-struct Publisher {
+pub struct Publisher {
     scratch: PathBuf,
     child: Option<Child>,
 }
@@ -45,7 +50,7 @@ impl Publisher {
         command
     }
 
-    fn new(scratch: &Path) -> (Self, VerifierKey) {
+    pub fn new(scratch: &Path) -> (Self, VerifierKey) {
         let shown = Self::command(scratch)
             .arg("--show-key")
             .output()
@@ -68,7 +73,7 @@ impl Publisher {
         (publisher, VerifierKey::parse(key.trim()).expect("a key"))
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let mut child = Self::command(&self.scratch)
             .arg("--data")
             .arg(self.scratch.join("data"))
@@ -214,7 +219,13 @@ fn who_signs_may_be_killed_and_nothing_is_lost_signed_twice_or_held_up() {
     // Each day once, in order; each head under a checkpoint of its own that continues the one before.
     let dates = app.heads().dates().expect("listed");
     assert_eq!(published(&service), dates);
-    let file = |name: String, bytes: Option<Vec<u8>>| bytes.map(|bytes| HeadFile { name, bytes });
+    let file = |name: String, bytes: Option<Vec<u8>>| {
+        bytes.map(|bytes| HeadFile {
+            name,
+            bytes,
+            stamps: Vec::new(),
+        })
+    };
     let files: Vec<HeadFile> = dates
         .iter()
         .flat_map(|date| {
@@ -231,7 +242,7 @@ fn who_signs_may_be_killed_and_nothing_is_lost_signed_twice_or_held_up() {
     let settings = VerifySettings {
         trust: Trust {
             keys: vec![key.clone()],
-            policy: None,
+            ..Trust::default()
         },
         ..VerifySettings::default()
     };
@@ -295,4 +306,135 @@ fn a_second_publisher_on_one_directory_is_refused_and_a_lost_key_is_not_made_ane
         .expect("it runs");
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("restore it"));
+}
+
+/// What `daybook key` says of a directory whose log key a publisher holds: how it ended, and its words.
+fn key(scratch: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let settings = format!(
+        "data = {:?}\norigin = {ORIGIN:?}\nsigned_elsewhere = {:?}\nanchor = {:?}\n",
+        scratch.join("data"),
+        scratch.join("publisher"),
+        scratch.join("anchor"),
+    );
+    std::fs::write(scratch.join("daybook.toml"), settings).expect("written");
+    let said = Command::new(env!("CARGO_BIN_EXE_daybook"))
+        .arg("key")
+        .args(args)
+        .env("DAYBOOK_CONFIG", scratch.join("daybook.toml"))
+        .output()
+        .expect("it runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (said.status.code(), text(said.stdout), text(said.stderr))
+}
+
+#[test]
+fn a_key_that_the_publisher_holds_is_not_replaced_and_the_key_of_receipts_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut publisher, log_key) = Publisher::new(dir.path());
+    let service = Service::signed_elsewhere(dir, "2026-04-01T12:00:00Z", "publisher", ORIGIN);
+    publisher.start();
+    let app = service.app.clone().expect("it runs");
+    until("something is signed", || app.signed().is_some());
+    let receipt_key = app.verifier_keys().1;
+    let size = app.log().size();
+    drop(app);
+    let dir = service.dir();
+    drop(service);
+    let scratch = dir.path().to_owned();
+    let size_now = || {
+        let note = std::fs::read_to_string(scratch.join("data/to-sign")).expect("it was offered");
+        note.lines()
+            .nth(1)
+            .expect("a size")
+            .parse::<u64>()
+            .expect("a number")
+    };
+    let recovery = scratch.join("no-such.key");
+    let recovery = recovery.to_str().expect("a path of ours");
+    let data = scratch.join("data");
+    let data = data.to_str().expect("a path of ours");
+    for args in [
+        &["rotate"][..],
+        &["rotate", "--role", "post-quantum"],
+        &["recover", "--recovery-key", recovery, "--reason", "lost"],
+        &["rotate", "--data", data],
+    ] {
+        let (code, out, said) = key(&scratch, args);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{args:?}: {said}");
+        assert!(
+            said.contains("daybook publish") && said.contains("nothing was changed"),
+            "{args:?}: {said}"
+        );
+    }
+    assert!(!scratch.join("data/keys/log-key.next").exists());
+    assert!(size_now() >= size.get());
+
+    publisher.kill9();
+    let (code, new, said) = key(&scratch, &["rotate", "--role", "receipt"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("as soon as `daybook publish` has signed it"),
+        "{said}"
+    );
+    assert_ne!(new.trim(), receipt_key);
+    let position: u64 = said
+        .split("in force since position ")
+        .nth(1)
+        .and_then(|rest| rest.split('.').next())
+        .expect("a position")
+        .parse()
+        .expect("a number");
+    // What comes after it is not signed before it is.
+    let service = Service::signed_elsewhere(dir, "2026-04-01T13:00:00Z", "publisher", ORIGIN);
+    let app = service.app.clone().expect("it runs");
+    assert_eq!(app.verifier_keys(), (log_key.to_string(), new.trim().to_owned()));
+    days_pass(&service, 1);
+    publisher.start();
+    until("the day is out", || published(&service).len() == 1);
+    let proof = app.heads().rotation(Position(position)).expect("readable");
+    let proof = TlogProof::parse(&proof.expect("it is kept")).expect("a proof");
+    assert_eq!(proof.size(), Position(position).size_through());
+    proof
+        .checkpoint
+        .verify(ORIGIN, [&log_key])
+        .expect("signed by the publisher");
+    assert_eq!(
+        service.get("/keys/rotations").1,
+        format!("{position}\n").into_bytes()
+    );
+    // The channel has it, too.
+    let out = scratch.join(format!("static/heads/keys/{position}.tlog-proof"));
+    assert_eq!(
+        std::fs::read(out).ok(),
+        app.heads().rotation(Position(position)).expect("readable")
+    );
+    let source = Directory::open(&scratch.join("static")).expect("a copy");
+    let settings = VerifySettings {
+        trust: Trust {
+            keys: vec![log_key],
+            ..Trust::default()
+        },
+        ..VerifySettings::default()
+    };
+    let report = verify(&source, &settings, &mut |_| {}).expect("a verdict");
+    assert!(report.findings.is_empty(), "{report}");
+    assert_eq!(report.rotations.len(), 1, "{report}");
+}
+
+#[test]
+fn a_post_quantum_key_does_not_go_together_with_a_publisher() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_publisher, _) = Publisher::new(dir.path());
+    let settings = Settings {
+        data: dir.path().join("data"),
+        anchor: Some(dir.path().join("anchor")),
+        origin: Some(ORIGIN.to_owned()),
+        signed_elsewhere: Some(dir.path().join("publisher")),
+        post_quantum: true,
+        ..Settings::default()
+    };
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::from_os().expect("randomness"));
+    let refused = api::stores::open(&settings, &entropy).err().expect("refused");
+    assert!(refused.to_string().contains("post_quantum"), "{refused}");
+    assert!(!dir.path().join("data/ledger").exists(), "nothing was begun");
 }

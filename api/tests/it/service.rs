@@ -16,6 +16,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+/// How long anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// A clock that stands until it is moved.
 pub struct Moved {
     wall: Mutex<Timestamp>,
@@ -72,13 +75,40 @@ impl Service {
     pub fn start(at: &str) -> Self {
         let clock = Moved::at(at);
         let dir = Arc::new(tempfile::tempdir().expect("a directory"));
-        Self::open(dir, clock, Vec::new(), None, None)
+        Self::open(dir, clock, |_| {})
+    }
+
+    /// With other settings.
+    pub fn start_with(at: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        let clock = Moved::at(at);
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        Self::open(dir, clock, change)
     }
 
     /// One whose log key another process holds, in that directory below the scratch directory.
-    pub fn signed_elsewhere(dir: tempfile::TempDir, at: &str, signs: &str, origin: &str) -> Self {
-        let elsewhere = (dir.path().join(signs), origin.to_owned());
-        Self::open(Arc::new(dir), Moved::at(at), Vec::new(), None, Some(elsewhere))
+    pub fn signed_elsewhere(
+        dir: impl Into<Arc<tempfile::TempDir>>,
+        at: &str,
+        signs: &str,
+        origin: &str,
+    ) -> Self {
+        Self::signed_elsewhere_with(dir, at, signs, origin, |_| {})
+    }
+
+    /// As [`Service::signed_elsewhere`], with other settings.
+    pub fn signed_elsewhere_with(
+        dir: impl Into<Arc<tempfile::TempDir>>,
+        at: &str,
+        signs: &str,
+        origin: &str,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let dir = dir.into();
+        let signs = dir.path().join(signs);
+        Self::open(dir, Moved::at(at), |settings| {
+            (settings.signed_elsewhere, settings.origin) = (Some(signs), Some(origin.to_owned()));
+            change(settings);
+        })
     }
 
     /// The same data again, after a stop, with these channels.
@@ -91,7 +121,10 @@ impl Service {
     pub fn again_with(self, publish: Vec<PublishTo>, mail: Option<MailSettings>) -> Self {
         let (dir, clock, elsewhere) = (self.dir.clone(), self.clock.clone(), self.elsewhere.clone());
         drop(self);
-        Self::open(dir, clock, publish, mail, elsewhere)
+        Self::open(dir, clock, |settings| {
+            (settings.publish, settings.mail) = (publish, mail);
+            (settings.signed_elsewhere, settings.origin) = elsewhere.unzip();
+        })
     }
 
     /// Its directory, for who needs it longer than it runs.
@@ -99,31 +132,31 @@ impl Service {
         self.dir.clone()
     }
 
+    /// Stops it; its data and its clock stay.
+    pub fn ends(self) -> (Arc<tempfile::TempDir>, Arc<Moved>) {
+        (self.dir.clone(), self.clock.clone())
+    }
+
     /// A place for what the test keeps.
     pub fn scratch(&self) -> &Path {
         self.dir.path()
     }
 
-    fn open(
-        dir: Arc<tempfile::TempDir>,
-        clock: Arc<Moved>,
-        publish: Vec<PublishTo>,
-        mail: Option<MailSettings>,
-        elsewhere: Option<(PathBuf, String)>,
-    ) -> Self {
-        let settings = Settings {
+    fn open(dir: Arc<tempfile::TempDir>, clock: Arc<Moved>, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
             data: dir.path().join("data"),
             anchor: Some(dir.path().join("anchor")),
-            publish,
             publish_retry_s: 1,
-            mail: mail.clone(),
-            signed_elsewhere: elsewhere.as_ref().map(|(signs, _)| signs.clone()),
-            origin: elsewhere.as_ref().map(|(_, origin)| origin.clone()),
+            user_rate_per_minute: 0,
             ..Settings::default()
         };
+        change(&mut settings);
+        let mail = settings.mail.clone();
+        let elsewhere = settings.signed_elsewhere.clone().zip(settings.origin.clone());
         let outside = Outside {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::from_os().expect("randomness")),
+            clock_accepted: false,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -173,6 +206,24 @@ impl Service {
         )
     }
 
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.post_as(&self.token, path, body)
+    }
+
+    pub fn post_as(&self, token: &str, path: &str, body: &Value) -> (u16, Value) {
+        let mut answer = self
+            .agent
+            .post(format!("{}{path}", self.url))
+            .header("Authorization", format!("Bearer {token}"))
+            .send(body.to_string())
+            .expect("an answer");
+        let bytes = answer.body_mut().read_to_vec().expect("a body");
+        (
+            answer.status().as_u16(),
+            serde_json::from_slice(&bytes).expect("JSON"),
+        )
+    }
+
     pub fn json(&self, path: &str) -> Value {
         serde_json::from_slice(&self.get(path).1).expect("JSON")
     }
@@ -194,7 +245,8 @@ impl Service {
 
     /// Asks until the answer is what is waited for.
     pub fn until(&self, path: &str, there: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..100_000 {
+        let began = std::time::Instant::now();
+        while began.elapsed() < PATIENCE {
             let answer = self.json(path);
             if there(&answer) {
                 return answer;

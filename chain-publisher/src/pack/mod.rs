@@ -4,6 +4,7 @@
 //! - `walk`: which hashes a reader needs beside the entries given, and the roots that both lead to.
 //! - `lines`: lines of a day's stream map with their proofs.
 //! - `derived`: `readings.csv` and `config.json`, made from entries alone, by whoever makes or verifies a pack.
+//! - `artefacts`: files that a pack brings along, by the hashes that the ledger has of them.
 //! - `manifest`: what a pack says of itself; `spool` keeps a file until it is known how large it is.
 //! - `make`, `verify`: a pack from a ledger, a verdict from a pack; `streams` holds the streams against their days,
 //!   `judge` everything against what the asker knows.
@@ -13,6 +14,7 @@
 //! Source: FORMAT §7, §8.
 //! Not here: who may ask for a pack (`api`), where it is recorded.
 
+pub mod artefacts;
 mod derived;
 mod judge;
 mod lines;

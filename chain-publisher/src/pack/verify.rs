@@ -7,6 +7,7 @@
 //! Source: FORMAT §7, §8.
 //! Not here: the container (`zip`), streams and days (`streams`), heads by themselves (`heads`), the words (`report`).
 
+use super::artefacts::{Registered, artefact_of, is_meant};
 use super::derived::{CSV_HEADER, Config, Rows, is_configuration};
 use super::judge::Judge;
 use super::lines::MapLine;
@@ -29,6 +30,7 @@ use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
 use domain::hash::{Sha256Stream, leaf_hash, sha256};
 use domain::note::{NOTE_BYTES_MAX, VerifierKey};
+use domain::rotation::KeyHistory;
 use domain::tlog_proof::{TLOG_PROOF_BYTES_MAX, TlogProof};
 use domain::{Date, Hash, Position, Timestamp, TreeSize};
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,10 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 const BUFFER_BYTES: usize = 256 << 10;
 /// Findings of entries that are kept.
 const FINDINGS_MAX: usize = 200;
+/// Which of the last files artefacts stand behind: `config.json` is the fourth.
+const ARTEFACTS_AFTER: usize = 4;
+/// How a file begins that age encrypted: as it is, or as text.
+const AGE_BEGINS: [&[u8]; 2] = [b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----"];
 /// Entries between two words of progress.
 const PROGRESS_ENTRIES: u64 = 8_192;
 
@@ -111,7 +117,7 @@ impl fmt::Display for PackReport {
 /// [`PackError`]: then nothing was found out.
 pub fn verify(
     name: &str,
-    reader: impl Read + Seek,
+    mut reader: impl Read + Seek,
     settings: &VerifySettings,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PackReport, PackError> {
@@ -127,6 +133,12 @@ pub fn verify(
         manifest_sha256: None,
         values: 0,
     };
+    if is_encrypted(&mut reader).map_err(|error| unreadable(error.to_string()))? {
+        return Err(unreadable(format!(
+            "it is encrypted with age, and nothing of it can be checked before it is decrypted: run  age --decrypt \
+             --identity YOUR_KEY --output pack.zip {name}  and verify pack.zip"
+        )));
+    }
     let archive = match Archive::open(reader) {
         Ok(archive) => archive,
         Err(ZipError::Unreadable(reason)) => return Err(unreadable(reason)),
@@ -150,6 +162,14 @@ pub fn verify(
     }
 
     Ok(report)
+}
+
+/// Whether a file is encrypted; it stands at its beginning afterwards.
+fn is_encrypted(reader: &mut (impl Read + Seek)) -> io::Result<bool> {
+    let mut begins = Vec::new();
+    reader.by_ref().take(64).read_to_end(&mut begins)?;
+    reader.rewind()?;
+    Ok(AGE_BEGINS.iter().any(|age| begins.starts_with(age)))
 }
 
 /// Why a verification does not go on.
@@ -196,6 +216,8 @@ struct Files {
     policy: usize,
     csv: usize,
     config: usize,
+    /// By the ids of their entries.
+    artefacts: Vec<(String, usize)>,
     /// What nobody reads but a person.
     others: [usize; 3],
 }
@@ -207,6 +229,10 @@ pub(super) struct Facts {
     pub log_keys: Vec<VerifierKey>,
     pub receipt_keys: Vec<VerifierKey>,
     pub policy: String,
+    /// The same keys over time, as their rotations hold.
+    pub keys: KeyHistory,
+    /// The first rotation that does not hold.
+    pub rotation_flaw: Option<Flaw>,
     /// `RetentionApplied`: position, first and last day.
     pruned: BTreeMap<u64, (Date, Date)>,
 }
@@ -251,9 +277,17 @@ impl Facts {
                 self.log_keys = keys(&says.log_keys);
                 self.receipt_keys = keys(&says.receipt_keys);
                 self.policy = policy.to_owned();
+                self.keys = KeyHistory::begin(entry.payload);
             }
             "WitnessPolicySet" => self.policy = policy.to_owned(),
             "KeyRotated" => {
+                if let Err(what) = self.keys.take(entry) {
+                    self.rotation_flaw.get_or_insert(Flaw {
+                        position: Some(entry.position),
+                        what,
+                    });
+                    return;
+                }
                 let new = keys(&says.new.into_iter().collect::<Vec<_>>());
                 match says.role.as_deref() {
                     Some("receipt") => self.receipt_keys.extend(new),
@@ -284,6 +318,8 @@ pub(super) struct Passed {
     pub csv: FileOf,
     /// `config.json` made again, where it could be.
     pub config: Option<Vec<u8>>,
+    /// What entries of the pack register, by id.
+    pub artefacts: BTreeMap<String, Registered>,
     pub entries: u64,
     pub stubs: u64,
     pub values: u64,
@@ -362,6 +398,7 @@ impl<R: Read + Seek> Pack<'_, R> {
             heads: &heads,
         };
         judge.derived(&passed, &mut out.report);
+        self.artefacts(&files, &manifest, &passed, &mut out.report)?;
         judge.note(&note, &manifest_sha256, &passed.facts, &mut out.report);
         judge.conclude(passed, out).map_err(Stop::Failed)
     }
@@ -398,12 +435,25 @@ impl<R: Read + Seek> Pack<'_, R> {
             README,
         ];
         let wrong = || flaw("the files of the pack are not those of a pack in their order");
+        let artefacts = names.iter().filter(|name| is_meant(name)).count();
         let heads = names
             .len()
-            .checked_sub(first.len() + last.len())
+            .checked_sub(first.len() + artefacts + last.len())
             .ok_or_else(wrong)?;
         let at = first.len() + heads;
-        if names[..first.len()] != first || names[at..] != last {
+        let (before, behind) = last.split_at(ARTEFACTS_AFTER);
+        let attached = at + before.len();
+        if names[..first.len()] != first
+            || names[at..attached] != *before
+            || names[attached + artefacts..] != *behind
+        {
+            return Err(wrong());
+        }
+        let ids: Vec<&str> = names[attached..attached + artefacts]
+            .iter()
+            .filter_map(|name| artefact_of(name))
+            .collect();
+        if ids.len() != artefacts || !ids.is_sorted_by(|a, b| a < b) {
             return Err(wrong());
         }
         let dates: Vec<Date> = names[first.len()..at]
@@ -432,7 +482,12 @@ impl<R: Read + Seek> Pack<'_, R> {
             policy: at + 1,
             csv: at + 2,
             config: at + 3,
-            others: [at + 4, at + 5, at + 6],
+            artefacts: ids
+                .into_iter()
+                .enumerate()
+                .map(|(n, id)| (id.to_owned(), attached + n))
+                .collect(),
+            others: [0, 1, 2].map(|n| attached + artefacts + n),
         })
     }
 
@@ -470,6 +525,45 @@ impl<R: Read + Seek> Pack<'_, R> {
         match hashed.check(&name, &listed, crc32) {
             Err(Stop::Flaw(flaw)) => report.tampered(flaw),
             other => other?,
+        }
+        Ok(())
+    }
+
+    /// That every file that was put in is the one that its entry registers.
+    fn artefacts(
+        &mut self,
+        files: &Files,
+        manifest: &Manifest,
+        passed: &Passed,
+        report: &mut Report,
+    ) -> Result<(), Stop> {
+        for (id, n) in &files.artefacts {
+            let (name, listed, crc32) = self.says(*n, manifest)?;
+            let mut hashed = Hashed::new(self.archive.content(*n)?);
+            let holds = match passed.artefacts.get(id) {
+                Some(registered) => registered.is(listed.bytes, &mut hashed)?,
+                None => false,
+            };
+            io::copy(&mut hashed, &mut io::sink())?;
+            let what = match hashed.check(&name, &listed, crc32) {
+                Err(Stop::Flaw(flaw)) => flaw.what,
+                Err(other) => return Err(other),
+                Ok(()) if holds => continue,
+                Ok(()) => format!("{name} is not the file that an entry of the pack registers"),
+            };
+            report.tampered(Flaw { position: None, what });
+        }
+        let (given, known) = (files.artefacts.len(), passed.artefacts.len());
+        if given > 0 {
+            report.checked.push(format!(
+                "{given} files of artefacts against the hashes registered"
+            ));
+        }
+        if known > given {
+            report.not_checked.push(format!(
+                "the files of {} artefacts: the pack has their hashes and not the files",
+                known - given
+            ));
         }
         Ok(())
     }
@@ -739,6 +833,7 @@ struct Pass<'a> {
     csv: Sha256Stream,
     csv_bytes: u64,
     config: Config,
+    artefacts: BTreeMap<String, Registered>,
     derivable: bool,
     /// Devices that were at the site asked for.
     at_site: BTreeSet<String>,
@@ -764,6 +859,7 @@ impl<'a> Pass<'a> {
             csv,
             csv_bytes: CSV_HEADER.len() as u64,
             config: Config::new(query),
+            artefacts: BTreeMap::new(),
             derivable: true,
             at_site: BTreeSet::new(),
             last: None,
@@ -850,6 +946,11 @@ impl<'a> Pass<'a> {
             self.derivable = false;
             self.flaw(entry.position, what);
         }
+        match Registered::of(entry) {
+            Ok(Some(it)) => _ = self.artefacts.insert(it.id.clone(), it),
+            Ok(None) => {}
+            Err(what) => self.flaw(entry.position, what),
+        }
         self.row.clear();
         match self.rows.take(entry, &mut self.row) {
             Ok(Some(rests)) => self.streams.rests(entry, &rests),
@@ -890,6 +991,7 @@ impl<'a> Pass<'a> {
                 sha256: self.csv.finish(),
             },
             config: self.config.encode().ok().filter(|_| self.derivable),
+            artefacts: self.artefacts,
             entries: self.entries,
             stubs: self.stubs,
             values: self.values,

@@ -7,13 +7,14 @@
 //! ledger.
 //! Not here: who else gets to see them (`chain-publisher`), asking for the cosignatures that are added to heads (`api`).
 
+use super::rotate::{Handover, Signers};
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
 use domain::merkle::Frontier;
 use domain::note::Signer;
 use domain::ports::{CheckpointStore, SwapError, TileStore};
 use domain::tlog_proof::TlogProof;
-use domain::{Date, Hash, TreeSize};
-use parking_lot::{Condvar, Mutex};
+use domain::{Date, Hash, Position, TreeSize};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub enum CheckpointError {
     /// ledger was changed.
     #[error(
         "a checkpoint of size {signed} was signed, but the ledger has {size} entries or another root: this is an \
-         older copy or a changed ledger; restore the newest copy, or begin a ledger that continues this one"
+         older copy or a changed ledger; restore the newest copy, or begin a ledger that continues this one with \
+         `daybook continue`"
     )]
     Inconsistent {
         /// The size that was signed.
@@ -80,10 +82,17 @@ pub trait SignedElsewhere: Send + Sync {
     fn latest(&self) -> Result<Option<Vec<u8>>, String>;
 }
 
+/// Who signs now, and from a rotation on; nobody where another process signs.
+pub(super) struct InForce {
+    pub now: Signers,
+    pub handover: Option<Handover>,
+}
+
 /// The one that signs, or that takes over what another one has signed.
 pub struct Checkpointer {
     origin: String,
-    signing: Signing,
+    elsewhere: Option<Arc<dyn SignedElsewhere>>,
+    in_force: Mutex<InForce>,
     store: Arc<dyn CheckpointStore>,
     latest: Mutex<Option<Signed>>,
     wanted: Mutex<(TreeSize, Hash, bool)>,
@@ -111,15 +120,31 @@ impl Checkpointer {
         let wanted = latest
             .as_ref()
             .map_or((TreeSize::EMPTY, Hash::default()), |l| (l.size, l.root));
+        let (now, elsewhere) = match signing {
+            Signing::Here(signer) => (vec![signer], None),
+            Signing::Elsewhere(elsewhere) => (Vec::new(), Some(elsewhere)),
+        };
         Ok(Self {
             origin: origin.to_owned(),
-            signing,
+            elsewhere,
+            in_force: Mutex::new(InForce { now, handover: None }),
             store,
             latest: Mutex::new(latest),
             wanted: Mutex::new((wanted.0, wanted.1, false)),
             changed: Condvar::new(),
             damaged: AtomicBool::new(false),
         })
+    }
+
+    /// Further keys sign beside the log key.
+    #[must_use]
+    pub fn with_beside(self, beside: Signers) -> Self {
+        self.in_force.lock().now.extend(beside);
+        self
+    }
+
+    pub(super) fn in_force(&self) -> MutexGuard<'_, InForce> {
+        self.in_force.lock()
     }
 
     /// The latest signed checkpoint: its size and note.
@@ -150,16 +175,32 @@ impl Checkpointer {
                 });
             }
         }
-        let Signing::Here(signer) = &self.signing else {
+        if self.is_elsewhere() {
             return Err(CheckpointError::Elsewhere);
-        };
+        }
         let unsound = |e: domain::checkpoint::CheckpointError| CheckpointError::Unreadable(e.to_string());
         let checkpoint = Checkpoint::new(&self.origin, size, root).map_err(unsound)?;
-        let note = SignedCheckpoint::sign(checkpoint, &[&**signer])
-            .map_err(unsound)?
-            .encode()
-            .into_bytes();
-        self.store.swap(latest.as_ref().map(|l| &*l.note), &note)?;
+        let mut in_force = self.in_force.lock();
+        let due = in_force
+            .handover
+            .take_if(|handover| size.contains(handover.position));
+        let signers = due.as_ref().map_or(&in_force.now, |handover| &handover.both);
+        let signers: Vec<&dyn Signer> = signers.iter().map(|signer| &**signer).collect();
+        let note = SignedCheckpoint::sign(checkpoint, &signers)
+            .map_err(unsound)
+            .and_then(|signed| {
+                let note = signed.encode().into_bytes();
+                self.store.swap(latest.as_ref().map(|l| &*l.note), &note)?;
+                Ok(note)
+            });
+        // The old key steps back only when both signatures are durable; until then the next try has both again.
+        match (&note, due) {
+            (Ok(_), Some(handover)) => in_force.now = handover.after,
+            (Err(_), due @ Some(_)) => in_force.handover = due,
+            (_, None) => {}
+        }
+        drop(in_force);
+        let note = note?;
         *latest = Some(Signed {
             size,
             root,
@@ -177,7 +218,7 @@ impl Checkpointer {
 
     /// Signs what is wanted, at most once in `CHECKPOINT_INTERVAL`, until [`Checkpointer::stop`].
     pub fn run(&self) {
-        if let Signing::Elsewhere(elsewhere) = &self.signing {
+        if let Some(elsewhere) = &self.elsewhere {
             return self.follow(&**elsewhere);
         }
         loop {
@@ -205,7 +246,7 @@ impl Checkpointer {
 
     /// Whether another process signs.
     pub const fn is_elsewhere(&self) -> bool {
-        matches!(self.signing, Signing::Elsewhere(_))
+        self.elsewhere.is_some()
     }
 
     /// Offers what is durable, and takes over what was signed, until [`Checkpointer::stop`].
@@ -314,6 +355,8 @@ fn check(
     })
 }
 
+/// The folder of rotations, `<position>.tlog-proof`.
+const ROTATIONS: &str = "keys";
 /// The latest checkpoint that a witness has cosigned.
 const COSIGNED: &str = "cosigned";
 
@@ -333,16 +376,30 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The heads of days as files, `YYYY/YYYY-MM-DD.tlog-proof` below one directory; written once, and only cosignature
 /// lines are ever added. Beside a head that too few witnesses have cosigned lies `YYYY-MM-DD.late.tlog-proof`, and beside
-/// the years `cosigned`, the latest checkpoint that a witness has cosigned.
+/// the years `cosigned`, the latest checkpoint that a witness has cosigned, and `keys/`, the proofs of rotations.
 #[derive(Debug, Clone)]
 pub struct HeadStore {
     dir: PathBuf,
+    /// Where time stamps are: beside the heads, unless another process keeps those.
+    stamps: PathBuf,
 }
 
 impl HeadStore {
     /// Below `dir`, which is made when the first head is.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self {
+            dir: dir.to_owned(),
+            stamps: dir.to_owned(),
+        }
+    }
+
+    /// The same heads, with their time stamps below `dir`: whoever asks for those may not write where the heads are.
+    #[must_use]
+    pub fn with_stamps_in(self, dir: &Path) -> Self {
+        Self {
+            stamps: dir.to_owned(),
+            ..self
+        }
     }
 
     fn path(&self, date: Date) -> PathBuf {
@@ -443,6 +500,70 @@ impl HeadStore {
     /// When it could not be made durable.
     pub fn put_consistency(&self, date: Date, body: &[u8]) -> io::Result<()> {
         put(&self.consistency_path(date), body)
+    }
+
+    fn stamp_path(&self, date: Date, ending: &str) -> PathBuf {
+        let text = date.to_string();
+        self.stamps.join(&text[..4]).join(format!("{text}.{ending}"))
+    }
+
+    /// The time stamp over the head of that day, whose file ends so.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn stamp(&self, date: Date, ending: &str) -> io::Result<Option<Vec<u8>>> {
+        read(&self.stamp_path(date, ending))
+    }
+
+    /// Whether it is there.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn has_stamp(&self, date: Date, ending: &str) -> io::Result<bool> {
+        self.stamp_path(date, ending).try_exists()
+    }
+
+    /// Keeps it; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub fn put_stamp(&self, date: Date, ending: &str, bytes: &[u8]) -> io::Result<()> {
+        put(&self.stamp_path(date, ending), bytes)
+    }
+
+    fn rotation_path(&self, position: Position) -> PathBuf {
+        self.dir.join(ROTATIONS).join(format!("{position}.tlog-proof"))
+    }
+
+    /// The rotation at that position, proven under the checkpoint that both keys signed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn rotation(&self, position: Position) -> io::Result<Option<Vec<u8>>> {
+        read(&self.rotation_path(position))
+    }
+
+    /// Keeps it; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub fn put_rotation(&self, position: Position, proof: &[u8]) -> io::Result<()> {
+        put(&self.rotation_path(position), proof)
+    }
+
+    /// The positions of rotations, rising.
+    ///
+    /// # Errors
+    /// When they cannot be listed: a part of them is no answer.
+    pub fn rotations(&self) -> io::Result<Vec<Position>> {
+        let mut positions = Vec::new();
+        for file in list(&self.dir.join(ROTATIONS))? {
+            let name = file.file_name();
+            let position = name.to_str().and_then(|name| name.strip_suffix(HEAD_END));
+            positions.extend(position.and_then(|it| it.parse().ok()).map(Position));
+        }
+        positions.sort_unstable();
+        Ok(positions)
     }
 
     /// The latest checkpoint that a witness has cosigned, with its lines.
@@ -589,7 +710,15 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("heads/2026/2026-05-17.tlog-proof")).expect("made");
         let error = heads.get(date).expect_err("no absence");
         assert!(error.to_string().contains("2026-05-17"), "{error}");
+        std::fs::create_dir_all(dir.path().join("heads/2026/2026-05-17.tsr")).expect("made");
+        assert!(heads.stamp(date, "tsr").is_err());
+        assert_eq!(heads.stamp(date, "ots").expect("nothing yet"), None);
+        assert!(heads.rotations().expect("nothing yet").is_empty());
+        std::fs::create_dir_all(dir.path().join("heads/keys/7.tlog-proof")).expect("made");
+        assert!(heads.rotation(Position(7)).is_err());
         std::fs::write(dir.path().join("file"), b"").expect("written");
         assert!(HeadStore::new(&dir.path().join("file")).dates().is_err());
+        std::fs::write(dir.path().join("keys"), b"").expect("written");
+        assert!(HeadStore::new(dir.path()).rotations().is_err());
     }
 }

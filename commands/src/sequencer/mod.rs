@@ -21,6 +21,7 @@ mod handle;
 mod index;
 mod owner;
 mod recover;
+mod rotate;
 mod slots;
 mod snapshot;
 mod state;
@@ -35,6 +36,7 @@ pub use handle::{Ports, Sequencer, Settings, StartError};
 pub use index::read_index;
 pub use owner::{BESIDE_ENTRIES, SNAPSHOT_ENTRIES};
 pub use recover::LoadError;
+pub use rotate::{Keys, NextKey, RotationOrder, Settled, Signers};
 pub use state::StreamPositions;
 pub use types::{
     EventGroup, GroupAnswer, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup,

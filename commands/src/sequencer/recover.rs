@@ -53,14 +53,18 @@ pub(super) fn load(
     positions: &StreamPositions,
     preparer: &DayPreparer,
 ) -> Result<Loaded, LoadError> {
-    let (mut state, clean) = restore(origin, log.size(), tiles, derived, positions);
+    // Readers keep what they have until all of it is there again: a stream must never seem to be missing.
+    let gathered = StreamPositions::default();
+    let (mut state, clean) = restore(origin, log.size(), tiles, derived, &gathered);
     let from = state.size();
     let clean = clean && from == log.size();
     let mut fresh = Registry::default();
-    load_registry(&mut fresh, log, positions)?;
+    load_registry(&mut fresh, log, &gathered)?;
     fold_registry(&mut fresh, log, from)?;
     fold_rest(&mut state, log, &fresh)?;
     *registry.write() = fresh;
+    positions.take_over(&gathered);
+    state.positions = positions.clone();
     if !clean && !state.size().is_empty() {
         state.day.unclean = true;
     }

@@ -76,6 +76,12 @@ impl StreamPositions {
         *self.0.write() = all;
     }
 
+    /// Everything that `gathered` holds, in one step; `gathered` is empty after it.
+    pub(super) fn take_over(&self, gathered: &Self) {
+        let all = std::mem::take(&mut *gathered.0.write());
+        self.replace(all);
+    }
+
     /// Every position, rising.
     pub(super) fn all(&self) -> Vec<Position> {
         let mut all: Vec<Position> = self.0.read().values().flatten().copied().collect();

@@ -6,9 +6,11 @@
 //! between `decide` and `apply`.
 
 pub mod account;
+pub mod artefact;
 pub mod channel;
 pub mod device;
 pub mod integration;
+pub mod pack;
 pub mod site;
 #[cfg(test)]
 mod tests;
@@ -17,9 +19,11 @@ pub mod tokens;
 pub mod user;
 
 pub use account::Account;
+pub use artefact::Artefact;
 pub use channel::{Channel, Limits};
 pub use device::Device;
 pub use integration::Integration;
+pub use pack::Pack;
 pub use site::Site;
 pub use tokens::Tokens;
 pub use user::User;

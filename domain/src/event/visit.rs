@@ -4,9 +4,10 @@
 //! are sealed already. Not here: the payloads themselves (`payload`).
 
 use super::payload::{
-    AccountChanges, AccountOpened, Changed, ChannelChanges, ChannelRegistered, DeviceChanges, DeviceMoved,
-    DeviceRegistered, IntegrationCreated, Nothing, SiteChanges, SiteCreated, TextChange, TokenExpirySet,
-    TokenIssued, TokenRevoked, UplinkParked, UserChanges, UserRegistered,
+    AccountChanges, AccountOpened, ArtefactRegistered, Changed, ChannelChanges, ChannelRegistered,
+    DeviceChanges, DeviceMoved, DeviceRegistered, EvidencePackIssued, IntegrationCreated, Nothing,
+    SiteChanges, SiteCreated, TextChange, TokenExpirySet, TokenIssued, TokenRevoked, UplinkParked,
+    UserChanges, UserRegistered,
 };
 use super::text::Text;
 use crate::sealed::SealedField;
@@ -71,6 +72,19 @@ impl VisitTexts for ChannelRegistered {
 impl VisitTexts for IntegrationCreated {
     fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
         each("/name", &mut self.name);
+    }
+}
+
+impl VisitTexts for ArtefactRegistered {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        maybe(&mut self.details, "/details", each);
+        each("/name", &mut self.name);
+    }
+}
+
+impl VisitTexts for EvidencePackIssued {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        each("/asker", &mut self.asker);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod document;
+mod evidence;
 mod ingest;
 mod ledger;
 mod limits;

@@ -5,11 +5,12 @@ use chain_publisher::evidence::Trust;
 use chain_publisher::pack::{PackError, Subject, verify};
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
 use domain::hash::{base64url, leaf_hash, sha256};
+use domain::ids::IdKind;
 use domain::stream::blind;
 use domain::tlog_proof::TlogProof;
 use serde_json::{Value, json};
 use std::io::Cursor;
-use tests::pack_ledger::{Files, PackLedger, device, site, verdict};
+use tests::pack_ledger::{Files, PackLedger, device, id, query, site, verdict};
 use tests::small_ledger::{ORIGIN, signing_key};
 
 /// Name, the pack, the verdict's word, a part of what is said.
@@ -728,6 +729,15 @@ fn samples_are_written_for_other_verifiers_where_asked_for() {
             .files(Subject::Device(device(1)), FROM, "2026-06-02")
             .zip(),
     );
+    let clip = dir.join("clip");
+    std::fs::write(&clip, tests::pack_ledger::CLIP).expect("writable");
+    let asked = query(Subject::Device(device(1)), FROM, TO);
+    let (with, _) = forger.ledger.make_with(&asked, &[clip]).expect("a pack");
+    write("artefact.pack.zip", &with);
+    let mut changed = Files::of(&with);
+    changed.file(&format!("artefacts/{}", id(IdKind::Artefact, 1)))[2] ^= 1;
+    forger.ledger.reseal(&mut changed);
+    write("artefact-changed.pack.zip", &changed.zip());
     write("head.tlog-proof", &forger.ledger.head("2026-05-21"));
     write("later.checkpoint", &forger.ledger.checkpoint);
     write("log.vkey", format!("{}\n", forger.ledger.key).as_bytes());

@@ -119,6 +119,10 @@ pub const ROUTES: &[Route] = &[
     post("/app/integrations/{id}/remove", |ctx| {
         Box::pin(signed_in(ctx, forms::remove_integration))
     }),
+    get("/app/evidence", |ctx| Box::pin(signed_in(ctx, show::evidence))),
+    post("/app/evidence", |ctx| {
+        Box::pin(signed_in(ctx, forms::ask_for_evidence))
+    }),
     get("/app/users", |ctx| Box::pin(signed_in(ctx, show::users))),
     post("/app/users", |ctx| Box::pin(signed_in(ctx, forms::invite))),
     post("/app/users/{id}/remove", |ctx| {
