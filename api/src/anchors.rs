@@ -118,7 +118,7 @@ impl App {
             return;
         }
         let ending = lane.kind.ending();
-        let date = match self.missing(ending) {
+        let date = match self.without_stamp(ending) {
             Ok(Some(date)) => date,
             Ok(None) => return,
             // Nothing is known of what is missing: nobody is asked for what may be there.
@@ -170,7 +170,7 @@ impl App {
     }
 
     /// The oldest head without that time stamp.
-    fn missing(&self, ending: &str) -> std::io::Result<Option<Date>> {
+    fn without_stamp(&self, ending: &str) -> std::io::Result<Option<Date>> {
         let dates = self.heads().dates()?;
         for date in &dates[dates.len().saturating_sub(LOOK_BACK_DAYS)..] {
             if !self.heads().has_stamp(*date, ending)? {

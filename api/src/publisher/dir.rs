@@ -90,6 +90,9 @@ impl Dir {
         let key = read_or_make(path, origin, entropy)?;
         let verifier = key.verifier_key();
         let origin = verifier.name().to_owned();
+        if let Some(anchors) = &anchors {
+            std::fs::create_dir_all(anchors).map_err(at(anchors))?;
+        }
         let guard = CheckpointFile::open(path, anchors, &origin).map_err(at(path))?;
         let heads_dir = path.join(HEADS);
         std::fs::create_dir_all(&heads_dir).map_err(at(&heads_dir))?;
