@@ -117,13 +117,15 @@ impl App {
         if self.anchoring().stopping.is_stopping() || !records || Instant::now() < lane.next_try {
             return;
         }
-        let dates = self.heads().dates();
-        let recent = dates.iter().rev().take(LOOK_BACK_DAYS).rev();
         let ending = lane.kind.ending();
-        let missing = recent
-            .copied()
-            .find(|date| self.heads().stamp(*date, ending).is_none());
-        let Some(date) = missing else { return };
+        let date = match self.without_stamp(ending) {
+            Ok(Some(date)) => date,
+            Ok(None) => return,
+            // Nothing is known of what is missing: nobody is asked for what may be there.
+            Err(error) => {
+                return tracing::warn!(kind = ending, %error, "heads and their time stamps cannot be read now");
+            }
+        };
         let began = Instant::now();
         let anchored = self.stamp_head(lane.kind, date);
         let took_ms = began.elapsed().as_millis() as u64;
@@ -167,9 +169,21 @@ impl App {
         }
     }
 
+    /// The oldest head without that time stamp.
+    fn without_stamp(&self, ending: &str) -> std::io::Result<Option<Date>> {
+        let dates = self.heads().dates()?;
+        for date in &dates[dates.len().saturating_sub(LOOK_BACK_DAYS)..] {
+            if !self.heads().has_stamp(*date, ending)? {
+                return Ok(Some(*date));
+            }
+        }
+        Ok(None)
+    }
+
     /// Asks for one time stamp, and keeps it beside its head.
     fn stamp_head(&self, kind: AnchorKind, date: Date) -> Result<(), String> {
-        let head = self.heads().get(date).ok_or("its head is gone")?;
+        let head = self.heads().get(date).map_err(|error| error.to_string())?;
+        let head = head.ok_or("its head is gone")?;
         let proof = TlogProof::parse(&head).map_err(|error| error.to_string())?;
         let hash = proof.checkpoint.body_sha256().0;
         let settings = self.settings();

@@ -18,6 +18,7 @@ use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::notify::{self, Notify};
 use crate::policy_record;
+use crate::publisher::{self, VERIFIER_KEY};
 use crate::publishing::{self, ChannelError, Publishing};
 use crate::rekey::{self, RekeyError};
 use crate::request::Request;
@@ -56,6 +57,8 @@ use warp::http::header;
 const MADE_AFTER: (i32, u32, u32) = (2026, 1, 1);
 /// The folder of heads in the data directory.
 pub const HEADS: &str = "heads";
+/// The folder of time stamps over them in the data directory, where another process keeps the heads.
+pub const STAMPS: &str = "stamps";
 /// How long the answer to a change waits for the read models (DESIGN "Registry").
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -81,16 +84,16 @@ pub struct App {
     self_audit: SelfAudit,
     evidence: Shelf,
     publishing: Publishing,
+    sending: Mutex<Vec<std::thread::JoinHandle<()>>>,
     anchoring: Anchoring,
     stamping: Mutex<Option<std::thread::JoinHandle<()>>>,
-    sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     alerting: OnceLock<Arc<Alerting>>,
     streams: Arc<Streams>,
     packing: Mutex<Option<std::thread::JoinHandle<()>>>,
-    mailer: Option<Arc<Mailer>>,
     notify: Notify,
     telling: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    mailer: Option<Arc<Mailer>>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
@@ -124,6 +127,9 @@ pub enum OpenError {
     /// The read models do not open.
     #[error("the read models cannot be used: {0}")]
     Projections(#[from] ProjectionError),
+    /// Which keys this ledger had is not known.
+    #[error("the proofs of rotations beside the heads cannot be read: {0}")]
+    Rotations(std::io::Error),
     /// The witnesses cannot be asked.
     #[error(transparent)]
     Witnesses(#[from] WitnessesError),
@@ -161,26 +167,30 @@ impl App {
     /// # Errors
     /// [`OpenError`], saying what to do. Nothing runs then.
     pub async fn open(settings: Settings, outside: Outside) -> Result<Arc<Self>, OpenError> {
-        if rekey::is_pending(&settings) {
+        let mailer = settings.mail.as_ref().map(Mailer::open).transpose();
+        let mailer = mailer.map_err(OpenError::Mail)?.map(Arc::new);
+        if rekey::is_pending(&settings).map_err(Box::new)? {
             // A crash came between two steps of a rotation.
             rekey::settle(&settings, &outside, None).await.map_err(Box::new)?;
         }
-        let mailer = settings.mail.as_ref().map(Mailer::open).transpose();
-        let mailer = mailer.map_err(OpenError::Mail)?.map(Arc::new);
         let (stores, recovery) = stores::open(&settings, &outside.entropy)?;
         let witnesses = settings
             .witness_policy
             .as_deref()
             .map(|policy| {
-                let heads = HeadStore::new(&settings.data.join(HEADS));
-                let keys = key_chain::log_keys(&heads, stores.log_key.verifier_key());
-                Witnesses::open(policy, keys, heads).map(Arc::new)
+                let heads = head_store(&settings);
+                let key = stores.log_key.verifier_key();
+                let keys = key_chain::log_keys(&heads, key).map_err(OpenError::Rotations)?;
+                Witnesses::open(policy, keys, heads)
+                    .map(Arc::new)
+                    .map_err(OpenError::from)
             })
             .transpose()?;
         if let Some(found) = contradiction(&witnesses, &stores).await {
             return Err(OpenError::Witnessed(found));
         }
         let notify = Notify::open(&settings, &stores.server_secret).map_err(OpenError::Notify)?;
+        link_heads(&settings)?;
         let state = State::open(&settings.data.join("state.sqlite"))?;
         let log: Arc<dyn EventLog> = stores.log.clone();
         let tiles: Arc<dyn TileStore> = stores.log.clone();
@@ -203,7 +213,7 @@ impl App {
                     origin: stores.origin.clone(),
                     keys: stores.keys.clone(),
                 }),
-                signer: stores.log_key.clone(),
+                signing: stores.log_key.signing(Some(&settings.data)),
                 clock: outside.clock.clone(),
                 entropy: outside.entropy.clone(),
             },
@@ -212,7 +222,7 @@ impl App {
                 build_date: made_after(),
                 snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
                 beside_entries: sequencer::BESIDE_ENTRIES,
-                heads: HeadStore::new(&settings.data.join(HEADS)),
+                heads: head_store(&settings),
             },
             registry.clone(),
             Keys {
@@ -342,7 +352,10 @@ impl App {
         let _ = self.alerting.set(Arc::new(alerting));
         *self.chores.lock() = chores::start(self);
         *self.auditing.lock() = self_audit::start(self)?;
-        *self.sending.lock() = publishing::start(self)?;
+        *self.sending.lock() = match &self.settings.signed_elsewhere {
+            None => publishing::start(self)?,
+            Some(signs) => publisher::take_over(self, signs)?,
+        };
         *self.stamping.lock() = anchors::start(self)?;
         *self.packing.lock() = Some(worker::start(self)?);
         *self.telling.lock() = notify::start(self)?;
@@ -363,10 +376,10 @@ impl App {
                 tracing::error!("a notifier ended badly");
             }
         }
-        let sending = self.sending.lock().take();
+        let sending = std::mem::take(&mut *self.sending.lock());
         let stamping = self.stamping.lock().take();
         for thread in sending.into_iter().chain(stamping) {
-            // It waits for what it records.
+            // It gives up what it waits for, but not what it records.
             if tokio::task::spawn_blocking(move || thread.join())
                 .await
                 .is_ok_and(|ended| ended.is_err())
@@ -413,6 +426,9 @@ impl App {
         let Some(witnesses) = self.witnesses.clone() else {
             return;
         };
+        if self.settings.signed_elsewhere.is_some() {
+            return;
+        }
         let (log, clock, signed) = (self.stores.log.clone(), self.clock.clone(), self.signed());
         let offered = tokio::task::spawn_blocking(move || witnesses.last_round(&*log, signed, &*clock));
         if let Err(error) = offered.await {
@@ -619,6 +635,16 @@ impl App {
     /// The latest signed checkpoint with the cosignatures that it has: size and note.
     pub fn published(&self) -> Option<(TreeSize, Vec<u8>)> {
         let (size, note) = self.signed()?;
+        if self.settings.signed_elsewhere.is_some() {
+            // Whoever signs has asked the witnesses, too.
+            let cosigned = self.heads().cosigned().ok().flatten();
+            return Some((
+                size,
+                cosigned
+                    .filter(|cosigned| cosigned.starts_with(&note))
+                    .unwrap_or(note),
+            ));
+        }
         Some(match &self.witnesses {
             Some(witnesses) => (size, witnesses.with_lines(note)),
             None => (size, note),
@@ -809,6 +835,42 @@ pub fn made_after() -> Date {
 /// directory has the same.
 fn label_secret(stores: &Stores) -> [u8; 32] {
     sha256_of(&[b"daybook/label-secret/v1\n", &*stores.server_secret]).0
+}
+
+/// Whoever reads the data directory alone finds the heads of days there, too.
+fn link_heads(settings: &Settings) -> std::io::Result<()> {
+    let (link, heads) = (settings.data.join(HEADS), heads_dir(settings));
+    if settings.signed_elsewhere.is_none() || link.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    std::os::unix::fs::symlink(std::path::absolute(heads)?, link)
+}
+
+/// Where the heads of days are: with whoever signs them.
+pub fn heads_dir(settings: &Settings) -> std::path::PathBuf {
+    settings
+        .signed_elsewhere
+        .as_ref()
+        .unwrap_or(&settings.data)
+        .join(HEADS)
+}
+
+/// The heads of days, and their time stamps, which this process writes itself.
+pub fn head_store(settings: &Settings) -> HeadStore {
+    let heads = HeadStore::new(&heads_dir(settings));
+    match settings.signed_elsewhere {
+        Some(_) => heads.with_stamps_in(&settings.data.join(STAMPS)),
+        None => heads,
+    }
+}
+
+/// The same of a data directory, whatever the settings are.
+pub fn heads_of(data: &std::path::Path) -> HeadStore {
+    let heads = HeadStore::new(&data.join(HEADS));
+    match data.join(VERIFIER_KEY).try_exists() {
+        Ok(false) => heads,
+        Ok(true) | Err(_) => heads.with_stamps_in(&data.join(STAMPS)),
+    }
 }
 
 /// Asks the witnesses what they have seen, before anything is signed.

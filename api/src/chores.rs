@@ -33,7 +33,8 @@ pub fn start(app: &Arc<App>) -> Vec<JoinHandle<()>> {
         })),
         tokio::spawn(every(Arc::clone(app), SWEEP, |app| async move { app.sweep() })),
     ];
-    if app.witnesses().is_some() {
+    // Where another process signs, it asks the witnesses, too.
+    if app.witnesses().is_some() && app.settings().signed_elsewhere.is_none() {
         chores.push(tokio::spawn(every(Arc::clone(app), WATCH, ask_witnesses)));
     }
     chores

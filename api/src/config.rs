@@ -114,11 +114,17 @@ pub struct Settings {
 
     /// Where the head of each day goes beside this service: `[[publish]]` tables with `to`, a `name` of your own, and
     /// for `to = "directory"` a `path` for a static host, for `to = "git"` a `path` and perhaps `signing_key` (an SSH
-    /// key's file) and `push` (a remote), for `to = "webhook"` a `url` and `secret_file`. Default: nowhere; whoever
-    /// wants heads fetches them.
+    /// key's file) and `push` (a remote), for `to = "webhook"` a `url` and `secret_file`, for `to = "mail"` an
+    /// `address`, one table a person, for `to = "mqtt"` a `broker` and perhaps `topic`, `credentials_file` and
+    /// `ca_file`. Default: nowhere; whoever wants heads fetches them.
     pub publish: Vec<PublishTo>,
     /// Seconds after which a channel that failed is tried again; doubled each time, up to an hour. Default 30.
     pub publish_retry_s: u64,
+
+    /// The directory of a `daybook publish`, a process of its own that holds the log key, signs this ledger's checkpoints
+    /// and heads, and publishes them; this service then holds no log key and only reads there. Before the first start
+    /// only; not with `post_quantum`, and the log key cannot be replaced then. Default: none, and this service signs.
+    pub signed_elsewhere: Option<PathBuf>,
 
     /// The URL of an RFC 3161 time-stamping authority that is asked for a time stamp over each day's head,
     /// `heads/YYYY/YYYY-MM-DD.tsr`. Default: none. One that is away stops nothing; it is asked again as channels are.
@@ -203,6 +209,32 @@ pub enum PublishTo {
         url: String,
         /// The file with the secret, `whsec_…`, readable by nobody else.
         secret_file: PathBuf,
+        /// Certificates (PEM) of the authorities that may vouch for the receiver, instead of those that browsers trust.
+        #[serde(default)]
+        ca_file: Option<PathBuf>,
+    },
+    /// A message to one auditor, by the server of `[mail]`.
+    Mail {
+        /// As above; it stands in the ledger, so it names nobody.
+        name: String,
+        /// To whom.
+        address: String,
+    },
+    /// Retained messages on an MQTT 5 broker.
+    Mqtt {
+        /// As above.
+        name: String,
+        /// `mqtts://HOST[:PORT]`, or `mqtt://` to this machine.
+        broker: String,
+        /// What topics begin with; by default `daybook`.
+        #[serde(default)]
+        topic: Option<String>,
+        /// A file with user and password on two lines, readable by nobody else.
+        #[serde(default)]
+        credentials_file: Option<PathBuf>,
+        /// Certificates (PEM) of the authorities that may vouch for the broker, instead of those that browsers trust.
+        #[serde(default)]
+        ca_file: Option<PathBuf>,
     },
 }
 
@@ -210,9 +242,16 @@ impl PublishTo {
     /// The channel's name.
     pub fn name(&self) -> &str {
         match self {
-            Self::Directory { name, .. } | Self::Git { name, .. } | Self::Webhook { name, .. } => name,
+            Self::Directory { name, .. }
+            | Self::Git { name, .. }
+            | Self::Webhook { name, .. }
+            | Self::Mail { name, .. }
+            | Self::Mqtt { name, .. } => name,
         }
     }
+
+    /// The kinds there are.
+    const KINDS: [&str; 5] = ["directory", "git", "webhook", "mail", "mqtt"];
 
     /// What it is, in a word.
     pub const fn kind(&self) -> &'static str {
@@ -220,8 +259,16 @@ impl PublishTo {
             Self::Directory { .. } => "directory",
             Self::Git { .. } => "git",
             Self::Webhook { .. } => "webhook",
+            Self::Mail { .. } => "mail",
+            Self::Mqtt { .. } => "mqtt",
         }
     }
+}
+
+/// The kind of that name.
+pub fn kind(name: &str) -> &'static str {
+    let known = PublishTo::KINDS.into_iter().find(|kind| *kind == name);
+    known.unwrap_or("other")
 }
 
 /// The least version of TLS that ingest routes accept.
@@ -315,6 +362,7 @@ impl Default for Settings {
             challenge_days: 30,
             dead_man_url: None,
             dead_man_s: 60,
+            signed_elsewhere: None,
             witness_policy: None,
             sign_in_minutes: 15,
             session_days: 30,
@@ -411,6 +459,17 @@ impl Settings {
             {
                 return invalid("a webhook's url begins with https:// or http://");
             }
+            if let PublishTo::Mail { address, .. } = to {
+                if self.mail.is_none() {
+                    return invalid("to = \"mail\" needs the server: a [mail] table");
+                }
+                if address.parse::<lettre::message::Mailbox>().is_err() {
+                    return invalid("the address of a publish table with to = \"mail\" is none");
+                }
+            }
+        }
+        if self.signed_elsewhere.is_some() && !self.publish.is_empty() {
+            return invalid("publish tables belong to the settings of whoever signs (signed_elsewhere)");
         }
         if self.evidence_keep_days == 0 || self.evidence_mb_max == 0 {
             return invalid("evidence_keep_days and evidence_mb_max must be at least 1");

@@ -4,11 +4,12 @@
 //! made later are left out. Keys are not touched: the key that the ledger names in its first entry is the hint.
 //! Not here: verifying (`chain_publisher::verify`), the files themselves (`commands::ledger::check`).
 
-use crate::app::HEADS;
+use crate::app::{HEADS, heads_of};
 use crate::stores::LEDGER;
 use chain_publisher::anchor::AnchorKind;
 use chain_publisher::pack::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
+use chain_publisher::source::SourceError;
 use chain_publisher::verify::Progress;
 use commands::ledger::{Ledger, OpenError, Options};
 use commands::sequencer::{HeadStore, LoadError, StreamPositions, read_index};
@@ -19,6 +20,7 @@ use domain::ports::EventLog;
 use domain::registry::Registry;
 use domain::{Date, Position};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -57,28 +59,41 @@ impl DayLines for Lines<'_> {
 struct Heads {
     store: HeadStore,
     dates: Vec<Date>,
+    late: BTreeMap<Date, Vec<u8>>,
 }
 
 impl HeadFiles for Heads {
-    fn dates(&self) -> Vec<Date> {
-        self.dates.clone()
+    fn dates(&self) -> Result<Vec<Date>, SourceError> {
+        Ok(self.dates.clone())
     }
 
-    fn get(&self, date: Date) -> Option<Vec<u8>> {
-        self.store.get(date)
+    fn get(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.store.get(date).map_err(unavailable)
     }
 
-    fn stamp(&self, date: Date, kind: AnchorKind) -> Option<Vec<u8>> {
-        self.store.stamp(date, kind.ending())
+    fn late(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(self.late.get(&date).cloned())
     }
 
-    fn rotations(&self) -> Vec<Position> {
-        self.store.rotations()
+    fn consistency(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.store.consistency(date).map_err(unavailable)
     }
 
-    fn rotation(&self, position: Position) -> Option<Vec<u8>> {
-        self.store.rotation(position)
+    fn stamp(&self, date: Date, kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
+        self.store.stamp(date, kind.ending()).map_err(unavailable)
     }
+
+    fn rotations(&self) -> Result<Vec<Position>, SourceError> {
+        self.store.rotations().map_err(unavailable)
+    }
+
+    fn rotation(&self, position: Position) -> Result<Option<Vec<u8>>, SourceError> {
+        self.store.rotation(position).map_err(unavailable)
+    }
+}
+
+fn unavailable(error: std::io::Error) -> SourceError {
+    SourceError::Unavailable(error.to_string())
 }
 
 impl DataSource {
@@ -88,11 +103,22 @@ impl DataSource {
     /// [`OpenError`].
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         // The heads come first: the ledger that is opened then covers them.
-        let store = HeadStore::new(&dir.join(HEADS));
-        let dates = store.dates();
+        let store = heads_of(dir);
+        let unreadable = |error| OpenError::Io {
+            what: HEADS.to_owned(),
+            source: error,
+        };
+        let dates = store.dates().map_err(unreadable)?;
+        let mut late = BTreeMap::new();
+        for date in &dates {
+            if let Some(proof) = store.late(*date).map_err(unreadable)? {
+                late.insert(*date, proof);
+            }
+        }
+        let cosigned = store.cosigned().map_err(unreadable)?;
         let (ledger, recovery) = Ledger::open_read_only(&dir.join(LEDGER), Options::default())?;
         let key = named_key(&ledger, recovery.checkpoint.as_deref());
-        let checkpoint = recovery.checkpoint.map(|note| match store.cosigned() {
+        let checkpoint = recovery.checkpoint.map(|note| match cosigned {
             // Cosignature lines stand behind the log's own.
             Some(cosigned) if cosigned.starts_with(&note) => cosigned,
             _ => note,
@@ -101,7 +127,7 @@ impl DataSource {
             name: format!("the ledger in {}", dir.display()),
             ledger,
             checkpoint,
-            heads: Heads { store, dates },
+            heads: Heads { store, dates, late },
             key,
         })
     }

@@ -10,22 +10,33 @@ use domain::entry::Entry;
 use domain::note::VerifierKey;
 use domain::rotation::{KeyRotated, Role};
 use domain::tlog_proof::TlogProof;
+use std::io;
 
 /// The rotations whose proofs are kept, rising.
-pub fn rotations(heads: &HeadStore) -> Vec<(Position, KeyRotated)> {
-    let read = |position: Position| {
-        let proof = TlogProof::parse(&heads.rotation(position)?).ok()?;
-        let extra = proof.extra?;
-        let said = serde_json::from_slice(Entry::read(&extra).ok()?.payload).ok()?;
-        Some((position, said))
-    };
-    heads.rotations().into_iter().filter_map(read).collect()
+///
+/// # Errors
+/// When they cannot be read.
+pub fn rotations(heads: &HeadStore) -> io::Result<Vec<(Position, KeyRotated)>> {
+    let mut rotations = Vec::new();
+    for position in heads.rotations()? {
+        let said = heads.rotation(position)?.and_then(|proof| said(&proof));
+        rotations.extend(said.map(|said| (position, said)));
+    }
+    Ok(rotations)
+}
+
+fn said(proof: &[u8]) -> Option<KeyRotated> {
+    let extra = TlogProof::parse(proof).ok()?.extra?;
+    serde_json::from_slice(Entry::read(&extra).ok()?.payload).ok()
 }
 
 /// The key in force, and then every one before it, the newest first.
-pub fn log_keys(heads: &HeadStore, current: VerifierKey) -> Vec<VerifierKey> {
-    let rotations = rotations(heads);
+///
+/// # Errors
+/// As [`rotations`].
+pub fn log_keys(heads: &HeadStore, current: VerifierKey) -> io::Result<Vec<VerifierKey>> {
+    let rotations = rotations(heads)?;
     let of_log = rotations.iter().rev().filter(|(_, said)| said.role == Role::Log);
     let earlier = of_log.filter_map(|(_, said)| VerifierKey::parse(said.old.as_deref()?).ok());
-    std::iter::once(current).chain(earlier).collect()
+    Ok(std::iter::once(current).chain(earlier).collect())
 }

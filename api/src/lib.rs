@@ -5,8 +5,10 @@
 //! | `app` | the wiring: what a running Daybook is made of |
 //! | `stores`, `begin`, `chores` | the data directory, the first entries of a start, what runs beside |
 //! | `publishing` | heads of days on their way to the channels of the settings |
-//! | `evidence` | evidence packs that were asked for over HTTP, made beside the service |
+//! | `outgoing` | a POST to somebody else, which can be given up |
 //! | `mail` | e-mail, for whoever has something to say |
+//! | `publisher` | signing and publishing as a process of its own, and serving beside it |
+//! | `evidence` | evidence packs that were asked for over HTTP, made beside the service |
 //! | `self_audit` | the service reads its own ledger again and verifies it |
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
@@ -48,8 +50,10 @@ pub mod mail;
 pub mod metrics;
 pub mod notify;
 pub mod openapi;
+pub mod outgoing;
 pub mod pages;
 pub mod policy_record;
+pub mod publisher;
 pub mod publishing;
 pub mod redact;
 pub mod rekey;

@@ -5,20 +5,26 @@
 //! `commands::sequencer` (`rotate`); here, a `….next` file that is found says that something was begun, and the ledger
 //! says how far it came. It is the only way: a service that runs holds the directory's lock, and is stopped first, so
 //! that no request is answered between two keys.
+//! A key that another process holds is not replaced here, nor one that signs beside it: both belong to the publisher,
+//! which cannot do that yet. Receipts are signed here, and their key is replaced as ever; whoever signs checkpoints finds
+//! the entry and keeps its proof.
 //! Invariants: a key is in force only when its entry is in the ledger and signed by both; the private recovery key is
 //! read from a file that the operator brings, and never kept.
 //! Source: FORMAT §1. Not here: what the entry holds (`domain::rotation`), the command (`cli::key`).
 
-use crate::app::{HEADS, Outside, made_after};
+use crate::app::{Outside, head_store, made_after};
 use crate::begin::start_events;
 use crate::config::Settings;
-use crate::stores::{KEYS, StoresError, open_ledger, read_origin, read_recovery_key, signing_key};
+use crate::publisher::VERIFIER_KEY;
+use crate::stores::{
+    KEYS, LogKey, StoresError, log_key_elsewhere, open_ledger, read_origin, read_recovery_key, signing_key,
+};
 use commands::ingest::channels::AutoChannels;
-use commands::keys::{FileKeyStore, KeyError, RoleKeys, Secret};
+use commands::keys::{FileKeyStore, KeyError, RoleKeys, Secret, Start};
 use commands::ledger::{Ledger, Recovery};
 use commands::sequencer::{
-    self, EventGroup, HeadStore, Keys, NextKey, Ports, RecordError, RotationOrder, Sequencer, Settled,
-    Signers, StartError,
+    self, EventGroup, Keys, NextKey, Ports, RecordError, RotationOrder, Sequencer, Settled, Signers, Signing,
+    StartError,
 };
 use domain::canonical::{Canonical, CanonicalError};
 use domain::entry::{Entry, NewEvent};
@@ -129,6 +135,8 @@ struct Opened<'a> {
     log: Arc<Ledger>,
     cut: Recovery,
     recovery: Option<Arc<SigningKey>>,
+    /// Who signs checkpoints, where that is another process.
+    elsewhere: Option<LogKey>,
 }
 
 impl<'a> Opened<'a> {
@@ -142,7 +150,8 @@ impl<'a> Opened<'a> {
         let recovery = recovery
             .map(|path| read_recovery_key(path, &origin))
             .transpose()?;
-        let (log, cut, _) = open_ledger(settings, &origin)?;
+        let elsewhere = log_key_elsewhere(settings, Start::Later)?;
+        let (log, cut, _) = open_ledger(settings, &origin, elsewhere.as_ref())?;
         Ok(Self {
             settings,
             outside,
@@ -150,6 +159,7 @@ impl<'a> Opened<'a> {
             log: Arc::new(log),
             cut,
             recovery: recovery.map(Arc::new),
+            elsewhere,
         })
     }
 
@@ -163,7 +173,8 @@ impl<'a> Opened<'a> {
         Ok(key.transpose()?)
     }
 
-    /// Who signs now, the first alone and the rest beside it; and who vouches for a new key of that role.
+    /// Who signs now, the first alone and the rest beside it, nobody where another process does; and who vouches for a
+    /// new key of that role.
     fn signers(&self, role: Role, new: &RoleKey) -> Result<(Signers, Arc<dyn Signer>), RekeyError> {
         let missing = |what: &str| {
             RekeyError::Refused(format!(
@@ -171,15 +182,21 @@ impl<'a> Opened<'a> {
                  daybook key recover"
             ))
         };
-        let log = self.key(Role::Log)?.map(|key| key.signer());
+        let log = match self.elsewhere {
+            None => self.key(Role::Log)?.map(|key| key.signer()),
+            Some(_) => None,
+        };
         let recovery = || self.recovery.clone().map(|key| key as Arc<dyn Signer>);
         let mut now: Signers = match (&log, role, recovery()) {
+            _ if self.elsewhere.is_some() => Vec::new(),
             (Some(log), _, _) => vec![log.clone()],
             // What is still to be signed below the rotation, both vouch for.
             (None, Role::Log, Some(recovery)) => vec![recovery, new.signer()],
             (None, ..) => return Err(missing("log")),
         };
-        now.extend(self.key(Role::PostQuantum)?.map(|key| key.signer()));
+        if self.elsewhere.is_none() {
+            now.extend(self.key(Role::PostQuantum)?.map(|key| key.signer()));
+        }
         let voucher = match (recovery(), role) {
             (Some(recovery), _) => recovery,
             (None, Role::Receipt) => self.key(role)?.ok_or_else(|| missing("receipt"))?.signer(),
@@ -223,9 +240,13 @@ impl<'a> Opened<'a> {
 
     fn start(&self, now: Signers, next: Option<NextKey>) -> Result<(Sequencer, Option<Settled>), RekeyError> {
         let mut now = now.into_iter();
-        let signer = now
-            .next()
-            .ok_or_else(|| RekeyError::Refused("no key signs here".to_owned()))?;
+        let signing = match &self.elsewhere {
+            Some(key) => key.signing(Some(&self.settings.data)),
+            None => Signing::Here(
+                now.next()
+                    .ok_or_else(|| RekeyError::Refused("no key signs here".to_owned()))?,
+            ),
+        };
         let keys = FileKeyStore::open(&self.settings.data.join(KEYS), self.outside.entropy.clone())?;
         let ports = Ports {
             log: self.log.clone(),
@@ -237,7 +258,7 @@ impl<'a> Opened<'a> {
                 origin: self.origin.clone(),
                 keys: Arc::new(keys),
             }),
-            signer,
+            signing,
             clock: self.outside.clock.clone(),
             entropy: self.outside.entropy.clone(),
         };
@@ -246,7 +267,7 @@ impl<'a> Opened<'a> {
             build_date: made_after(),
             snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
             beside_entries: sequencer::BESIDE_ENTRIES,
-            heads: HeadStore::new(&self.settings.data.join(HEADS)),
+            heads: head_store(self.settings),
         };
         let keys = Keys {
             beside: now.collect(),
@@ -257,11 +278,48 @@ impl<'a> Opened<'a> {
     }
 }
 
+/// The roles whose keys are here.
+fn roles_here(settings: &Settings) -> &'static [Role] {
+    match settings.signed_elsewhere {
+        None => &ROLES,
+        Some(_) => &[Role::Receipt],
+    }
+}
+
 /// Whether something was begun in this directory and not finished.
-pub fn is_pending(settings: &Settings) -> bool {
+///
+/// # Errors
+/// Where that cannot be told.
+pub fn is_pending(settings: &Settings) -> Result<bool, RekeyError> {
     let dir = settings.data.join(KEYS);
-    let next = |role| RoleKeys::new(&dir, role).next().is_ok_and(|key| key.is_some());
-    ROLES.into_iter().any(next)
+    for role in roles_here(settings) {
+        if RoleKeys::new(&dir, *role).next()?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A key that another process holds, or that would sign beside it, is not replaced here.
+fn is_here(settings: &Settings, role: Role) -> Result<(), RekeyError> {
+    let path = settings.data.join(VERIFIER_KEY);
+    let begun_so = path
+        .try_exists()
+        .map_err(|error| StoresError::Io { path, error })?;
+    if !begun_so && settings.signed_elsewhere.is_none() {
+        return Ok(());
+    }
+    let why = match role {
+        Role::Receipt => return Ok(()),
+        Role::Log => "the log key is with `daybook publish`, which cannot replace it yet",
+        Role::PostQuantum => {
+            "the post-quantum key signs checkpoints, and those are signed by `daybook publish`, which has none yet"
+        }
+    };
+    Err(RekeyError::Refused(format!(
+        "{why}; nothing was changed. The receipt key can be replaced here: --role receipt. Where the log key is lost or \
+         stolen, begin a ledger that continues this one: daybook continue"
+    )))
 }
 
 /// Finishes what was begun, or takes back what no entry names. `recovery` is the file of the recovery key, where it is
@@ -275,7 +333,7 @@ pub async fn settle(
     recovery: Option<&Path>,
 ) -> Result<Vec<Rekeyed>, RekeyError> {
     let mut done = Vec::new();
-    for role in ROLES {
+    for role in roles_here(settings).iter().copied() {
         let files = RoleKeys::new(&settings.data.join(KEYS), role);
         let Some(seed) = files.next()? else { continue };
         let opened = Opened::open(settings, outside, recovery)?;
@@ -319,6 +377,7 @@ pub async fn rotate(
     reason: RotationReason,
     recovery: Option<&Path>,
 ) -> Result<Rekeyed, RekeyError> {
+    is_here(settings, role)?;
     let settled = settle(settings, outside, recovery).await?;
     if let Some(done) = settled.into_iter().find(|done| done.role == role) {
         return Ok(done);

@@ -4,12 +4,23 @@
 
 use parking_lot::{Condvar, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Says once that it is time to stop.
-#[derive(Default)]
 pub struct Stopping {
     stopping: Mutex<bool>,
     changed: Condvar,
+    told: watch::Sender<bool>,
+}
+
+impl Default for Stopping {
+    fn default() -> Self {
+        Self {
+            stopping: Mutex::default(),
+            changed: Condvar::new(),
+            told: watch::channel(false).0,
+        }
+    }
 }
 
 impl Stopping {
@@ -17,6 +28,7 @@ impl Stopping {
     pub fn stop(&self) {
         *self.stopping.lock() = true;
         self.changed.notify_all();
+        self.told.send_replace(true);
     }
 
     /// Waits; `false` where it was stopped meanwhile.
@@ -25,6 +37,12 @@ impl Stopping {
         let mut stopping = self.stopping.lock();
         while !*stopping && !self.changed.wait_until(&mut stopping, until).timed_out() {}
         !*stopping
+    }
+
+    /// Completes when it is stopped, for futures that are given up then.
+    pub async fn stopped(&self) {
+        // The sender lives as long as this does.
+        let _ = self.told.subscribe().wait_for(|told| *told).await;
     }
 
     /// Whether it was stopped.

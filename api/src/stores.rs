@@ -1,5 +1,6 @@
 //! The data directory: keys, origin and ledger, opened together.
 //!
+//! Where another process signs, there is no log key, but `verifier-key`, which is public, and `to-sign`.
 //! Layout: `keys/` and `ledger/` are ground and must be backed up; `origin` says the ledger's name before the
 //! ledger is read; `heads/` are the days' heads; `projections.sqlite` is derived; `state.sqlite` is losable.
 //! Invariants: the directory is nobody else's (0700); keys are made only where no ledger is; an origin that
@@ -7,11 +8,12 @@
 //! Not here: the formats (`commands::ledger`, `commands::keys`), the first entries (`begin`).
 
 use crate::config::Settings;
+use crate::publisher::{self, Elsewhere, VERIFIER_KEY};
 use commands::keys::{
     FileKeyStore, KeyError, RoleKeys, Secret, ServiceKeys, Start, read_secret_text, write_secret_file,
 };
 use commands::ledger::{self, Ledger, Options, Recovery};
-use commands::sequencer::Signers;
+use commands::sequencer::{Signers, Signing};
 use domain::checkpoint::is_origin;
 use domain::continues::Continues;
 use domain::note::{KeyError as NoteKeyError, Signer, SigningKey, VerifierKey};
@@ -44,8 +46,8 @@ pub struct Stores {
     pub log: Arc<Ledger>,
     /// Keys of persons and accounts.
     pub keys: Arc<FileKeyStore>,
-    /// Signs checkpoints.
-    pub log_key: Arc<SigningKey>,
+    /// Signs checkpoints, or says who does.
+    pub log_key: LogKey,
     /// Signs receipts.
     pub receipt_key: Arc<SigningKey>,
     /// Signs checkpoints beside the log key.
@@ -58,6 +60,35 @@ pub struct Stores {
     pub continues: Option<Continues>,
     /// Where the latest checkpoint is kept outside the directory.
     pub anchor: Option<PathBuf>,
+}
+
+/// The key that signs checkpoints.
+pub enum LogKey {
+    /// This process holds it.
+    Here(Arc<SigningKey>),
+    /// Another process does, which keeps what it signs in this directory.
+    Elsewhere(Box<VerifierKey>, PathBuf),
+}
+
+impl LogKey {
+    /// What verifies its signatures.
+    pub fn verifier_key(&self) -> VerifierKey {
+        match self {
+            Self::Here(key) => key.verifier_key(),
+            Self::Elsewhere(key, _) => (**key).clone(),
+        }
+    }
+
+    /// Who signs; `data` is this process's directory, where it tells another one what may be signed.
+    pub fn signing(&self, data: Option<&Path>) -> Signing {
+        match (self, data) {
+            (Self::Here(key), _) => Signing::Here(key.clone()),
+            (Self::Elsewhere(key, dir), data) => {
+                let data = data.unwrap_or(Path::new("."));
+                Signing::Elsewhere(Arc::new(Elsewhere::new(data, dir, (**key).clone())))
+            }
+        }
+    }
 }
 
 /// The data directory cannot be used.
@@ -109,6 +140,9 @@ pub enum StoresError {
         /// What the system says.
         error: io::Error,
     },
+    /// Whoever signs has no key yet, or not for this ledger.
+    #[error("signed_elsewhere: {0}")]
+    Elsewhere(String),
     /// The recovery key's file.
     #[error("the recovery key in {}: {reason}", path.display())]
     Recovery {
@@ -153,20 +187,45 @@ impl Stores {
 pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, Recovery), StoresError> {
     let dir = &settings.data;
     private_dir(dir)?;
-    let start = if dir.join(LEDGER).exists() {
+    let ledger = dir.join(LEDGER);
+    // A ledger that cannot be looked at is not absent: no key may be made beside it.
+    let start = if ledger.try_exists().map_err(at(&ledger))? {
         Start::Later
     } else {
         Start::First
     };
-    let secrets = ServiceKeys::open(&dir.join(KEYS), start, &**entropy)?;
+    let (origin, log_key, receipt_key, server_secret) = match log_key_elsewhere(settings, start)? {
+        None => {
+            let secrets = ServiceKeys::open(&dir.join(KEYS), start, &**entropy)?;
+            let origin = origin(settings, || default_origin(&secrets))?;
+            let log_key = LogKey::Here(Arc::new(signing_key(&origin, &secrets.log_key)?));
+            (origin, log_key, secrets.receipt_key, secrets.server_secret)
+        }
+        Some(log_key) => {
+            let key = log_key.verifier_key();
+            let origin = origin(settings, || Ok(key.name().to_owned()))?;
+            if key.name() != origin {
+                return Err(StoresError::Elsewhere(format!(
+                    "the publisher signs for {}, but this ledger is {origin}",
+                    key.name()
+                )));
+            }
+            let (secret, receipt_key) =
+                ServiceKeys::open_without_log_key(&dir.join(KEYS), start, &**entropy)?;
+            let (path, text) = (dir.join(VERIFIER_KEY), format!("{key}\n"));
+            write_secret_file(&path, text.as_bytes()).map_err(at(&path))?;
+            (origin, log_key, receipt_key, secret)
+        }
+    };
     let keys = FileKeyStore::open(&dir.join(KEYS), entropy.clone())?;
-    let origin = origin(settings, &secrets)?;
-    let log_key = signing_key(&origin, &secrets.log_key)?;
-    let receipt_key = signing_key(&receipt_name(&origin), &secrets.receipt_key)?;
-    let (log, recovery, anchor) = open_ledger(settings, &origin)?;
+    let receipt_key = signing_key(&receipt_name(&origin), &receipt_key)?;
+    let (log, recovery, anchor) = open_ledger(settings, &origin, Some(&log_key))?;
     let (mut recovery_key, mut continues) = (None, None);
     let post_quantum = RoleKeys::new(&dir.join(KEYS), Role::PostQuantum);
-    let mut beside = post_quantum.current()?;
+    let mut beside = match &log_key {
+        LogKey::Here(_) => post_quantum.current()?,
+        LogKey::Elsewhere(..) => None,
+    };
     if log.size_now().is_empty() {
         if settings.post_quantum {
             beside = Some(post_quantum.first(&**entropy)?);
@@ -189,10 +248,10 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
         origin,
         log: Arc::new(log),
         keys: Arc::new(keys),
-        log_key: Arc::new(log_key),
+        log_key,
         receipt_key: Arc::new(receipt_key),
         post_quantum_key: beside,
-        server_secret: secrets.server_secret,
+        server_secret,
         recovery_key,
         continues,
         anchor,
@@ -200,13 +259,51 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
     Ok((stores, recovery))
 }
 
-/// Opens the ledger of a data directory for writing, and the place of its anchor.
+/// The log key that another process holds, where the settings name one.
+///
+/// # Errors
+/// [`StoresError`], where the ledger was begun with another key, or what is asked for does not go together with it.
+pub fn log_key_elsewhere(settings: &Settings, start: Start) -> Result<Option<LogKey>, StoresError> {
+    let refused = |why: String| Err(StoresError::Elsewhere(why));
+    let path = settings.data.join(VERIFIER_KEY);
+    let kept = match path.try_exists().map_err(at(&path))? {
+        true => Some(publisher::read_verifier_key(&settings.data).map_err(StoresError::Elsewhere)?),
+        false => None,
+    };
+    let Some(signs) = &settings.signed_elsewhere else {
+        return match kept {
+            None => Ok(None),
+            Some(_) => refused(
+                "another process signs this ledger and does so for ever: name its directory".to_owned(),
+            ),
+        };
+    };
+    let key = publisher::read_verifier_key(signs).map_err(StoresError::Elsewhere)?;
+    if start == Start::Later && kept.as_ref() != Some(&key) {
+        return refused(format!(
+            "this ledger was begun with another key than that of {}",
+            signs.display()
+        ));
+    }
+    if settings.post_quantum {
+        return refused(
+            "post_quantum does not go together with it: the post-quantum key signs checkpoints, and the publisher has \
+             none yet"
+                .to_owned(),
+        );
+    }
+    Ok(Some(LogKey::Elsewhere(Box::new(key), signs.clone())))
+}
+
+/// Opens the ledger of a data directory for writing, and the place of its anchor. `log_key` is the one that signs,
+/// where it is known.
 ///
 /// # Errors
 /// [`StoresError`].
 pub fn open_ledger(
     settings: &Settings,
     origin: &str,
+    log_key: Option<&LogKey>,
 ) -> Result<(Ledger, Recovery, Option<PathBuf>), StoresError> {
     let anchor = settings.anchor.clone().or_else(default_anchor);
     if anchor.is_none() {
@@ -222,6 +319,16 @@ pub fn open_ledger(
             path: anchor.display().to_string(),
             error,
         })?;
+    }
+    if let (Some(LogKey::Elsewhere(key, signs)), Some(anchor)) = (log_key, &anchor) {
+        // What was signed elsewhere must be in the ledger that is opened, or it is an older copy.
+        let note = publisher::read_checkpoint(signs, key).map_err(StoresError::Elsewhere)?;
+        if let Some(note) = note {
+            ledger::raise_anchor(anchor, &note).map_err(|error| StoresError::Anchor {
+                path: anchor.display().to_string(),
+                error,
+            })?;
+        }
     }
     let options = Options {
         origin: Some(origin.to_owned()),
@@ -323,6 +430,16 @@ pub struct VerifierKeys {
 /// # Errors
 /// [`StoresError`], also where there is none yet.
 pub fn read_keys(dir: &Path, entropy: &Arc<dyn Entropy>) -> Result<VerifierKeys, StoresError> {
+    if let Some((origin, receipt_key)) = keys_without_log_key(dir, entropy)? {
+        let log_key = publisher::read_verifier_key(dir).map_err(StoresError::Elsewhere)?;
+        let receipt_key = signing_key(&receipt_name(&origin), &receipt_key)?.verifier_key();
+        return Ok(VerifierKeys {
+            origin,
+            log: log_key.to_string(),
+            receipt: receipt_key.to_string(),
+            post_quantum: None,
+        });
+    }
     let secrets = ServiceKeys::open(&dir.join(KEYS), Start::Later, &**entropy)?;
     let origin = match read_origin(dir)? {
         Some(origin) => origin,
@@ -345,6 +462,10 @@ pub fn read_keys(dir: &Path, entropy: &Arc<dyn Entropy>) -> Result<VerifierKeys,
 /// # Errors
 /// [`StoresError`].
 pub fn read_receipt_key(dir: &Path, entropy: &Arc<dyn Entropy>) -> Result<(String, SigningKey), StoresError> {
+    if let Some((origin, receipt_key)) = keys_without_log_key(dir, entropy)? {
+        let key = signing_key(&receipt_name(&origin), &receipt_key)?;
+        return Ok((origin, key));
+    }
     let secrets = ServiceKeys::open(&dir.join(KEYS), Start::Later, &**entropy)?;
     let origin = match read_origin(dir)? {
         Some(origin) => origin,
@@ -354,7 +475,24 @@ pub fn read_receipt_key(dir: &Path, entropy: &Arc<dyn Entropy>) -> Result<(Strin
     Ok((origin, key))
 }
 
-fn origin(settings: &Settings, secrets: &ServiceKeys) -> Result<String, StoresError> {
+/// Origin and seed for receipts of a data directory whose log key another process holds; `None` where it holds its own.
+fn keys_without_log_key(
+    dir: &Path,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Option<(String, Secret)>, StoresError> {
+    let path = dir.join(VERIFIER_KEY);
+    let origin = read_origin(dir)?;
+    let (true, Some(origin)) = (path.try_exists().map_err(at(&path))?, origin) else {
+        return Ok(None);
+    };
+    let (_, receipt_key) = ServiceKeys::open_without_log_key(&dir.join(KEYS), Start::Later, &**entropy)?;
+    Ok(Some((origin, receipt_key)))
+}
+
+fn origin(
+    settings: &Settings,
+    default: impl FnOnce() -> Result<String, StoresError>,
+) -> Result<String, StoresError> {
     if let Some(found) = read_origin(&settings.data)? {
         return match &settings.origin {
             Some(asked) if *asked != found => Err(StoresError::OtherOrigin {
@@ -366,7 +504,7 @@ fn origin(settings: &Settings, secrets: &ServiceKeys) -> Result<String, StoresEr
     }
     let origin = match &settings.origin {
         Some(asked) => asked.clone(),
-        None => default_origin(secrets)?,
+        None => default()?,
     };
     if !is_origin(&origin) {
         return Err(StoresError::Origin(origin));

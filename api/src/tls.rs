@@ -2,13 +2,14 @@
 //!
 //! Invariants: without `tls_min_ingest = "1.2"` nothing below TLS 1.3 completes a handshake; the key file must
 //! not be readable by others.
+//! As a client it trusts who browsers trust, or who a file names.
 //! Not here: which routes a TLS 1.2 connection may use (`router`), the accept loop (`serve`).
 
 use crate::config::{Settings, TlsMin};
 use crate::request::Transport;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ProtocolVersion, ServerConfig};
+use rustls::{ClientConfig, ProtocolVersion, RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
@@ -54,6 +55,28 @@ pub fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, TlsError> {
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+/// What this service trusts where it is the client: the authorities of that file alone, or those that browsers trust.
+///
+/// # Errors
+/// [`TlsError`], naming the file.
+pub fn client(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    match authorities {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            for authority in certificates(path)? {
+                roots.add(authority).map_err(|error| file(path, error))?;
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 /// How a connection that completed its handshake is protected.

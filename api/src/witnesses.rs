@@ -179,6 +179,10 @@ impl Witnesses {
             newest: None,
             cosigned: heads
                 .cosigned()
+                .map_err(|error| WitnessesError::Unreadable {
+                    path: path.to_owned(),
+                    error,
+                })?
                 .and_then(|note| SignedCheckpoint::parse(&note).ok()),
             signed: None,
             have: BTreeSet::new(),
@@ -268,18 +272,27 @@ impl Witnesses {
             return *done;
         }
         let found = match self.heads.get(date) {
-            None => return HeadState::Sequenced,
-            Some(bytes) => TlogProof::parse(&bytes)
+            Ok(None) => return HeadState::Sequenced,
+            Err(error) => {
+                tracing::warn!(%date, %error, "the head of a day cannot be read now");
+                return HeadState::Sequenced;
+            }
+            Ok(Some(bytes)) => TlogProof::parse(&bytes)
                 .ok()
                 .and_then(|proof| self.quorum(&proof.checkpoint)),
         };
         let state = match found {
             Some(Quorum::Met) => HeadState::Witnessed,
-            _ if self.heads.has_late(date) => HeadState::WitnessedLate,
+            _ if self.has_late(date) => HeadState::WitnessedLate,
             _ => return HeadState::Integrated,
         };
         self.state.lock().done.insert(date, state);
         state
+    }
+
+    /// Whether a day is proven late; where that cannot be told now, it is not, and is looked at again.
+    fn has_late(&self, date: Date) -> bool {
+        self.heads.has_late(date).unwrap_or(false)
     }
 
     /// Whether enough witnesses have cosigned; `None` where a line does not hold.
@@ -348,7 +361,8 @@ impl Witnesses {
                 .is_none_or(|at| monotonic.saturating_sub(at) >= OFFER_EVERY);
             waited && lacks(&state, latest.checkpoint().size())
         });
-        let is_new = |day: Date| state.newest.is_none_or(|newest| newest < day) && self.heads.has(day);
+        let has = |day: Date| self.heads.has(day).unwrap_or(false);
+        let is_new = |day: Date| state.newest.is_none_or(|newest| newest < day) && has(day);
         if latest.is_some() || day.is_some_and(is_new) {
             self.look_for_heads(&mut state);
         }
@@ -370,19 +384,26 @@ impl Witnesses {
 
     /// Opens the heads that were made since it last looked; at a start the newest ones.
     fn look_for_heads(&self, state: &mut State) {
-        let dates = self.heads.dates();
         let since = state.newest;
-        let new = dates.iter().rev().take_while(|date| Some(**date) > since);
-        for date in new.take(TAKEN_UP_MAX) {
-            let Some(head) = self.heads.get(*date) else {
-                continue;
-            };
-            match TlogProof::parse(&head) {
+        let found = self.heads.dates().and_then(|dates| {
+            let new = dates.iter().rev().take_while(|date| Some(**date) > since);
+            let read = |date: &Date| Ok((*date, self.heads.get(*date)?));
+            let heads: std::io::Result<Vec<_>> = new.take(TAKEN_UP_MAX).map(read).collect();
+            Ok((heads?, dates.last().copied()))
+        });
+        let (heads, last) = match found {
+            Ok(found) => found,
+            // They are looked for again.
+            Err(error) => return tracing::warn!(%error, "the heads of days cannot be read now"),
+        };
+        for (date, head) in &heads {
+            let Some(head) = head else { continue };
+            match TlogProof::parse(head) {
                 Ok(head) => drop(state.open.insert(*date, head)),
                 Err(error) => tracing::error!(%date, %error, "a head cannot be read, and is not offered"),
             }
         }
-        state.newest = dates.last().copied().max(since);
+        state.newest = last.max(since);
         self.close_heads(state);
     }
 
@@ -391,7 +412,7 @@ impl Witnesses {
         let newest = state.newest;
         state.open.retain(|date, head| {
             let missed = self.quorum(&head.checkpoint) == Some(Quorum::Missed);
-            Some(*date) == newest || (missed && !self.heads.has_late(*date))
+            Some(*date) == newest || (missed && !self.has_late(*date))
         });
     }
 
@@ -492,7 +513,7 @@ impl Witnesses {
             for (date, head) in &state.open {
                 let late = head.size() < reached.checkpoint().size()
                     && self.quorum(&head.checkpoint) == Some(Quorum::Missed)
-                    && !self.heads.has_late(*date);
+                    && !self.has_late(*date);
                 if late && let Err(error) = self.prove_late(tiles, *date, head, &reached) {
                     tracing::error!(%date, error, "a day could not be proven under a later checkpoint");
                 }

@@ -9,6 +9,7 @@ use crate::layout::{
     self, CHECKPOINT, HEADS, Line, ROTATIONS, UNFINISHED, VERIFIER_KEY, lines_path, parse_line,
 };
 use crate::source::{Chunk, EntryStream, Flaw, LogSource, SourceError};
+use domain::add_checkpoint::ADD_CHECKPOINT_BYTES_MAX;
 use domain::note::NOTE_BYTES_MAX;
 use domain::tile::{BUNDLE_ENTRY_BYTES_MAX, Bundle, Tile, TilePath, bundles_since, parse_bundle};
 use domain::tlog_proof::TLOG_PROOF_BYTES_MAX;
@@ -74,6 +75,14 @@ impl Directory {
         }
         Ok(bytes)
     }
+
+    fn read_if_there(&self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        match self.read(path, bytes_max) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(SourceError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl LogSource for Directory {
@@ -113,17 +122,21 @@ impl LogSource for Directory {
         self.read(&layout::head_path(date), TLOG_PROOF_BYTES_MAX)
     }
 
+    fn late_head(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.read_if_there(&layout::late_path(date), TLOG_PROOF_BYTES_MAX)
+    }
+
+    fn consistency(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.read_if_there(&layout::consistency_path(date), ADD_CHECKPOINT_BYTES_MAX)
+    }
+
     fn stamp(&self, date: Date, kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
-        match self.read(&layout::stamp_path(date, kind), ANCHOR_BYTES_MAX) {
-            Err(SourceError::Missing { .. }) => Ok(None),
-            other => other.map(Some),
-        }
+        self.read_if_there(&layout::stamp_path(date, kind), ANCHOR_BYTES_MAX)
     }
 
     fn rotations(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let list = match self.read(ROTATIONS, ROTATIONS_BYTES_MAX) {
-            Err(SourceError::Missing { .. }) => return Ok(Vec::new()),
-            other => other?,
+        let Some(list) = self.read_if_there(ROTATIONS, ROTATIONS_BYTES_MAX)? else {
+            return Ok(Vec::new());
         };
         let positions =
             layout::parse_rotations(&list).map_err(|why| SourceError::malformed(ROTATIONS, why))?;
@@ -191,7 +204,14 @@ fn belongs(name: &str, size: TreeSize) -> bool {
         return true;
     }
     let head = name.rsplit('/').next().and_then(layout::head_date);
-    head.is_some_and(|date| layout::head_path(date) == name) || matches!(name, CHECKPOINT | VERIFIER_KEY)
+    let beside = name.rsplit('/').next().and_then(layout::beside_head_date);
+    head.is_some_and(|date| layout::head_path(date) == name)
+        || beside.is_some_and(|date| {
+            [layout::late_path(date), layout::consistency_path(date)]
+                .iter()
+                .any(|path| path == name)
+        })
+        || matches!(name, CHECKPOINT | VERIFIER_KEY)
 }
 
 /// Calls `visit` with every file below, in no order, until it says no.

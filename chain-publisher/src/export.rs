@@ -16,7 +16,7 @@ use domain::hash::leaf_hash;
 use domain::merkle::{Frontier, NodeError, NodeReader, TILE_WIDTH};
 use domain::tile::{Bundle, Tile, encode_bundle, parse_tile, tiles_since};
 use domain::tlog_proof::TlogProof;
-use domain::{Hash, Position, TreeSize};
+use domain::{Date, Hash, Position, TreeSize};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
@@ -348,14 +348,29 @@ impl<'a> Export<'a> {
             if covered {
                 heads += 1;
                 self.files.write_if_new(&layout::head_path(date), &bytes)?;
-                for kind in ANCHOR_KINDS {
-                    if let Some(stamp) = self.source.stamp(date, kind)? {
-                        self.files.write_if_new(&layout::stamp_path(date, kind), &stamp)?;
-                    }
-                }
+                self.beside_head(date)?;
             }
         }
         Ok(heads)
+    }
+
+    /// What lies beside a head, as far as the checkpoint covers it.
+    fn beside_head(&mut self, date: Date) -> Result<(), ExportError> {
+        if let Some(body) = self.source.consistency(date)? {
+            self.files.write_if_new(&layout::consistency_path(date), &body)?;
+        }
+        if let Some(late) = self.source.late_head(date)? {
+            let covered = TlogProof::parse(&late).is_ok_and(|late| late.size() <= self.checkpoint.size());
+            if covered {
+                self.files.write_if_new(&layout::late_path(date), &late)?;
+            }
+        }
+        for kind in ANCHOR_KINDS {
+            if let Some(stamp) = self.source.stamp(date, kind)? {
+                self.files.write_if_new(&layout::stamp_path(date, kind), &stamp)?;
+            }
+        }
+        Ok(())
     }
 
     /// Proofs of rotations that the checkpoint covers, and their list.

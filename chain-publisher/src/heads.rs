@@ -7,6 +7,7 @@
 //! (`domain::verify`).
 
 use crate::evidence::{Trust, Witnesses};
+use domain::add_checkpoint::AddCheckpoint;
 use domain::day::{DAY_CLOSED, DayClosed, IDLE_DAYS_MAX, PreviousDay};
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
@@ -32,6 +33,8 @@ pub struct CheckedHead {
     pub body_sha256: Hash,
     /// What it calls the head before by.
     pub previous: Option<PreviousDay>,
+    /// The leaf hash of its `DayClosed`.
+    pub leaf: Hash,
     /// When its day was closed, as the log says.
     pub closed_at: Timestamp,
     /// Entries of its day.
@@ -82,20 +85,42 @@ impl<'a> HeadCheck<'a> {
         self.check(date, proof).map_err(|what| (Some(proof.index), what))
     }
 
+    /// Takes the same day's proof under a later checkpoint, which is not one of the heads that follow one another.
+    ///
+    /// # Errors
+    /// As [`HeadCheck::take`].
+    pub fn take_late(
+        &self,
+        date: Option<Date>,
+        proof: &TlogProof,
+    ) -> Result<CheckedHead, (Option<Position>, String)> {
+        self.check_late(date, proof)
+            .map_err(|what| (Some(proof.index), what))
+    }
+
+    fn check_late(&self, date: Option<Date>, proof: &TlogProof) -> Result<CheckedHead, String> {
+        let bytes = entry_of(proof)?;
+        let (entry, day) = day_closed(bytes, proof.index)?;
+        if proof.size() <= proof.index.size_through() {
+            return Err("its checkpoint is not a later one than the head's own".to_owned());
+        }
+        let witnesses = self.signatures(proof)?;
+        proof
+            .verify_inclusion(&leaf_hash(bytes))
+            .map_err(|error| error.to_string())?;
+        if day.date != date.unwrap_or(day.date) {
+            return Err(format!("it is the head of {}", day.date));
+        }
+        if entry.recorded_at < day.date.next().start() {
+            return Err("the day was closed before it was over".to_owned());
+        }
+        Ok(checked(&day, &entry, proof, witnesses))
+    }
+
     fn check(&mut self, date: Option<Date>, proof: &TlogProof) -> Result<CheckedHead, String> {
-        let bytes = proof
-            .extra
-            .as_deref()
-            .ok_or("it does not hold the entry DayClosed")?;
-        let entry = Entry::decode(bytes).map_err(|error| error.to_string())?;
-        if entry.event_type != DAY_CLOSED || !entry.stream_is("ledger", "main") {
-            return Err("its entry is not DayClosed in the ledger's own stream".to_owned());
-        }
-        let day: DayClosed = serde_json::from_slice(entry.payload).map_err(|error| error.to_string())?;
+        let bytes = entry_of(proof)?;
         let position = proof.index;
-        if entry.position != position || day.size != position.size_before() {
-            return Err("index, position and size of the day are not one and the same".to_owned());
-        }
+        let (entry, day) = day_closed(bytes, position)?;
         if proof.size() != position.size_through() {
             return Err("its checkpoint does not end with its DayClosed".to_owned());
         }
@@ -107,19 +132,7 @@ impl<'a> HeadCheck<'a> {
             return Err("the root that it states is not the one that its proof folds to".to_owned());
         }
         self.dates(date.unwrap_or(day.date), &day, &entry)?;
-        let head = CheckedHead {
-            date: day.date,
-            position,
-            size: proof.size(),
-            root: proof.checkpoint.checkpoint().root(),
-            body_sha256: proof.checkpoint.body_sha256(),
-            previous: day.previous,
-            closed_at: entry.recorded_at,
-            // Its counts were found to add up to this.
-            entries: day.size.since(day.first_position.size_before()),
-            streams: day.streams.count,
-            witnesses,
-        };
+        let head = checked(&day, &entry, proof, witnesses);
         self.last = Some((day, position, head.body_sha256));
         Ok(head)
     }
@@ -181,7 +194,67 @@ impl<'a> HeadCheck<'a> {
     }
 }
 
+fn entry_of(proof: &TlogProof) -> Result<&[u8], String> {
+    let entry = proof.extra.as_deref();
+    entry.ok_or_else(|| "it does not hold the entry DayClosed".to_owned())
+}
+
+/// The entry and what it says, which must be of that position.
+fn day_closed(bytes: &[u8], position: Position) -> Result<(Entry<'_>, DayClosed), String> {
+    let entry = Entry::decode(bytes).map_err(|error| error.to_string())?;
+    if entry.event_type != DAY_CLOSED || !entry.stream_is("ledger", "main") {
+        return Err("its entry is not DayClosed in the ledger's own stream".to_owned());
+    }
+    let day: DayClosed = serde_json::from_slice(entry.payload).map_err(|error| error.to_string())?;
+    if entry.position != position || day.size != position.size_before() {
+        return Err("index, position and size of the day are not one and the same".to_owned());
+    }
+    Ok((entry, day))
+}
+
+fn checked(day: &DayClosed, entry: &Entry<'_>, proof: &TlogProof, witnesses: Witnesses) -> CheckedHead {
+    CheckedHead {
+        date: day.date,
+        position: proof.index,
+        size: proof.size(),
+        root: proof.checkpoint.checkpoint().root(),
+        body_sha256: proof.checkpoint.body_sha256(),
+        previous: day.previous,
+        leaf: proof.extra.as_deref().map(leaf_hash).unwrap_or_default(),
+        closed_at: entry.recorded_at,
+        // Its counts add up to this.
+        entries: day.size.since(day.first_position.size_before()),
+        streams: day.streams.count,
+        witnesses,
+    }
+}
+
 impl CheckedHead {
+    /// Checks that the head continues the one before as a tree, by an add-checkpoint body; whether `before`, the root of
+    /// the head that it names, was there to check it against.
+    ///
+    /// # Errors
+    /// What does not hold, in words.
+    pub fn check_consistency(&self, body: &AddCheckpoint, before: Option<&Hash>) -> Result<bool, String> {
+        if body.checkpoint.body_sha256() != self.body_sha256 {
+            return Err(format!(
+                "its checkpoint is not the one of the head of {}",
+                self.date
+            ));
+        }
+        let old = self.previous.map(|previous| previous.position.size_through());
+        if old != Some(body.old) {
+            return Err(format!("it does not begin at the head before {}", self.date));
+        }
+        match before {
+            None => Ok(false),
+            Some(root) => body
+                .verify_consistency(root)
+                .map(|()| true)
+                .map_err(|error| error.to_string()),
+        }
+    }
+
     /// Whether it names that head as the one before it.
     pub fn continues(&self, before: &Self) -> bool {
         self.previous

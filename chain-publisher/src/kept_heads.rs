@@ -15,6 +15,8 @@ use crate::report::{DayReport, KeysFrom, Report};
 use crate::rotations::follow;
 use crate::source::{Flaw, LogSource};
 use crate::verify::{VerifyError, VerifySettings};
+use domain::add_checkpoint::AddCheckpoint;
+use domain::checkpoint::SignedCheckpoint;
 use domain::tlog_proof::TlogProof;
 use domain::verify::Verdict;
 use domain::{Date, TreeSize};
@@ -32,7 +34,7 @@ pub struct HeadFile {
 impl HeadFile {
     /// The day that its name promises.
     fn date(&self) -> Option<Date> {
-        layout::head_date(self.file_name())
+        layout::head_date(self.file_name()).or_else(|| layout::beside_head_date(self.file_name()))
     }
 
     fn file_name(&self) -> &str {
@@ -54,11 +56,15 @@ pub fn verify_heads(
         _ => format!("{} heads", files.len()),
     };
     let mut report = Report::new(what, settings.allow_partial);
-    let proofs = parse(files, &mut report)?;
-    let own = proofs.first().map(|(_, proof)| &proof.checkpoint);
-    let origin = settings.origin_of(own)?;
+    let given = parse(files, &mut report)?;
+    let proofs = &given.heads;
+    let signed = given.checkpoints();
+    let origin = settings.origin_of(signed.first().copied())?;
     report.origin = Some(origin.clone());
-    let last = proofs.last().map(|(_, proof)| &proof.checkpoint);
+    let last = signed
+        .iter()
+        .copied()
+        .max_by_key(|signed| signed.checkpoint().size());
     let settings = &follow(settings, &origin, log, last, &mut report)?;
     report.signed_by = last
         .map(|signed| settings.trust.signers(signed))
@@ -69,17 +75,32 @@ pub fn verify_heads(
         Some(_) => KeysFrom::Outside,
         None => KeysFrom::Nowhere,
     };
-    let heads = each(&proofs, &origin, trust, &mut report);
-    if let Some((_, last)) = heads.last() {
+    let mut heads = each(proofs, &origin, trust, &mut report);
+    let late = each_late(&given.late, &heads, &origin, trust, &mut report);
+    let joined = join(&given.bodies, &heads, &origin, trust, &mut report);
+    // A day of which only the late head is here stands for itself.
+    let own = heads.len();
+    let alone = late
+        .iter()
+        .filter(|(_, late)| heads.iter().all(|(_, head)| head.position != late.position));
+    let alone: Vec<_> = alone.cloned().collect();
+    heads.extend(alone);
+    if let Some((_, last)) = heads.iter().max_by_key(|(_, head)| head.size) {
         (report.size, report.root, report.signed) = (last.size, last.root, Some(last.size));
     }
+    let beside = late.iter().filter(|(_, late)| {
+        heads[..own]
+            .iter()
+            .any(|(_, head)| head.position == late.position)
+    });
     let asked: Vec<Asked<'_>> = heads
         .iter()
+        .chain(beside.clone())
         .map(|(name, head)| Asked {
             name,
             size: head.size,
             root: head.root,
-            needs: head.size,
+            needs: head.position.size_through(),
             quorum: head.witnesses.quorum,
         })
         .collect();
@@ -88,10 +109,33 @@ pub fn verify_heads(
     let mut confirmed: Vec<bool> = confirmed
         .map(|(one, anchored)| one.is_confirmed(anchored))
         .collect();
-    lead_back(&heads, &mut confirmed);
-    stamps(&proofs, &mut report);
-    conclude(&mut report, &heads, &confirmed, log.is_some());
+    // The same entry under a later checkpoint: what confirms that one confirms the day.
+    let confirmed_late = confirmed.split_off(heads.len());
+    for ((_, late), is_confirmed) in beside.zip(confirmed_late) {
+        let day = heads.iter().position(|(_, head)| head.position == late.position);
+        if let Some(day) = day.filter(|_| is_confirmed) {
+            confirmed[day] = true;
+        }
+    }
+    lead_back(&heads[..own], &mut confirmed[..own]);
+    stamps(proofs, &mut report);
+    conclude(
+        &mut report,
+        &heads,
+        &confirmed,
+        Tree {
+            joined,
+            with_log: log.is_some(),
+        },
+    );
     Ok(report)
+}
+
+/// What shows that heads continue one another as trees.
+struct Tree {
+    /// So many do, by the files that say so.
+    joined: usize,
+    with_log: bool,
 }
 
 /// What time stamps say of the heads that they lie beside: a hint as far as their own signatures go.
@@ -138,15 +182,38 @@ fn stamps(proofs: &Proofs<'_>, report: &mut Report) {
 
 type Proofs<'a> = Vec<(&'a HeadFile, TlogProof)>;
 
+/// The files by what they are, each sorted by position or size.
+struct Given<'a> {
+    heads: Proofs<'a>,
+    late: Proofs<'a>,
+    bodies: Vec<(&'a HeadFile, AddCheckpoint)>,
+}
+
+impl Given<'_> {
+    /// Every checkpoint that is in them, those of the heads first.
+    fn checkpoints(&self) -> Vec<&SignedCheckpoint> {
+        let proofs = self.heads.iter().chain(&self.late);
+        let signed = proofs.map(|(_, proof)| &proof.checkpoint);
+        signed
+            .chain(self.bodies.iter().map(|(_, body)| &body.checkpoint))
+            .collect()
+    }
+}
+
 /// Reads the files, and sorts them by position.
-fn parse<'a>(files: &'a [HeadFile], report: &mut Report) -> Result<Proofs<'a>, VerifyError> {
-    let mut proofs = Vec::new();
+fn parse<'a>(files: &'a [HeadFile], report: &mut Report) -> Result<Given<'a>, VerifyError> {
+    let (mut heads, mut late, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
     for file in files {
         let unusable = |what: &str| VerifyError::Settings(format!("{}: {what}", file.name));
-        if file.file_name().ends_with(".late.tlog-proof") {
-            return Err(unusable(
-                "a late head is a proof under a later checkpoint: check it as one",
-            ));
+        if file.bytes.starts_with(b"old ") {
+            match AddCheckpoint::parse(&file.bytes) {
+                Ok(body) => bodies.push((file, body)),
+                Err(error) => report.tampered(Flaw {
+                    position: None,
+                    what: format!("{}: {error}", file.name),
+                }),
+            }
+            continue;
         }
         if !file.bytes.starts_with(b"c2sp.org/tlog-proof@") {
             return Err(unusable(
@@ -154,15 +221,110 @@ fn parse<'a>(files: &'a [HeadFile], report: &mut Report) -> Result<Proofs<'a>, V
             ));
         }
         match TlogProof::parse(&file.bytes) {
-            Ok(proof) => proofs.push((file, proof)),
+            Ok(proof) if file.file_name().ends_with(".late.tlog-proof") => late.push((file, proof)),
+            Ok(proof) => heads.push((file, proof)),
             Err(error) => report.tampered(Flaw {
                 position: None,
                 what: format!("{}: {error}", file.name),
             }),
         }
     }
-    proofs.sort_by_key(|(_, proof)| proof.index);
-    Ok(proofs)
+    heads.sort_by_key(|(_, proof)| proof.index);
+    late.sort_by_key(|(_, proof)| proof.index);
+    bodies.sort_by_key(|(_, body)| body.old);
+    Ok(Given { heads, late, bodies })
+}
+
+/// The late heads that hold, and say of their day what its own head says, where that is here.
+fn each_late<'a>(
+    proofs: &Proofs<'a>,
+    heads: &[(&'a str, CheckedHead)],
+    origin: &str,
+    trust: Option<&Trust>,
+    report: &mut Report,
+) -> Vec<(&'a str, CheckedHead)> {
+    let mut late: Vec<(&str, CheckedHead)> = Vec::new();
+    for (file, proof) in proofs {
+        let found = match HeadCheck::new(origin, trust).take_late(file.date(), proof) {
+            Ok(found) => found,
+            Err((position, what)) => {
+                report.tampered(Flaw {
+                    position,
+                    what: format!("{}: {what}", file.name),
+                });
+                continue;
+            }
+        };
+        let of_it = |head: &CheckedHead| head.date == found.date || head.position == found.position;
+        let same = |head: &CheckedHead| head.leaf == found.leaf;
+        let other = heads
+            .iter()
+            .chain(&late)
+            .find(|(_, head)| of_it(head) && !same(head));
+        match other {
+            Some((other, _)) => report.or_worse(Verdict::Forked {
+                size: found.size,
+                what: format!(
+                    "{} and {other} close {} differently: both hold, so there are two histories",
+                    file.name, found.date
+                ),
+            }),
+            None if late.iter().any(|(_, one)| of_it(one)) => {}
+            None => late.push((&file.name, found)),
+        }
+    }
+    late
+}
+
+/// How many heads are shown to continue the one before as a tree.
+fn join(
+    bodies: &[(&HeadFile, AddCheckpoint)],
+    heads: &[(&str, CheckedHead)],
+    origin: &str,
+    trust: Option<&Trust>,
+    report: &mut Report,
+) -> usize {
+    let mut joined = 0;
+    for (file, body) in bodies {
+        let checkpoint = body.checkpoint.checkpoint();
+        let signed = match trust {
+            Some(trust) => trust.examine(origin, &body.checkpoint).map(|_| ()),
+            None if checkpoint.origin() == origin => Ok(()),
+            None => Err(format!("it is of the log {}", checkpoint.origin())),
+        };
+        let of_size = |size: TreeSize| heads.iter().find(|(_, head)| head.size == size);
+        let checked = signed.and_then(|()| match of_size(checkpoint.size()) {
+            None => Ok(None),
+            Some((name, head)) if head.root != checkpoint.root() => {
+                report.or_worse(Verdict::Forked {
+                    size: head.size,
+                    what: format!(
+                        "{} has the root {}, {name} {}",
+                        file.name,
+                        checkpoint.root(),
+                        head.root
+                    ),
+                });
+                Ok(None)
+            }
+            Some((_, head)) => {
+                let before = of_size(body.old).map(|(_, before)| &before.root);
+                head.check_consistency(body, before).map(Some)
+            }
+        });
+        match checked {
+            Ok(Some(true)) => joined += 1,
+            Ok(_) => report.notes.push(format!(
+                "{} joins two heads, of which one is not here: it shows nothing",
+                file.name
+            )),
+            Err(what) => report.tampered(Flaw {
+                position: checkpoint.size().last(),
+                what: format!("{}: {what}", file.name),
+            }),
+        }
+    }
+    joined
 }
 
 /// The heads that hold, each by itself and behind the one before.
@@ -223,7 +385,7 @@ fn lead_back(heads: &[(&str, CheckedHead)], confirmed: &mut [bool]) {
     }
 }
 
-fn conclude(report: &mut Report, heads: &[(&str, CheckedHead)], confirmed: &[bool], with_log: bool) {
+fn conclude(report: &mut Report, heads: &[(&str, CheckedHead)], confirmed: &[bool], tree: Tree) {
     let last = heads.iter().zip(confirmed).filter(|(_, confirmed)| **confirmed);
     report.anchored = last
         .map(|((_, head), _)| head.size)
@@ -254,7 +416,13 @@ fn conclude(report: &mut Report, heads: &[(&str, CheckedHead)], confirmed: &[boo
             "days between the heads that were given, at {gaps} places: their heads are not here"
         ));
     }
-    if !with_log {
+    if tree.joined > 0 {
+        report.checked.push(format!(
+            "that {} heads continue the ones before them as trees, by the .consistency files",
+            tree.joined
+        ));
+    }
+    if !tree.with_log && tree.joined + 1 < heads.len() {
         report.not_checked.push(
             "that each checkpoint continues the one before as a tree, which the log shows: name it with --log".to_owned(),
         );

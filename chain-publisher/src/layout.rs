@@ -1,7 +1,7 @@
 //! The files of an export: what each is called, and what of their content is ours to define.
 //!
 //! `checkpoint`, `tile/…` and `tile/entries/…` are tlog-tiles; beside them `entries/<N>.ndjson[.p/<W>]` with the exact
-//! entries or their stubs, one a line; `heads/YYYY/YYYY-MM-DD.tlog-proof`; `verifier-key`; `README.txt`.
+//! entries or their stubs, one a line; `heads/YYYY/YYYY-MM-DD.tlog-proof`, and beside it perhaps `.late.tlog-proof` and `.consistency`; `verifier-key`; `README.txt`.
 //! Source: C2SP tlog-tiles v0.1.0, FORMAT §3 and §5.
 //! Not here: writing them (`export`), reading them (`directory`).
 
@@ -27,6 +27,11 @@ pub const README: &str = "README.txt";
 pub const UNFINISHED: &str = "export-unfinished";
 /// The most bytes of a line: the largest entry.
 pub const LINE_BYTES_MAX: usize = ENTRY_BYTES_MAX;
+
+/// How the name of a day's late head ends.
+const LATE_END: &str = ".late.tlog-proof";
+/// How the name of the file ends that says that a head continues the one before.
+const CONSISTENCY_END: &str = ".consistency";
 
 /// `heads/2026/2026-05-17.tlog-proof`
 pub fn head_path(date: Date) -> String {
@@ -70,6 +75,26 @@ pub fn parse_rotations(text: &[u8]) -> Result<Vec<Position>, String> {
 /// The day of a head's file name, `2026-05-17.tlog-proof`.
 pub fn head_date(file_name: &str) -> Option<Date> {
     Date::parse(file_name.strip_suffix(".tlog-proof")?).ok()
+}
+
+/// `heads/2026/2026-05-17.late.tlog-proof`: the same day under a later checkpoint.
+pub fn late_path(date: Date) -> String {
+    let text = date.to_string();
+    format!("{HEADS}/{}/{text}{LATE_END}", &text[..4])
+}
+
+/// `heads/2026/2026-05-17.consistency`: that the head continues the one before.
+pub fn consistency_path(date: Date) -> String {
+    let text = date.to_string();
+    format!("{HEADS}/{}/{text}{CONSISTENCY_END}", &text[..4])
+}
+
+/// The day of the name of a file that lies beside a head.
+pub fn beside_head_date(file_name: &str) -> Option<Date> {
+    let date = file_name
+        .strip_suffix(LATE_END)
+        .or_else(|| file_name.strip_suffix(CONSISTENCY_END))?;
+    Date::parse(date).ok()
 }
 
 /// `entries/x001/234.ndjson`, or `entries/000.ndjson.p/17` where the bundle is partial.

@@ -24,24 +24,55 @@ pub(crate) const READ_BYTES: usize = 2 << 20;
 /// The heads of days, wherever they are kept.
 pub trait HeadFiles: Send + Sync {
     /// The days that have one, rising.
-    fn dates(&self) -> Vec<Date>;
+    ///
+    /// # Errors
+    /// `Unavailable` where they cannot be listed.
+    fn dates(&self) -> Result<Vec<Date>, SourceError>;
 
-    /// The head of that day.
-    fn get(&self, date: Date) -> Option<Vec<u8>>;
+    /// The head of that day; `None` only where there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` where it cannot be read.
+    fn get(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError>;
+
+    /// The same day under a later checkpoint.
+    ///
+    /// # Errors
+    /// As [`HeadFiles::get`].
+    fn late(&self, _date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
+
+    /// That the head continues the one before.
+    ///
+    /// # Errors
+    /// As [`HeadFiles::get`].
+    fn consistency(&self, _date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
 
     /// The time stamp of that kind over the head of a day.
-    fn stamp(&self, _date: Date, _kind: AnchorKind) -> Option<Vec<u8>> {
-        None
+    ///
+    /// # Errors
+    /// As [`HeadFiles::get`].
+    fn stamp(&self, _date: Date, _kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
     }
 
     /// The positions of rotations whose proofs are kept.
-    fn rotations(&self) -> Vec<Position> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// As [`HeadFiles::dates`].
+    fn rotations(&self) -> Result<Vec<Position>, SourceError> {
+        Ok(Vec::new())
     }
 
     /// The proof of the rotation at that position.
-    fn rotation(&self, _position: Position) -> Option<Vec<u8>> {
-        None
+    ///
+    /// # Errors
+    /// As [`HeadFiles::get`].
+    fn rotation(&self, _position: Position) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
     }
 }
 
@@ -81,12 +112,20 @@ impl LogSource for PortsSource<'_> {
     }
 
     fn head_dates(&self) -> Result<Vec<Date>, SourceError> {
-        Ok(self.heads.dates())
+        self.heads.dates()
     }
 
     fn head(&self, date: Date) -> Result<Vec<u8>, SourceError> {
-        let head = self.heads.get(date);
+        let head = self.heads.get(date)?;
         head.ok_or_else(|| SourceError::missing(format!("the head of {date}")))
+    }
+
+    fn late_head(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.heads.late(date)
+    }
+
+    fn consistency(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.heads.consistency(date)
     }
 
     fn tile(&self, tile: Tile) -> Result<Vec<u8>, SourceError> {
@@ -106,13 +145,16 @@ impl LogSource for PortsSource<'_> {
     }
 
     fn stamp(&self, date: Date, kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
-        Ok(self.heads.stamp(date, kind))
+        self.heads.stamp(date, kind)
     }
 
     fn rotations(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let positions = self.heads.rotations().into_iter();
-        let proofs = positions.filter_map(|at| Some((layout::rotation_path(at), self.heads.rotation(at)?)));
-        Ok(proofs.collect())
+        let mut proofs = Vec::new();
+        for position in self.heads.rotations()? {
+            let proof = self.heads.rotation(position)?;
+            proofs.extend(proof.map(|proof| (layout::rotation_path(position), proof)));
+        }
+        Ok(proofs)
     }
 
     fn derives_tiles(&self) -> bool {

@@ -44,6 +44,23 @@ pub trait LogSource: Send + Sync {
     /// [`SourceError`]; `Missing` if there is none.
     fn head(&self, date: Date) -> Result<Vec<u8>, SourceError>;
 
+    /// The same day under a later checkpoint that enough witnesses have cosigned, a tlog-proof file; `None` if there is
+    /// none, or it is not told.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn late_head(&self, _date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
+
+    /// That a day's head continues the one before, a tlog-witness add-checkpoint body; `None` as above.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn consistency(&self, _date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
+
     /// A tile's bytes.
     ///
     /// # Errors

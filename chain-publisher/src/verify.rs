@@ -13,10 +13,12 @@ use crate::report::{DayReport, Finding, KeysFrom, Report, RotationReport};
 use crate::rotations::{Covering, RotationProof, follow};
 use crate::source::{Chunk, EntryStream, Flaw, Given, LogSource, SourceError};
 use crate::tiles::{TileCheck, TileFault, TileLeaves};
+use domain::add_checkpoint::AddCheckpoint;
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
 use domain::merkle::TileNodes;
 use domain::note::VerifierKey;
+use domain::tlog_proof::TlogProof;
 use domain::verify::{Kept, KnownRoot, LogReport, LogVerifier, Strictness, Verdict};
 use domain::{Date, Hash, Position, TreeSize};
 use serde::Deserialize;
@@ -141,19 +143,45 @@ pub fn verify(
     })
 }
 
-/// Heads as they were given, by rising day.
-type HeadBytes = Vec<(Date, Result<Vec<u8>, SourceError>)>;
+/// A day's head as it was given, and what lies beside it.
+struct HeadBytes {
+    date: Date,
+    head: Result<Vec<u8>, SourceError>,
+    late: Option<Vec<u8>>,
+    consistency: Option<Vec<u8>>,
+}
 
-fn read_heads(source: &dyn LogSource) -> Result<HeadBytes, SourceError> {
+/// By rising day.
+fn read_heads(source: &dyn LogSource) -> Result<Vec<HeadBytes>, SourceError> {
     let mut heads = Vec::new();
     for date in source.head_dates()? {
         let head = source.head(date);
         if let Err(error @ SourceError::Unavailable(_)) = head {
             return Err(error);
         }
-        heads.push((date, head));
+        heads.push(HeadBytes {
+            date,
+            head,
+            late: source.late_head(date)?,
+            consistency: source.consistency(date)?,
+        });
     }
     Ok(heads)
+}
+
+/// Whether a file that says so shows that a head continues the one before.
+fn continues(
+    head: &CheckedHead,
+    body: &[u8],
+    before: Option<&Hash>,
+    origin: &str,
+    trust: &Trust,
+) -> Result<(), String> {
+    let body = AddCheckpoint::parse(body).map_err(|error| error.to_string())?;
+    if trust.is_known() {
+        trust.examine(origin, &body.checkpoint)?;
+    }
+    head.check_consistency(&body, before).map(|_| ())
 }
 
 /// The source's own checkpoint; what is none is a finding.
@@ -264,7 +292,7 @@ impl Run<'_> {
     fn verify(
         mut self,
         size: TreeSize,
-        heads: HeadBytes,
+        heads: Vec<HeadBytes>,
         chunks: &mut Chunks,
         from_tiles: bool,
         progress: &mut dyn FnMut(Progress),
@@ -417,15 +445,21 @@ impl Run<'_> {
     /// Every head of the source by itself; each gives a root that the log must have.
     fn heads(
         &mut self,
-        given: HeadBytes,
+        given: Vec<HeadBytes>,
         origin: &str,
         trust: &Trust,
         known: &mut Vec<KnownRoot>,
     ) -> Vec<CheckedHead> {
         let mut heads = Vec::new();
         let mut check = HeadCheck::new(origin, trust.is_known().then_some(trust));
-        for (date, bytes) in given {
-            let found = match bytes {
+        for HeadBytes {
+            date,
+            head,
+            late,
+            consistency,
+        } in given
+        {
+            let found = match head {
                 Ok(bytes) => check.take(date, &bytes),
                 Err(error) => Err((None, error.to_string())),
             };
@@ -443,11 +477,39 @@ impl Run<'_> {
                         source: format!("the head of {date}"),
                     });
                     self.report.notes.extend(head.oddities());
+                    let before = heads.last().map(|before: &CheckedHead| before.root);
+                    let before = before.filter(|_| heads.last().is_some_and(|before| head.continues(before)));
+                    if let Some(body) = consistency
+                        && let Err(what) = continues(&head, &body, before.as_ref(), origin, trust)
+                    {
+                        self.report.tampered(Flaw {
+                            position: Some(head.position),
+                            what: format!("{}: {what}", crate::layout::consistency_path(date)),
+                        });
+                    }
                     heads.push(head);
                 }
                 Err((position, what)) => self.report.tampered(Flaw {
                     position,
                     what: format!("the head of {date}: {what}"),
+                }),
+            }
+            let Some(late) = late else { continue };
+            let parsed = TlogProof::parse(&late).map_err(|error| (None, error.to_string()));
+            match parsed.and_then(|proof| check.take_late(Some(date), &proof)) {
+                Ok(late) => known.push(KnownRoot {
+                    size: late.size,
+                    root: late.root,
+                    kept: if late.witnesses.quorum {
+                        Kept::Outside
+                    } else {
+                        Kept::WithLog
+                    },
+                    source: format!("the late head of {date}"),
+                }),
+                Err((position, what)) => self.report.tampered(Flaw {
+                    position,
+                    what: format!("the late head of {date}: {what}"),
                 }),
             }
         }

@@ -278,7 +278,9 @@ fn main() {
             origin: ORIGIN.into(),
             keys: Arc::new(OneKey),
         }),
-        signer: Arc::new(SigningKey::from_seed(ORIGIN, &[7; 32]).expect("a key")),
+        signing: commands::sequencer::Signing::Here(Arc::new(
+            SigningKey::from_seed(ORIGIN, &[7; 32]).expect("a key"),
+        )),
         clock: Arc::new(Wall(Instant::now())),
         entropy: Arc::new(Os),
     };

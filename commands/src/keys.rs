@@ -105,6 +105,20 @@ impl ServiceKeys {
         })
     }
 
+    /// As [`ServiceKeys::open`], where another process holds the log key: the server's secret and the seed for receipts.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn open_without_log_key(
+        dir: &Path,
+        start: Start,
+        entropy: &dyn Entropy,
+    ) -> Result<(Secret, Secret), KeyError> {
+        private_dir(dir)?;
+        let key = |name: &str| read_or_make(&dir.join(name), start, entropy);
+        Ok((key(SERVER_SECRET)?, key(RECEIPT_KEY)?))
+    }
+
     /// The keyed index of a normalised e-mail address: base64url of HMAC-SHA256 under the server's secret.
     pub fn email_index(&self, normalised: &str) -> String {
         base64url(&crate::tokens::hmac(&self.server_secret, normalised.as_bytes()))
@@ -188,7 +202,8 @@ impl RoleKeys {
 }
 
 fn there(path: &Path) -> Result<Option<Secret>, KeyError> {
-    if path.exists() {
+    // One that cannot be looked at is not absent.
+    if path.try_exists().map_err(at(path))? {
         read(path).map(Some)
     } else {
         Ok(None)
@@ -308,7 +323,7 @@ fn at(path: &Path) -> impl Fn(io::Error) -> KeyError {
 /// Makes a directory that only its owner may enter, or checks that it is one.
 fn private_dir(dir: &Path) -> Result<(), KeyError> {
     use std::os::unix::fs::DirBuilderExt;
-    if !dir.exists() {
+    if !dir.try_exists().map_err(at(dir))? {
         let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(dir);
         made.and_then(|()| sync_parent(dir)).map_err(at(dir))?;
     }
@@ -330,7 +345,8 @@ fn check_mode(path: &Path, right: u32) -> Result<(), KeyError> {
 }
 
 fn read_or_make(path: &Path, start: Start, entropy: &dyn Entropy) -> Result<Secret, KeyError> {
-    match (path.exists(), start) {
+    // A file that cannot be looked at is not absent: it must not be made anew.
+    match (path.try_exists().map_err(at(path))?, start) {
         (true, _) => read(path),
         (false, Start::Later) => Err(KeyError::Missing(path.to_owned())),
         (false, Start::First) => {

@@ -24,6 +24,10 @@ impl Certificates {
     /// Where they cannot be made.
     pub fn make(dir: &Path, name: &str) -> Self {
         let mut authority = CertificateParams::new(Vec::new()).expect("no names");
+        // Where two have one name, OpenSSL takes the one for the other.
+        authority
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "An authority of a test");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer =
             CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("signed");

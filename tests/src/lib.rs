@@ -10,6 +10,7 @@
 //! | `golang` | programs in Go |
 //! | `python` | packages of PyPI in an environment of their own |
 //! | `smtp` | a real mail server that can be told to misbehave |
+//! | `mosquitto` | a real MQTT broker |
 //! | `certificates` | an authority and a server's certificate for a test |
 //! | `debian` | what Debian has to be asked for |
 //! | `dice` | chance from a seed |
@@ -27,6 +28,7 @@ pub mod follower;
 pub mod fuzz;
 pub mod golang;
 pub mod load;
+pub mod mosquitto;
 pub mod pack_ledger;
 pub mod payloads;
 pub mod python;

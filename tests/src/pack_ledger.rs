@@ -299,7 +299,7 @@ impl PackLedger {
     /// Where there is none.
     pub fn head(&self, date: &str) -> Vec<u8> {
         let date = Date::parse(date).expect("a day");
-        self.heads.get(date).expect("a head")
+        self.heads.get(date).expect("readable").expect("a head")
     }
 
     /// Writes the nodes that the entries given now need, as the ledger has them.

@@ -5,6 +5,7 @@
 //! Not here: HTTP, files (`daybook`), what is done with the ledger (`it`), a ledger of several accounts (`pack_ledger`).
 
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
+use chain_publisher::source::SourceError;
 use commands::ingest::channels::AutoChannels;
 use commands::sequencer::{
     BESIDE_ENTRIES, DerivedStore, EventGroup, HeadStore, PendingReading, PendingValue, Ports, ReadingGroup,
@@ -73,13 +74,25 @@ pub struct SmallLedger {
 pub struct Heads(pub HeadStore);
 
 impl HeadFiles for Heads {
-    fn dates(&self) -> Vec<Date> {
-        self.0.dates()
+    fn dates(&self) -> Result<Vec<Date>, SourceError> {
+        self.0.dates().map_err(unavailable)
     }
 
-    fn get(&self, date: Date) -> Option<Vec<u8>> {
-        self.0.get(date)
+    fn get(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.0.get(date).map_err(unavailable)
     }
+
+    fn late(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.0.late(date).map_err(unavailable)
+    }
+
+    fn consistency(&self, date: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        self.0.consistency(date).map_err(unavailable)
+    }
+}
+
+fn unavailable(error: std::io::Error) -> SourceError {
+    SourceError::Unavailable(error.to_string())
 }
 
 pub(crate) struct TestClock {
@@ -318,8 +331,9 @@ impl SmallLedger {
     /// # Panics
     /// Where there is none.
     pub fn head(&self, n: usize) -> Vec<u8> {
-        let date = self.heads.dates()[n];
-        self.heads.get(date).expect("a head that is listed is there")
+        let date = self.heads.dates().expect("listed")[n];
+        let head = self.heads.get(date).expect("readable");
+        head.expect("a head that is listed is there")
     }
 }
 
@@ -362,7 +376,7 @@ impl Recorder {
                 origin: ORIGIN.into(),
                 keys: Arc::new(OneKey),
             }),
-            signer: key.clone(),
+            signing: commands::sequencer::Signing::Here(key.clone()),
             clock: clock.clone(),
             entropy: entropy.clone(),
         };

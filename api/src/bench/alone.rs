@@ -94,7 +94,7 @@ impl Alone {
                     origin: stores.origin.clone(),
                     keys: stores.keys.clone(),
                 }),
-                signer: stores.log_key.clone(),
+                signing: stores.log_key.signing(None),
                 clock: outside.clock.clone(),
                 entropy: outside.entropy.clone(),
             },

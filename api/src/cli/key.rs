@@ -150,7 +150,8 @@ Examples:
   daybook key recover --recovery-key /media/usb/recovery.key --reason compromised
 
 The service must be stopped; start it again afterwards. Whatever interrupts this: run the same command again, or start
-the service, and it goes on where it was. With --config the settings that the service has.
+the service, and it goes on where it was. With --config the settings that the service has. Where `daybook publish` holds
+the log key, only the receipt key can be replaced.
 Exit codes: 0 the new key is in force and on stdout; 1 it failed, nothing changed unless it says so; 2 usage.";
 
 impl Key {
@@ -324,7 +325,11 @@ fn tell(settings: &Settings, done: &Rekeyed, recovery: Option<&Path>, global: &G
         )
     });
     talk(&format!(
-        "Its proof: {}/heads/keys/{}.tlog-proof. Give it and the key to everybody who keeps the old one, and to each witness.",
+        "Its proof{}: {}/heads/keys/{}.tlog-proof. Give it and the key to everybody who keeps the old one, and to each witness.",
+        match settings.signed_elsewhere {
+            None => "",
+            Some(_) => ", as soon as `daybook publish` has signed it",
+        },
         settings.data.display(),
         done.position
     ));

@@ -28,6 +28,7 @@ pub mod evidence;
 pub mod export;
 pub mod key;
 pub mod logging;
+pub mod publish;
 pub mod rebuild;
 pub mod replay;
 pub mod replay_rules;
@@ -90,6 +91,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Witness(witness::Witness),
+    Publish(publish::Publish),
 }
 
 /// Where the data is; commands that do not serve need no more.
@@ -126,6 +128,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),
         Command::Witness(command) => command.run(&cli.global),
+        Command::Publish(command) => command.run(&cli.global),
     };
     exit_code("daybook", outcome)
 }

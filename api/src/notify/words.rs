@@ -509,7 +509,7 @@ impl App {
         ));
         let head = domain::Date::parse(&date)
             .ok()
-            .and_then(|date| self.heads().get(date));
+            .and_then(|date| self.heads().get(date).ok().flatten());
         match head {
             Some(head) => {
                 lines.push(

@@ -223,7 +223,11 @@ fn publication(frame: &Frame, channel: &PublicationRow) -> Markup {
             }
             td.r.num { (words::count(channel.waiting)) }
             td {
-                @if channel.failing { strong { "late: it failed and is tried again" } }
+                @if let Some(date) = channel.late {
+                    strong { "late: " (words::date(date)) " is not out" }
+                    @if channel.failing { ", it failed and is tried again" }
+                }
+                @else if channel.failing { strong { "late: it failed and is tried again" } }
                 @else if channel.waiting > 0 { "on its way" }
                 @else { "up to date" }
             }

@@ -846,6 +846,7 @@ fn publications(today: Date) -> Vec<PublicationRow> {
             at: Some(now().plus_micros(-11 * 3600 * 1_000_000)),
             waiting: 0,
             failing: false,
+            late: None,
         },
         PublicationRow {
             name: "auditor".into(),
@@ -854,6 +855,7 @@ fn publications(today: Date) -> Vec<PublicationRow> {
             at: None,
             waiting: 2,
             failing: true,
+            late: None,
         },
     ]
 }

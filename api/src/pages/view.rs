@@ -775,6 +775,8 @@ pub struct PublicationRow {
     pub waiting: u64,
     /// Whether the next one failed.
     pub failing: bool,
+    /// The first day that waits, where it has waited too long.
+    pub late: Option<Date>,
 }
 
 /// What a self-audit found.

@@ -8,6 +8,7 @@ use crate::errors::ApiError;
 use crate::reply::{self, Page};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
 use chain_publisher::anchor::AnchorKind;
+use commands::sequencer::HeadStore;
 use domain::day::DayClosed;
 use domain::entry::Entry;
 use domain::tlog_proof::TlogProof;
@@ -60,7 +61,7 @@ pub const ROUTES: &[Route] = &[
         access: Access::Public,
         handler: |ctx| Box::pin(file(ctx)),
         doc: Some(Doc {
-            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof), or .late.tlog-proof where witnesses came late; time stamps over it, where the settings ask for them, end in .tsr (RFC 3161) and .ots (OpenTimestamps).",
+            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof), .late.tlog-proof where witnesses came late, or .consistency with the head before (a tlog-witness add-checkpoint body); time stamps over it, where the settings ask for them, end in .tsr (RFC 3161) and .ots (OpenTimestamps).",
             query: &[],
             body: None,
             status: 200,
@@ -98,7 +99,7 @@ async fn list(ctx: Ctx) -> Answer {
                 .map_err(|_| ApiError::malformed("bad_cursor", "not a cursor of this list"))?,
         ),
     };
-    let dates = ctx.app.heads().dates();
+    let dates = ctx.app.heads().dates().map_err(ApiError::internal)?;
     let mut wanted = dates
         .into_iter()
         .rev()
@@ -124,7 +125,8 @@ async fn one(ctx: Ctx) -> Answer {
 }
 
 fn describe(ctx: &Ctx, date: Date) -> Result<Value, ApiError> {
-    let head = ctx.app.heads().get(date).ok_or_else(not_found)?;
+    let head = ctx.app.heads().get(date).map_err(ApiError::internal)?;
+    let head = head.ok_or_else(not_found)?;
     let proof = TlogProof::parse(&head).map_err(ApiError::internal)?;
     let bytes = proof.extra.as_deref().unwrap_or_default();
     let entry = Entry::decode(bytes).map_err(ApiError::internal)?;
@@ -143,30 +145,35 @@ fn describe(ctx: &Ctx, date: Date) -> Result<Value, ApiError> {
     Ok(value)
 }
 
+/// Reads one of the files of a day.
+type Reader = fn(&HeadStore, Date) -> std::io::Result<Option<Vec<u8>>>;
+
 async fn file(ctx: Ctx) -> Answer {
-    if let Some((date, kind)) = stamp(ctx.param(1)) {
+    let (heads, name) = (ctx.app.heads(), ctx.param(1));
+    if let Some((date, kind)) = stamp(name) {
         let fits = date.to_string().starts_with(ctx.param(0)) && ctx.param(0).len() == 4;
-        let stamp = ctx.app.heads().stamp(date, kind.ending()).filter(|_| fits);
-        let stamp =
-            stamp.ok_or_else(|| ApiError::not_found("stamp_not_found", "no such time stamp of that day"))?;
+        let stamp = heads.stamp(date, kind.ending()).map_err(ApiError::internal)?;
+        let stamp = stamp
+            .filter(|_| fits)
+            .ok_or_else(|| ApiError::not_found("stamp_not_found", "no such time stamp of that day"))?;
         return Ok(reply::bytes(StatusCode::OK, "application/octet-stream", stamp));
     }
-    let name = ctx.param(1).strip_suffix(".tlog-proof");
-    let (name, is_late) = match name.and_then(|name| name.strip_suffix(".late")) {
-        Some(name) => (Some(name), true),
-        None => (name, false),
-    };
-    let date = name
-        .and_then(|text| Date::parse(text).ok())
+    let read: [(&str, Reader); 3] = [
+        (".late.tlog-proof", HeadStore::late),
+        (".tlog-proof", HeadStore::get),
+        (".consistency", HeadStore::consistency),
+    ];
+    let found = read
+        .into_iter()
+        .find_map(|(end, read)| Some((name.strip_suffix(end)?, read)));
+    let (text, read) = found.ok_or_else(not_found)?;
+    let date = Date::parse(text)
+        .ok()
         .filter(|date| date.to_string().starts_with(ctx.param(0)) && ctx.param(0).len() == 4)
         .ok_or_else(not_found)?;
-    let heads = ctx.app.heads();
-    let head = if is_late {
-        heads.late(date)
-    } else {
-        heads.get(date)
-    };
-    let head = head.ok_or_else(not_found)?;
+    let head = read(heads, date)
+        .map_err(ApiError::internal)?
+        .ok_or_else(not_found)?;
     let response = reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", head);
     // Cosignature lines may be added later.
     Ok(reply::with(
@@ -187,16 +194,18 @@ async fn rotation(ctx: Ctx) -> Answer {
     let body = match ctx.param(0) {
         "rotations" => heads
             .rotations()
+            .map_err(ApiError::internal)?
             .iter()
             .map(|position| format!("{position}\n"))
             .collect::<String>()
             .into_bytes(),
         file => {
             let position = file.strip_suffix(".tlog-proof").and_then(|it| it.parse().ok());
-            let proof = position.and_then(|position| heads.rotation(Position(position)));
-            proof.ok_or_else(|| {
-                ApiError::not_found("rotation_not_found", "no key was replaced at that position")
-            })?
+            let not_found =
+                || ApiError::not_found("rotation_not_found", "no key was replaced at that position");
+            let position = position.map(Position).ok_or_else(not_found)?;
+            let proof = heads.rotation(position).map_err(ApiError::internal)?;
+            proof.ok_or_else(not_found)?
         }
     };
     Ok(reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", body))

@@ -117,6 +117,13 @@ fn publishing_gauges(app: &App) {
                 labels(),
             )
             .set(f64::from(u8::from(channel.trouble.is_some())));
+        app.metrics()
+            .gauge(
+                "daybook_publication_behind_seconds",
+                "How long the first day that waits has been over; 0 while none waits.",
+                labels(),
+            )
+            .set(channel.behind_us(app.clock().now()) as f64 / 1e6);
     }
 }
 

@@ -1,10 +1,14 @@
 //! Time stamps over a day's head: a real authority made of `openssl ts`, and a calendar, both on loopback; both out of
 //! order at first.
 
+use crate::publisher::{ORIGIN, Publisher};
 use crate::service::Service;
+use api::data_source::DataSource;
 use chain_publisher::VerifySettings;
 use chain_publisher::anchor::AnchorKind;
 use chain_publisher::kept_heads::{HeadFile, verify_heads};
+use chain_publisher::source::LogSource;
+use domain::Date;
 use domain::tlog_proof::TlogProof;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -199,6 +203,42 @@ fn a_head_is_time_stamped_when_the_authority_and_the_calendars_are_back() {
     assert!(holds && said.contains("Verification: OK"), "{said}");
     what_an_auditor_is_told(&head, &tsr, &ots);
     by_the_client(tools.path(), &ots, &hash.to_hex());
+}
+
+#[test]
+fn where_another_process_signs_time_stamps_lie_with_the_service_and_go_out_with_the_heads() {
+    let (calendar, broken) = server(|_, _| promise());
+    broken.store(false, Ordering::SeqCst);
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut publisher, _) = Publisher::new(dir.path());
+    publisher.start();
+    let service =
+        Service::signed_elsewhere_with(dir, "2026-05-17T12:00:00Z", "publisher", ORIGIN, |settings| {
+            settings.ots_calendars = vec![calendar.clone()]
+        });
+    service.clock.pass(43_210);
+    let stamp = until(&service, "/heads/2026/2026-05-17.ots");
+    until_recorded(&service, "\"HeadAnchored\"");
+    let there = |path: &str| std::fs::read(service.scratch().join(path)).ok();
+    assert_eq!(there("data/stamps/2026/2026-05-17.ots").as_ref(), Some(&stamp));
+    assert_eq!(
+        there("publisher/heads/2026/2026-05-17.ots"),
+        None,
+        "that is not ours to write"
+    );
+    // It goes out with the next head at the latest, and whoever reads the directory alone finds it.
+    service.clock.pass(86_400);
+    until(&service, "/heads/2026/2026-05-18.tlog-proof");
+    let began = Instant::now();
+    while there("static/heads/2026/2026-05-18.tlog-proof").is_none() {
+        assert!(began.elapsed() < PATIENCE, "the second day is not out");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(there("static/heads/2026/2026-05-17.ots").as_ref(), Some(&stamp));
+    let opened = DataSource::open(&service.scratch().join("data")).expect("opened");
+    let date = Date::parse("2026-05-17").expect("a day");
+    let found = opened.source().stamp(date, AnchorKind::OpenTimestamps);
+    assert_eq!(found.expect("readable"), Some(stamp));
 }
 
 fn what_an_auditor_is_told(head: &[u8], tsr: &[u8], ots: &[u8]) {

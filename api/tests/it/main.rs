@@ -7,6 +7,7 @@ mod clock;
 mod evidence;
 mod mail;
 mod notify;
+mod publisher;
 mod publishing;
 mod service;
 mod witnesses;

@@ -2,6 +2,7 @@
 
 use crate::service::Service;
 use api::config::PublishTo;
+use api::mail::{MailSettings, MailTls};
 use api::publishing::ChannelState;
 use domain::entry::Entry;
 use domain::tlog_proof::TlogProof;
@@ -14,10 +15,15 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tests::certificates::Certificates;
+use tests::mosquitto::{self, Broker};
+use tests::smtp::{self, MailServer};
 
 const DAYS: usize = 30;
-/// How long the channels may take to catch up.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long the channels may take to catch up: a channel that was out of order for a minute waits as long.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Whose mailbox a channel is.
+const AUDITOR: &str = "kim@example.eu";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A delivery: id, time, signature, body, and whether it was taken.
@@ -101,7 +107,7 @@ fn git(dir: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn channels(scratch: &Path, url: &str) -> Vec<PublishTo> {
+fn channels(scratch: &Path, url: &str, broker: u16) -> Vec<PublishTo> {
     vec![
         PublishTo::Directory {
             name: "static".into(),
@@ -117,8 +123,59 @@ fn channels(scratch: &Path, url: &str) -> Vec<PublishTo> {
             name: "hook".into(),
             url: url.into(),
             secret_file: scratch.join("hook.secret"),
+            ca_file: None,
+        },
+        PublishTo::Mail {
+            name: "auditor-1".into(),
+            address: AUDITOR.into(),
+        },
+        PublishTo::Mqtt {
+            name: "topics".into(),
+            broker: format!("mqtts://localhost:{broker}"),
+            topic: None,
+            credentials_file: Some(scratch.join("credentials")),
+            ca_file: Some(scratch.join("tls-authority.pem")),
         },
     ]
+}
+
+fn mail_settings(scratch: &Path, server: &MailServer) -> MailSettings {
+    MailSettings {
+        host: "localhost".into(),
+        port: Some(server.port),
+        tls: MailTls::Starttls,
+        from: "Daybook <log@example.eu>".into(),
+        credentials_file: Some(scratch.join("credentials")),
+        ca_file: Some(scratch.join("tls-authority.pem")),
+        hello: None,
+        timeout_s: 20,
+    }
+}
+
+/// The lines of a message's header or body that begin so, without that.
+fn after<'a>(message: &'a str, begin: &str) -> Vec<&'a str> {
+    message
+        .lines()
+        .filter_map(|line| line.strip_prefix(begin))
+        .map(str::trim)
+        .collect()
+}
+
+/// The parts of a message that are attached, decoded.
+fn attached(message: &str) -> Vec<Vec<u8>> {
+    use base64::Engine;
+    let parts = message.split("Content-Disposition: attachment").skip(1);
+    parts
+        .map(|part| {
+            let body = part.replace("\r\n", "\n");
+            let (_, body) = body.split_once("\n\n").expect("a body");
+            let (body, _) = body.split_once("\n--").expect("an end");
+            let text: String = body.split_whitespace().collect();
+            base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .expect("base64")
+        })
+        .collect()
 }
 
 fn prepare(scratch: &Path) {
@@ -126,6 +183,13 @@ fn prepare(scratch: &Path) {
     let secret = scratch.join("hook.secret");
     std::fs::write(&secret, SECRET).expect("written");
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("set");
+    assert_eq!(
+        (smtp::USER, smtp::PASSWORD),
+        (mosquitto::USER, mosquitto::PASSWORD)
+    );
+    let credentials = scratch.join("credentials");
+    std::fs::write(&credentials, format!("{}\n{}\n", smtp::USER, smtp::PASSWORD)).expect("written");
+    std::fs::set_permissions(&credentials, std::fs::Permissions::from_mode(0o600)).expect("set");
     if signs() {
         make_signer(scratch);
     }
@@ -155,7 +219,7 @@ fn make_signer(scratch: &Path) {
     assert!(made.success());
 }
 
-fn until(what: &str, done: impl Fn() -> bool) {
+fn until(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
@@ -164,7 +228,14 @@ fn until(what: &str, done: impl Fn() -> bool) {
 }
 
 fn heads(service: &Service) -> usize {
-    service.app.as_ref().expect("it runs").heads().dates().len()
+    service
+        .app
+        .as_ref()
+        .expect("it runs")
+        .heads()
+        .dates()
+        .expect("listed")
+        .len()
 }
 
 /// Something stands where a channel writes, so that it cannot.
@@ -210,7 +281,11 @@ fn thirty_days_go_out_once_and_in_order_whatever_channel_is_out_of_order_meanwhi
     let scratch = service.scratch().to_owned();
     prepare(&scratch);
     let receiver = Receiver::start();
-    let mut service = service.again(channels(&scratch, &receiver.url));
+    let certificates = Certificates::make(&scratch, "tls");
+    let post = MailServer::start(&scratch.join("mails"), "starttls", &certificates).expect("a mail server");
+    let mut broker = Broker::start(&scratch.join("broker"), Some(&certificates)).expect("a broker");
+    let all = channels(&scratch, &receiver.url, broker.port);
+    let mut service = service.again_with(all.clone(), Some(mail_settings(&scratch, &post)));
     for day in 0..DAYS {
         match day {
             3 => receiver.out_of_order.store(true, Ordering::SeqCst),
@@ -219,7 +294,12 @@ fn thirty_days_go_out_once_and_in_order_whatever_channel_is_out_of_order_meanwhi
             14 => unblock(&scratch.join("static")),
             12 => block(&scratch.join("remote.git")),
             18 => unblock(&scratch.join("remote.git")),
-            20 => service = service.again(channels(&scratch, &receiver.url)),
+            5 => post.behave("rcpt-4xx"),
+            8 => post.behave("hangup-after"),
+            10 => post.behave("ok"),
+            15 => broker.pause(),
+            19 => broker.resume(),
+            20 => service = service.again(all.clone()),
             _ => {}
         }
         assert_eq!(service.site(&format!("Site {day}")).0, 201);
@@ -231,15 +311,20 @@ fn thirty_days_go_out_once_and_in_order_whatever_channel_is_out_of_order_meanwhi
         }
     }
     let app = service.app.clone().expect("it runs");
-    let dates = app.heads().dates();
+    let dates = app.heads().dates().expect("listed");
     assert_eq!(dates.len(), DAYS);
+    let mut asked = 0;
     until("every channel has every day", || {
+        asked += 1;
+        if asked % 400 == 0 {
+            eprintln!("{:?}", app.publishing().channels());
+        }
         let channels = app.publishing().channels();
         let done =
             |c: &ChannelState| c.last == dates.last().copied() && c.waiting == 0 && c.trouble.is_none();
-        channels.len() == 3 && channels.iter().all(done)
+        channels.len() == all.len() && channels.iter().all(done)
     });
-    let head = |date: Date| app.heads().get(date).expect("a head");
+    let head = |date: Date| app.heads().get(date).expect("readable").expect("a head");
 
     // The static directory.
     for date in &dates {
@@ -291,6 +376,46 @@ fn thirty_days_go_out_once_and_in_order_whatever_channel_is_out_of_order_meanwhi
         "it was out of order for a while"
     );
 
+    // The auditor's mailbox: in order, each day; what came twice has the same Message-ID both times.
+    let mut days = Vec::new();
+    let mut ids = std::collections::BTreeMap::new();
+    for taken in post.taken() {
+        assert_eq!(taken.to, AUDITOR);
+        let id = after(&taken.message, "Message-ID:")[0].to_owned();
+        let files = attached(&taken.message);
+        let proof = TlogProof::parse(&files[0]).expect("a proof");
+        let entry = proof.extra.clone().expect("an entry");
+        let entry = Entry::decode(&entry).expect("an entry");
+        let day: Value = serde_json::from_slice(entry.payload).expect("JSON");
+        let date = Date::parse(day["date"].as_str().expect("a day")).expect("a day");
+        assert_eq!(files[0], head(date));
+        let beside = app.heads().consistency(date).expect("readable");
+        assert_eq!(files.get(1), beside.as_ref(), "{date}");
+        assert!(
+            taken
+                .message
+                .contains(&format!("daybook-verify head {date}.tlog-proof"))
+        );
+        assert_eq!(ids.entry(date).or_insert_with(|| id.clone()), &id, "{date}");
+        days.push(date);
+    }
+    assert!(days.len() > DAYS, "one was taken without an answer");
+    days.dedup();
+    assert_eq!(days, dates);
+    assert_eq!(
+        ids.values().collect::<std::collections::BTreeSet<_>>().len(),
+        DAYS
+    );
+
+    // The broker: each day's head, and the newest.
+    let retained = broker.retained("daybook/#", DAYS + 1);
+    let topic = format!("daybook/{}", app.origin());
+    assert_eq!(retained.len(), DAYS + 1, "{:?}", retained.keys());
+    assert_eq!(retained[&format!("{topic}/head")], head(dates[DAYS - 1]));
+    for date in &dates {
+        assert_eq!(retained[&format!("{topic}/heads/{date}")], head(*date), "{date}");
+    }
+
     // The ledger: what came of each, in order; nothing of the URL.
     let mut published: std::collections::BTreeMap<String, Vec<Date>> = Default::default();
     let mut failed = std::collections::BTreeSet::new();
@@ -301,7 +426,11 @@ fn thirty_days_go_out_once_and_in_order_whatever_channel_is_out_of_order_meanwhi
             .block_on(app.log().read(from, 1000, 1 << 20))
             .expect("read");
         for (_, bytes) in block.iter() {
-            assert!(!String::from_utf8_lossy(bytes).contains("secret-of-the-url"));
+            let said = String::from_utf8_lossy(bytes);
+            assert!(
+                !said.contains("secret-of-the-url") && !said.contains(AUDITOR),
+                "{said}"
+            );
             let entry = Entry::read(bytes).expect("an entry");
             let payload: Value = serde_json::from_slice(entry.payload).expect("JSON");
             let channel = payload["channel"].as_str().unwrap_or_default().to_owned();
@@ -319,9 +448,9 @@ fn thirty_days_go_out_once_and_in_order_whatever_channel_is_out_of_order_meanwhi
         }
         from = from.plus(block.len() as u64);
     }
-    assert_eq!(published.len(), 3);
+    assert_eq!(published.len(), all.len());
     assert!(published.values().all(|days| *days == dates), "{published:?}");
-    assert_eq!(failed.len(), 3, "each was out of order: {failed:?}");
+    assert_eq!(failed.len(), all.len(), "each was out of order: {failed:?}");
 
     // One head a day, each under a checkpoint of its own, growing.
     let sizes: Vec<u64> = dates
@@ -335,5 +464,195 @@ fn thirty_days_go_out_once_and_in_order_whatever_channel_is_out_of_order_meanwhi
     assert!(
         metrics.contains("daybook_publication_waiting_days{channel=\"hook\"} 0"),
         "{metrics}"
+    );
+
+    // One that is out of order again is late, and says so.
+    receiver.out_of_order.store(true, Ordering::SeqCst);
+    service.clock.pass(86_400);
+    until("the day is closed", || heads(&service) > DAYS);
+    service.clock.pass(7_200);
+    let state = |name: &str| {
+        app.publishing()
+            .channels()
+            .into_iter()
+            .find(|c| c.name == name)
+            .expect("a channel")
+    };
+    until("it failed", || {
+        state("hook").trouble.is_some() && state("static").waiting == 0
+    });
+    let page = String::from_utf8(service.get("/ledger").1).expect("text");
+    assert!(page.contains("late: ") && page.contains("is not out"), "{page}");
+    let metrics = String::from_utf8(service.get("/metrics").1).expect("text");
+    let behind = after(&metrics, "daybook_publication_behind_seconds{channel=\"hook\"} ");
+    assert!(behind[0].parse::<f64>().expect("seconds") > 3_600.0, "{behind:?}");
+    assert_eq!(
+        after(
+            &metrics,
+            "daybook_publication_behind_seconds{channel=\"static\"} "
+        ),
+        ["0"]
+    );
+}
+
+/// Takes connections and says nothing, for ever.
+fn silent() -> (u16, Arc<Mutex<Vec<std::net::TcpStream>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let kept = held.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            kept.lock()
+                .expect("not poisoned")
+                .push(stream.expect("a connection"));
+        }
+    });
+    (port, held)
+}
+
+/// Whether a process runs that has this in its arguments.
+fn runs(argument: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("processes");
+    processes.flatten().any(|process| {
+        let arguments = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&arguments).contains(argument)
+    })
+}
+
+#[test]
+fn a_channel_that_hangs_delays_no_other_and_no_stop() {
+    let service = Service::start("2026-04-01T12:00:00Z");
+    let scratch = service.scratch().to_owned();
+    prepare(&scratch);
+    let certificates = Certificates::make(&scratch, "tls");
+    let post = MailServer::start(&scratch.join("mails"), "starttls", &certificates).expect("a mail server");
+    post.behave("silent");
+    let ports: Vec<_> = (0..3).map(|_| silent()).collect();
+    let remote = format!("git://127.0.0.1:{}/log", ports[0].0);
+    let all = vec![
+        PublishTo::Git {
+            name: "git".into(),
+            path: scratch.join("repository"),
+            signing_key: None,
+            push: Some(remote.clone()),
+        },
+        PublishTo::Webhook {
+            name: "hook".into(),
+            url: format!("https://localhost:{}/", ports[1].0),
+            secret_file: scratch.join("hook.secret"),
+            ca_file: None,
+        },
+        PublishTo::Mqtt {
+            name: "topics".into(),
+            broker: format!("mqtt://127.0.0.1:{}", ports[2].0),
+            topic: None,
+            credentials_file: None,
+            ca_file: None,
+        },
+        PublishTo::Mail {
+            name: "auditor-1".into(),
+            address: AUDITOR.into(),
+        },
+        PublishTo::Directory {
+            name: "static".into(),
+            path: scratch.join("static"),
+        },
+    ];
+    let mut mail = mail_settings(&scratch, &post);
+    mail.timeout_s = 600;
+    let service = service.again_with(all, Some(mail));
+    service.clock.pass(86_400);
+    until("the day is closed", || heads(&service) == 1);
+    let app = service.app.clone().expect("it runs");
+    until("the one that does not hang has it", || {
+        app.publishing()
+            .channels()
+            .iter()
+            .any(|c| c.name == "static" && c.last.is_some())
+    });
+    until("the others hang", || {
+        ports
+            .iter()
+            .all(|(_, held)| !held.lock().expect("not poisoned").is_empty())
+    });
+    assert!(runs(&remote));
+    let size = app.log().size();
+    drop(app);
+    let began = Instant::now();
+    let clock = service.clock.clone();
+    let service = service.again(Vec::new());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(!runs(&remote), "git was not ended");
+    // A stop is no failure: nothing was recorded of it.
+    let app = service.app.clone().expect("it runs");
+    let block = service
+        .runtime
+        .block_on(app.log().read(Position(size.get()), 1000, 1 << 20))
+        .expect("read");
+    for (_, bytes) in block.iter() {
+        assert_ne!(
+            Entry::read(bytes).expect("an entry").event_type,
+            "HeadNotPublished"
+        );
+    }
+    drop(clock);
+}
+
+#[test]
+fn what_a_broker_refuses_is_said_without_its_password_and_nothing_is_published() {
+    use std::os::unix::fs::PermissionsExt;
+    let service = Service::start("2026-04-01T12:00:00Z");
+    let scratch = service.scratch().to_owned();
+    let good = Certificates::make(&scratch, "tls");
+    let other = Certificates::make(&scratch, "other");
+    let broker = Broker::start(&scratch.join("broker"), Some(&good)).expect("a broker");
+    let credentials = |name: &str, password: &str| {
+        let path = scratch.join(name);
+        std::fs::write(&path, format!("{}\n{password}\n", mosquitto::USER)).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
+        Some(path)
+    };
+    let channel = |name: &str, credentials_file, ca_file: &Path| PublishTo::Mqtt {
+        name: name.into(),
+        broker: format!("mqtts://localhost:{}", broker.port),
+        topic: Some("audit/heads".into()),
+        credentials_file,
+        ca_file: Some(ca_file.to_owned()),
+    };
+    let service = service.again(vec![
+        channel(
+            "wrong-password",
+            credentials("wrong", "another word"),
+            &good.authority,
+        ),
+        channel(
+            "wrong-authority",
+            credentials("right", mosquitto::PASSWORD),
+            &other.authority,
+        ),
+    ]);
+    service.clock.pass(86_400);
+    let app = service.app.clone().expect("it runs");
+    let trouble = |n: usize| app.publishing().channels()[n].trouble.clone().unwrap_or_default();
+    until("both are refused", || {
+        !trouble(0).is_empty() && !trouble(1).is_empty()
+    });
+    assert!(
+        trouble(0).contains("does not take this user and password"),
+        "{}",
+        trouble(0)
+    );
+    assert!(!trouble(0).contains("another word"));
+    assert!(
+        trouble(1).contains("certificate is not trusted"),
+        "{}",
+        trouble(1)
+    );
+    assert!(
+        app.publishing()
+            .channels()
+            .iter()
+            .all(|channel| channel.last.is_none())
     );
 }

@@ -3,12 +3,13 @@
 use api::app::{App, Outside};
 use api::config::{PublishTo, Settings};
 use api::entropy::SeededEntropy;
+use api::mail::MailSettings;
 use api::serve::serve;
 use domain::Timestamp;
 use domain::ports::Clock;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -65,6 +66,9 @@ pub struct Service {
     pub clock: Arc<Moved>,
     pub agent: ureq::Agent,
     dir: Arc<tempfile::TempDir>,
+    mail: Option<MailSettings>,
+    /// Who signs, and for which ledger.
+    elsewhere: Option<(PathBuf, String)>,
 }
 
 impl Service {
@@ -81,11 +85,51 @@ impl Service {
         Self::open(dir, clock, change)
     }
 
+    /// One whose log key another process holds, in that directory below the scratch directory.
+    pub fn signed_elsewhere(
+        dir: impl Into<Arc<tempfile::TempDir>>,
+        at: &str,
+        signs: &str,
+        origin: &str,
+    ) -> Self {
+        Self::signed_elsewhere_with(dir, at, signs, origin, |_| {})
+    }
+
+    /// As [`Service::signed_elsewhere`], with other settings.
+    pub fn signed_elsewhere_with(
+        dir: impl Into<Arc<tempfile::TempDir>>,
+        at: &str,
+        signs: &str,
+        origin: &str,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let dir = dir.into();
+        let signs = dir.path().join(signs);
+        Self::open(dir, Moved::at(at), |settings| {
+            (settings.signed_elsewhere, settings.origin) = (Some(signs), Some(origin.to_owned()));
+            change(settings);
+        })
+    }
+
     /// The same data again, after a stop, with these channels.
     pub fn again(self, publish: Vec<PublishTo>) -> Self {
-        let (dir, clock) = (self.dir.clone(), self.clock.clone());
+        let mail = self.mail.clone();
+        self.again_with(publish, mail)
+    }
+
+    /// As [`Service::again`], with this mail server.
+    pub fn again_with(self, publish: Vec<PublishTo>, mail: Option<MailSettings>) -> Self {
+        let (dir, clock, elsewhere) = (self.dir.clone(), self.clock.clone(), self.elsewhere.clone());
         drop(self);
-        Self::open(dir, clock, |settings| settings.publish = publish)
+        Self::open(dir, clock, |settings| {
+            (settings.publish, settings.mail) = (publish, mail);
+            (settings.signed_elsewhere, settings.origin) = elsewhere.unzip();
+        })
+    }
+
+    /// Its directory, for who needs it longer than it runs.
+    pub fn dir(&self) -> Arc<tempfile::TempDir> {
+        self.dir.clone()
     }
 
     /// Stops it; its data and its clock stay.
@@ -107,6 +151,8 @@ impl Service {
             ..Settings::default()
         };
         change(&mut settings);
+        let mail = settings.mail.clone();
+        let elsewhere = settings.signed_elsewhere.clone().zip(settings.origin.clone());
         let outside = Outside {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::from_os().expect("randomness")),
@@ -142,6 +188,8 @@ impl Service {
                 .build()
                 .new_agent(),
             dir,
+            mail,
+            elsewhere,
         }
     }
 

@@ -257,7 +257,7 @@ impl Plan {
                     continue;
                 }
                 // A day whose head is still on its way is not closed yet for anybody else.
-                let Some(head) = source.heads.get(closed.date) else {
+                let Some(head) = source.heads.get(closed.date)? else {
                     after = true;
                     continue;
                 };

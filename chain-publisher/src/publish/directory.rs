@@ -31,7 +31,7 @@ impl StaticDirectory {
 impl Channel for StaticDirectory {
     fn publish(&mut self, publication: &Publication<'_>) -> Result<(), PublishError> {
         let page = |copied: &crate::Exported, dates: &[Date]| page(publication.origin, copied, dates);
-        write(publication.source, &self.dir, page).map_err(PublishError)
+        write(publication.source, &self.dir, page).map_err(PublishError::Failed)
     }
 }
 

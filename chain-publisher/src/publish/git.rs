@@ -6,7 +6,8 @@
 //! Not here: serving the repository.
 
 use super::{Channel, Publication, PublishError};
-use crate::layout::{CHECKPOINT, head_path};
+use crate::layout::{CHECKPOINT, consistency_path, head_path, late_path};
+use crate::source::SourceError;
 use domain::TreeSize;
 use domain::checkpoint::SignedCheckpoint;
 use domain::tlog_proof::TlogProof;
@@ -21,8 +22,13 @@ const GIT_WITHIN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
 /// Bytes of what `git` prints that are read.
 const PRINTED_MAX: u64 = 64 << 10;
+/// Days that are looked through for late proofs: as many as witnesses are still asked about.
+const LATE_DAYS: usize = 31;
 /// What of a command is named in an error.
 const VERBS: [&str; 6] = ["init", "add", "diff", "commit", "push", "log"];
+
+/// Whether to end what runs.
+type GiveUp<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// A repository.
 pub struct GitRepository {
@@ -43,13 +49,13 @@ impl GitRepository {
 
     /// Runs `git`; what it printed. Its words of an error may hold a remote's address and whatever the remote says, so
     /// they are not passed on.
-    fn git(&self, args: &[&str]) -> Result<String, PublishError> {
+    fn git(&self, give_up: GiveUp<'_>, args: &[&str]) -> Result<String, PublishError> {
         let what = args
             .iter()
             .find(|arg| VERBS.contains(arg))
             .copied()
             .unwrap_or("git");
-        let failed = |why: String| PublishError(format!("git {what}: {why}"));
+        let failed = |why: String| PublishError::Failed(format!("git {what}: {why}"));
         let mut output = tempfile::tempfile().map_err(|error| failed(error.to_string()))?;
         let stdout = output.try_clone().map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new("git");
@@ -76,6 +82,10 @@ impl GitRepository {
             if let Some(status) = child.try_wait().map_err(|error| failed(error.to_string()))? {
                 break status;
             }
+            if give_up() {
+                end(&mut child);
+                return Err(PublishError::GivenUp);
+            }
             if Instant::now() > until {
                 end(&mut child);
                 return Err(failed(format!("not done within {} s", GIT_WITHIN.as_secs())));
@@ -95,18 +105,19 @@ impl GitRepository {
         Ok(printed)
     }
 
-    fn begin(&self) -> Result<(), PublishError> {
+    fn begin(&self, give_up: GiveUp<'_>) -> Result<(), PublishError> {
         std::fs::create_dir_all(&self.dir)
-            .map_err(|error| PublishError(format!("{}: {error}", self.dir.display())))?;
+            .map_err(|error| PublishError::Failed(format!("{}: {error}", self.dir.display())))?;
         if self.dir.join(".git").exists() {
             return Ok(());
         }
-        self.git(&["init", "--quiet", "--initial-branch=main"])
+        self.git(give_up, &["init", "--quiet", "--initial-branch=main"])
             .map(|_| ())
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PublishError> {
-        crate::export::replace(&self.dir, name, bytes).map_err(|error| PublishError(error.to_string()))
+        crate::export::replace(&self.dir, name, bytes)
+            .map_err(|error| PublishError::Failed(error.to_string()))
     }
 
     /// Whether the checkpoint that is there is a later one: a day that goes out once more must not look like a way back.
@@ -117,7 +128,7 @@ impl GitRepository {
             .is_some_and(|there| there.checkpoint().size() > size)
     }
 
-    fn commit(&self, publication: &Publication<'_>, path: &str) -> Result<(), PublishError> {
+    fn commit(&self, publication: &Publication<'_>, paths: &[&str]) -> Result<(), PublishError> {
         let message = format!(
             "Head of {}: {} entries\n\nLog: {}\n",
             publication.date, publication.size, publication.origin
@@ -136,32 +147,70 @@ impl GitRepository {
             "--no-gpg-sign"
         });
         // What somebody else has staged there is theirs.
-        args.extend(["--only", "--", path, CHECKPOINT]);
-        self.git(&args).map(|_| ())
+        args.extend(["--only", "--"]);
+        args.extend(paths);
+        self.git(publication.give_up, &args).map(|_| ())
     }
 }
 
 impl Channel for GitRepository {
     fn publish(&mut self, publication: &Publication<'_>) -> Result<(), PublishError> {
-        let head = TlogProof::parse(publication.head).map_err(|error| PublishError(error.to_string()))?;
-        self.begin()?;
-        let path = head_path(publication.date);
+        let head =
+            TlogProof::parse(publication.head).map_err(|error| PublishError::Failed(error.to_string()))?;
+        let give_up = publication.give_up;
+        self.begin(give_up)?;
+        let (path, consistency) = (head_path(publication.date), consistency_path(publication.date));
+        let mut paths = vec![&*path, CHECKPOINT];
         self.put(&path, publication.head)?;
+        if let Some(body) = publication.consistency {
+            self.put(&consistency, body)?;
+            paths.push(&consistency);
+        }
+        let late = late_heads(publication)?;
+        for (path, bytes) in &late {
+            self.put(path, bytes)?;
+            paths.push(path);
+        }
         if !self.has_later(head.size()) {
             self.put(CHECKPOINT, head.checkpoint.encode().as_bytes())?;
         }
-        self.git(&["add", "--", &path, CHECKPOINT])?;
-        let staged = self.git(&["diff", "--cached", "--name-only", "--", &path, CHECKPOINT])?;
+        let with = |verb: &[&'static str]| -> Vec<&str> {
+            verb.iter().copied().chain(paths.iter().copied()).collect()
+        };
+        self.git(give_up, &with(&["add", "--"]))?;
+        let staged = self.git(give_up, &with(&["diff", "--cached", "--name-only", "--"]))?;
         if !staged.trim().is_empty() {
-            self.commit(publication, &path)?;
+            self.commit(publication, &paths)?;
         }
         match &self.push {
             Some(remote) => self
-                .git(&["push", "--quiet", "--", remote, "HEAD:refs/heads/main"])
+                .git(
+                    give_up,
+                    &["push", "--quiet", "--", remote, "HEAD:refs/heads/main"],
+                )
                 .map(|_| ()),
             None => Ok(()),
         }
     }
+}
+
+/// The days of the last month that are proven under a later checkpoint: witnesses may come after a head is out, so what
+/// they brought goes along with the next one.
+fn late_heads(publication: &Publication<'_>) -> Result<Vec<(String, Vec<u8>)>, PublishError> {
+    let failed = |error: SourceError| PublishError::Failed(error.to_string());
+    let dates = publication.source.head_dates().map_err(failed)?;
+    let mut late = Vec::new();
+    for date in dates
+        .into_iter()
+        .filter(|date| *date <= publication.date)
+        .rev()
+        .take(LATE_DAYS)
+    {
+        if let Some(bytes) = publication.source.late_head(date).map_err(failed)? {
+            late.push((late_path(date), bytes));
+        }
+    }
+    Ok(late)
 }
 
 /// Ends `git` and what it started: an answer that never comes is waited for by a child of its own.

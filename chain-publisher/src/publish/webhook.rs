@@ -1,24 +1,20 @@
 //! A head as a signed POST (Standard Webhooks).
 //!
 //! The body is `{"type": "head.published", "timestamp", "data": {"origin", "date", "size", "head"}}`, `head` being the
-//! whole tlog-proof file. The id is the same for the same day, so that a receiver knows a repetition.
-//! Invariants: redirects are not followed; an answer is read up to a limit and not looked at but for its status; the
-//! secret is in no error.
+//! whole tlog-proof file, and `consistency` beside it where there is a head before. The id is the same for the same day, so that a receiver knows a repetition.
+//! Invariants: the secret is in no error.
 //! Source: Standard Webhooks 1.0: `webhook-id`, `webhook-timestamp`, `webhook-signature: v1,<base64 HMAC-SHA256>` over
 //! `<id>.<timestamp>.<body>`.
-//! Not here: other events.
+//! Not here: sending it (`api`), other events.
 
-use super::{Channel, Publication, PublishError};
+use super::Publication;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::Timestamp;
 use domain::hash::{base64url, sha256};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// How long a receiver may take, in all.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// What a secret begins with, as it is handed over.
 const SECRET_PREFIX: &str = "whsec_";
 /// Fewest and most bytes of a secret (Standard Webhooks).
@@ -55,75 +51,45 @@ impl WebhookSecret {
     }
 }
 
-/// A receiver.
-pub struct Webhook {
-    url: String,
-    secret: WebhookSecret,
-    agent: ureq::Agent,
+/// A delivery: what is sent, and the headers that say from whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The headers, `content-type` among them.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
-impl Webhook {
-    /// `url` is `https://…`, or `http://…` where the operator says so.
-    pub fn new(url: &str, secret: WebhookSecret) -> Self {
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(ANSWER_WITHIN))
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .build()
-            .new_agent();
-        Self {
-            url: url.to_owned(),
-            secret,
-            agent,
-        }
+/// The delivery of a head.
+pub fn delivery(publication: &Publication<'_>, secret: &WebhookSecret) -> Delivery {
+    let named = format!("{}\n{}", publication.origin, publication.date);
+    let id = format!("head_{}", base64url(&sha256(named.as_bytes()).0[..16]));
+    let at = Timestamp::from_micros(publication.now_s as i64 * 1_000_000).unwrap_or_default();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut data = serde_json::json!({
+        "origin": publication.origin,
+        "date": publication.date,
+        "size": publication.size,
+        "head": text(publication.head),
+    });
+    if let Some(body) = publication.consistency {
+        data["consistency"] = text(body).into();
     }
-}
-
-impl Channel for Webhook {
-    fn publish(&mut self, publication: &Publication<'_>) -> Result<(), PublishError> {
-        let named = format!("{}\n{}", publication.origin, publication.date);
-        let id = format!("head_{}", base64url(&sha256(named.as_bytes()).0[..16]));
-        let at = Timestamp::from_micros(publication.now_s as i64 * 1_000_000).unwrap_or_default();
-        let body = serde_json::json!({
-            "type": "head.published",
-            "timestamp": at.to_string(),
-            "data": {
-                "origin": publication.origin,
-                "date": publication.date,
-                "size": publication.size,
-                "head": String::from_utf8_lossy(publication.head),
-            },
-        })
-        .to_string();
-        let answer = self
-            .agent
-            .post(&self.url)
-            .header("content-type", "application/json")
-            .header("webhook-id", &id)
-            .header("webhook-timestamp", publication.now_s.to_string())
-            .header(
-                "webhook-signature",
-                self.secret.sign(&id, publication.now_s, body.as_bytes()),
-            )
-            .send(body.as_bytes())
-            // The error may name the URL, and that a secret of the receiver's.
-            .map_err(|error| PublishError(format!("no answer: {}", kind_of(&error))))?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        Err(PublishError(format!("the receiver answered {status}")))
-    }
-}
-
-fn kind_of(error: &ureq::Error) -> &'static str {
-    match error {
-        ureq::Error::Timeout(_) => "it took too long",
-        ureq::Error::HostNotFound => "the host is not known",
-        ureq::Error::ConnectionFailed | ureq::Error::Io(_) => "it cannot be connected to",
-        ureq::Error::BadUri(_) => "its address is none",
-        _ => "what came back is no answer",
+    let body = serde_json::json!({
+        "type": "head.published",
+        "timestamp": at.to_string(),
+        "data": data,
+    });
+    let body = body.to_string().into_bytes();
+    let signature = secret.sign(&id, publication.now_s, &body);
+    Delivery {
+        headers: vec![
+            ("content-type", "application/json".to_owned()),
+            ("webhook-id", id),
+            ("webhook-timestamp", publication.now_s.to_string()),
+            ("webhook-signature", signature),
+        ],
+        body,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `daybook-verify head`: heads alone, in any order, against one another and against the log.
 
 use crate::{Auditor, cosigned, daybook_verify, forked, policy};
+use chain_publisher::ports_source::HeadFiles;
 use domain::Date;
 use serde_json::Value;
 use tests::small_ledger::{FIRST_DAY, Plan, SmallLedger};
@@ -109,7 +110,7 @@ fn a_head_that_does_not_hold_is_tampered_and_what_is_no_head_has_no_verdict() {
     let stranger = auditor.keep("stranger", &stranger.head(1));
     run(&stranger).ends(1, &["no known key has signed"]);
     run(&auditor.keep("photo", b"\xff\xd8")).ends(2, &["not a head"]);
-    run(&auditor.keep("2026-05-18.late.tlog-proof", &good)).ends(2, &["late head"]);
+    run(&auditor.keep("2026-05-18.late.tlog-proof", &good)).ends(1, &["not a later one than the head's own"]);
     run("/nonexistent").ends(2, &["nonexistent"]);
     // Whatever is flipped, it is never confirmed.
     let last = auditor.keep("last", &good);
@@ -120,4 +121,93 @@ fn a_head_that_does_not_hold_is_tampered_and_what_is_no_head_has_no_verdict() {
         let ran = daybook_verify(&[&["head"], &key[..], &[&flipped, "--head", &last]].concat());
         assert!(matches!(ran.code, 1 | 2), "byte {at}: {}{}", ran.out, ran.err);
     }
+}
+
+#[test]
+fn consistency_files_join_heads_as_trees_and_any_other_is_tampered() {
+    let auditor = Auditor::with_days(3);
+    let key = ["--key", &auditor.key];
+    let run = |files: &[&str]| daybook_verify(&[&["head"], &key[..], files].concat());
+    let heads: Vec<String> = (0..3).map(|n| auditor.keep_head(n)).collect();
+    let date = |n: usize| HeadFiles::dates(&auditor.ledger.heads).expect("listed")[n];
+    let body = |n: usize| {
+        let body = HeadFiles::consistency(&auditor.ledger.heads, date(n)).expect("readable");
+        body.expect("it continues the one before")
+    };
+    let none = HeadFiles::consistency(&auditor.ledger.heads, date(0)).expect("readable");
+    assert_eq!(none, None, "nothing is before the first day");
+    let (second, third) = (
+        auditor.keep("2026-05-18.consistency", &body(1)),
+        auditor.keep("2026-05-19.consistency", &body(2)),
+    );
+    let all = [&*heads[0], &heads[1], &heads[2], &second, &third];
+    let ran = run(&all).ends(3, &["2 heads continue the ones before them as trees"]);
+    assert!(
+        !ran.out
+            .contains("that each checkpoint continues the one before as a tree"),
+        "{}",
+        ran.out
+    );
+    let ran = run(&all[..4]).ends(3, &["1 heads continue"]);
+    assert!(
+        ran.out
+            .contains("that each checkpoint continues the one before as a tree"),
+        "{}",
+        ran.out
+    );
+    // One of the two heads is not here.
+    run(&[&heads[2], &third]).ends(3, &["shows nothing"]);
+    // Flipped, of another day, of another history.
+    let text = String::from_utf8(body(1)).expect("text");
+    let hash = text.lines().nth(1).expect("a hash");
+    let flipped: String = hash.chars().rev().skip(1).collect::<String>() + "=";
+    let flipped = auditor.keep("flipped.consistency", text.replace(hash, &flipped).as_bytes());
+    run(&[&heads[0], &heads[1], &flipped]).ends(1, &["TAMPERED"]);
+    let older = text.replacen("old ", "old 1", 1);
+    run(&[
+        &heads[0],
+        &heads[1],
+        &auditor.keep("older.consistency", older.as_bytes()),
+    ])
+    .ends(1, &["TAMPERED"]);
+    let fork = forked(3);
+    let other = HeadFiles::consistency(&fork.heads, date(1))
+        .expect("readable")
+        .expect("there");
+    let other = auditor.keep("other.consistency", &other);
+    run(&[&heads[0], &heads[1], &other]).ends(1, &[]);
+    // The copy has them, and says so where one is damaged.
+    let copy = auditor.copy().to_owned();
+    let file = std::path::Path::new(&copy).join("heads/2026/2026-05-18.consistency");
+    assert_eq!(std::fs::read(&file).expect("exported"), body(1));
+    daybook_verify(&["log", &copy, "--key", &auditor.key]).ends(3, &["UNANCHORED"]);
+    std::fs::write(&file, older).expect("written");
+    daybook_verify(&["log", &copy, "--key", &auditor.key]).ends(1, &["TAMPERED", "2026-05-18.consistency"]);
+}
+
+#[test]
+fn a_late_head_proves_its_day_under_a_later_checkpoint() {
+    let auditor = Auditor::with_days(3);
+    let first = domain::tlog_proof::TlogProof::parse(&auditor.ledger.head(0)).expect("a head");
+    let late = auditor.proof(first.index.get());
+    let late = auditor.keep("2026-05-17.late.tlog-proof", late.encode().as_bytes());
+    let key = ["--key", &auditor.key];
+    let run = |files: &[&str]| daybook_verify(&[&["head"], &key[..], files].concat());
+    run(&[&late]).ends(3, &["UNANCHORED: the head of 2026-05-17 holds"]);
+    let head = auditor.keep_head(0);
+    run(&[&late, &head]).ends(3, &["UNANCHORED: the head of 2026-05-17 holds"]);
+    // What confirms the later checkpoint confirms the day, also by its own head.
+    let checkpoint = auditor.keep_checkpoint();
+    run(&[&late, "--head", &checkpoint]).ends(0, &["VERIFIED"]);
+    run(&[&late, &head, "--head", &checkpoint]).ends(0, &["VERIFIED"]);
+    run(&[&head, "--head", &checkpoint]).ends(3, &["UNANCHORED"]);
+    // Under another day's name, and of another history.
+    let misnamed = auditor.keep("2026-05-18.late.tlog-proof", &std::fs::read(&late).expect("kept"));
+    run(&[&misnamed]).ends(1, &["it is the head of 2026-05-17"]);
+    let stranger = forked(3);
+    let other = auditor.keep("2026-05-18.tlog-proof", &stranger.head(1));
+    let second = domain::tlog_proof::TlogProof::parse(&auditor.ledger.head(1)).expect("a head");
+    let late = auditor.proof(second.index.get());
+    let late = auditor.keep("2026-05-18.late.tlog-proof", late.encode().as_bytes());
+    run(&[&late, &other]).ends(1, &["FORKED"]);
 }

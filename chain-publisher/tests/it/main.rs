@@ -99,7 +99,7 @@ impl Auditor {
 
     /// Keeps the head of the n-th day under its own name.
     fn keep_head(&self, n: usize) -> String {
-        let date = chain_publisher::ports_source::HeadFiles::dates(&self.ledger.heads)[n];
+        let date = chain_publisher::ports_source::HeadFiles::dates(&self.ledger.heads).expect("listed")[n];
         self.keep(&format!("{date}.tlog-proof"), &self.ledger.head(n))
     }
 

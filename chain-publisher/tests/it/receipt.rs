@@ -4,6 +4,7 @@ use crate::served::serve;
 use crate::{Auditor, daybook_verify};
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use chain_publisher::receipt::{Became, ReceiptText};
+use chain_publisher::source::SourceError;
 use domain::canonical::Canonical;
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
 use domain::entry::{Entry, NewEvent};
@@ -198,12 +199,12 @@ fn a_service_that_shows_no_entries_is_held_to_it_all_the_same() {
 struct NoHeads;
 
 impl HeadFiles for NoHeads {
-    fn dates(&self) -> Vec<Date> {
-        Vec::new()
+    fn dates(&self) -> Result<Vec<Date>, SourceError> {
+        Ok(Vec::new())
     }
 
-    fn get(&self, _: Date) -> Option<Vec<u8>> {
-        None
+    fn get(&self, _: Date) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
     }
 }
 

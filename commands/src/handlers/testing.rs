@@ -4,7 +4,9 @@
 use super::{Actor, Management, ManagementPorts, ManagementSettings, Outcome};
 use crate::ingest::channels::AutoChannels;
 use crate::keys::{FileKeyStore, Secret};
-use crate::sequencer::{DerivedStore, EventGroup, HeadStore, Ports, SNAPSHOT_ENTRIES, Sequencer, Settings};
+use crate::sequencer::{
+    DerivedStore, EventGroup, HeadStore, Ports, SNAPSHOT_ENTRIES, Sequencer, Settings, Signing,
+};
 use crate::tokens::Authenticator;
 use domain::aggregate::device::NewDevice;
 use domain::canonical::Canonical;
@@ -148,7 +150,7 @@ impl World {
                     origin: ORIGIN.into(),
                     keys: keys.clone(),
                 }),
-                signer: Arc::new(SigningKey::from_seed(ORIGIN, &[7; 32]).expect("a key")),
+                signing: Signing::Here(Arc::new(SigningKey::from_seed(ORIGIN, &[7; 32]).expect("a key"))),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             },

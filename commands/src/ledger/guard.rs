@@ -12,7 +12,7 @@ use super::disk::Disk;
 use domain::checkpoint::Checkpoint;
 use domain::hash::sha256;
 use domain::note::Note;
-use domain::ports::SwapError;
+use domain::ports::{CheckpointStore, SwapError};
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,71 @@ pub fn anchored(folder: &Path, origin: &str) -> io::Result<Option<Vec<u8>>> {
             io::ErrorKind::InvalidData,
             format!("{} is not what was written", path.display()),
         )),
+    }
+}
+
+/// Puts a checkpoint into a folder of anchors, unless a larger one is there: a ledger that is opened then must cover it.
+///
+/// # Errors
+/// Where it cannot be read or written, or what is there is damaged, or it is no signed checkpoint (`InvalidData`).
+pub fn raise_anchor(folder: &Path, note: &[u8]) -> io::Result<()> {
+    let malformed = || io::Error::new(io::ErrorKind::InvalidData, "it is no signed checkpoint");
+    let signed = Signed::parse(note).ok_or_else(malformed)?;
+    let there = anchored(folder, signed.says.origin())?.and_then(|note| Signed::parse(&note));
+    if there.is_some_and(|there| there.size() >= signed.size()) {
+        return Ok(());
+    }
+    replace(
+        &super::disk::RealDisk,
+        &anchor_path(folder, signed.says.origin()),
+        note,
+    )
+}
+
+/// The latest signed checkpoint of whoever signs for a ledger that another process writes: a file of its own, and an
+/// anchor outside. Whether it is of the ledger, whoever signs has found out before.
+pub struct CheckpointFile(CheckpointGuard);
+
+impl CheckpointFile {
+    /// Opens the one in `dir`, of that origin; the larger of the two places counts.
+    ///
+    /// # Errors
+    /// Where one cannot be read, or is not what was written (`InvalidData`).
+    pub fn open(dir: &Path, anchors: Option<PathBuf>, origin: &str) -> io::Result<Self> {
+        let inside = Self::read(dir)?.and_then(|note| Signed::parse(&note));
+        let outside = match &anchors {
+            Some(folder) => anchored(folder, origin)?.and_then(|note| Signed::parse(&note)),
+            None => None,
+        };
+        let latest = [inside, outside].into_iter().flatten().max_by_key(Signed::size);
+        let disk = Arc::new(super::disk::RealDisk);
+        Ok(Self(CheckpointGuard::new(disk, dir, anchors, latest)))
+    }
+
+    /// The checkpoint in such a directory, for who only reads it.
+    ///
+    /// # Errors
+    /// As [`CheckpointFile::open`].
+    pub fn read(dir: &Path) -> io::Result<Option<Vec<u8>>> {
+        let path = dir.join(NAME);
+        match Standing::load(&super::disk::RealDisk, &path)? {
+            Standing::Signed(signed) => Ok(Some(signed.note)),
+            Standing::Nothing => Ok(None),
+            Standing::Damaged => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} is not what was written", path.display()),
+            )),
+        }
+    }
+}
+
+impl CheckpointStore for CheckpointFile {
+    fn latest(&self) -> Result<Option<Vec<u8>>, String> {
+        self.0.latest()
+    }
+
+    fn swap(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), SwapError> {
+        self.0.swap(expected, new, |_| Ok(()))
     }
 }
 

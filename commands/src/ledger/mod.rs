@@ -43,7 +43,7 @@ mod tests;
 
 pub use check::{CheckReport, Damage, Tail, check};
 pub use error::OpenError;
-pub use guard::anchored;
+pub use guard::{CheckpointFile, anchored, raise_anchor};
 pub use quarantine::TailCut;
 pub use seal::SealError;
 pub use upkeep::{Upkeep, UpkeepError};

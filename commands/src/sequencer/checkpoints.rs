@@ -3,6 +3,8 @@
 //! Invariants: nothing is signed that is inconsistent with what was signed; the guard (compare-and-swap of the
 //! latest signed checkpoint) is durable before a signature is shown; sizes rise; a day's head is made once, at
 //! exactly the size after its `DayClosed`, before anything larger is signed.
+//! Where another process signs, this one offers what is durable, and takes over what was signed once it holds against the
+//! ledger.
 //! Not here: who else gets to see them (`chain-publisher`), asking for the cosignatures that are added to heads (`api`).
 
 use super::rotate::{Handover, Signers};
@@ -41,6 +43,9 @@ pub enum CheckpointError {
     /// The guard could not be moved.
     #[error(transparent)]
     Guard(#[from] SwapError),
+    /// Another process signs.
+    #[error("another process signs the checkpoints of this ledger")]
+    Elsewhere,
     /// The stored checkpoint or a tile cannot be read.
     #[error("{0}")]
     Unreadable(String),
@@ -53,16 +58,41 @@ struct Signed {
     note: Vec<u8>,
 }
 
-/// Who signs now, and from a rotation on.
-pub(super) struct Signing {
+/// Who signs checkpoints.
+#[derive(Clone)]
+pub enum Signing {
+    /// This process.
+    Here(Arc<dyn Signer>),
+    /// Another one.
+    Elsewhere(Arc<dyn SignedElsewhere>),
+}
+
+/// The process that signs the checkpoints of this ledger.
+pub trait SignedElsewhere: Send + Sync {
+    /// Says which tree is durable: it may be signed, and so may every day that was closed in it.
+    ///
+    /// # Errors
+    /// In words; it is said again with the next one.
+    fn offer(&self, durable: &Checkpoint) -> Result<(), String>;
+
+    /// The latest checkpoint that it has signed, whose signature holds; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// In words.
+    fn latest(&self) -> Result<Option<Vec<u8>>, String>;
+}
+
+/// Who signs now, and from a rotation on; nobody where another process signs.
+pub(super) struct InForce {
     pub now: Signers,
     pub handover: Option<Handover>,
 }
 
-/// The one that signs.
+/// The one that signs, or that takes over what another one has signed.
 pub struct Checkpointer {
     origin: String,
-    signing: Mutex<Signing>,
+    elsewhere: Option<Arc<dyn SignedElsewhere>>,
+    in_force: Mutex<InForce>,
     store: Arc<dyn CheckpointStore>,
     latest: Mutex<Option<Signed>>,
     wanted: Mutex<(TreeSize, Hash, bool)>,
@@ -78,7 +108,7 @@ impl Checkpointer {
     /// `Inconsistent` if what was signed is not a prefix of the ledger.
     pub fn open(
         origin: &str,
-        signer: Arc<dyn Signer>,
+        signing: Signing,
         store: Arc<dyn CheckpointStore>,
         tiles: &dyn TileStore,
         size: TreeSize,
@@ -90,12 +120,14 @@ impl Checkpointer {
         let wanted = latest
             .as_ref()
             .map_or((TreeSize::EMPTY, Hash::default()), |l| (l.size, l.root));
+        let (now, elsewhere) = match signing {
+            Signing::Here(signer) => (vec![signer], None),
+            Signing::Elsewhere(elsewhere) => (Vec::new(), Some(elsewhere)),
+        };
         Ok(Self {
             origin: origin.to_owned(),
-            signing: Mutex::new(Signing {
-                now: vec![signer],
-                handover: None,
-            }),
+            elsewhere,
+            in_force: Mutex::new(InForce { now, handover: None }),
             store,
             latest: Mutex::new(latest),
             wanted: Mutex::new((wanted.0, wanted.1, false)),
@@ -107,12 +139,12 @@ impl Checkpointer {
     /// Further keys sign beside the log key.
     #[must_use]
     pub fn with_beside(self, beside: Signers) -> Self {
-        self.signing.lock().now.extend(beside);
+        self.in_force.lock().now.extend(beside);
         self
     }
 
-    pub(super) fn signing(&self) -> MutexGuard<'_, Signing> {
-        self.signing.lock()
+    pub(super) fn in_force(&self) -> MutexGuard<'_, InForce> {
+        self.in_force.lock()
     }
 
     /// The latest signed checkpoint: its size and note.
@@ -143,13 +175,16 @@ impl Checkpointer {
                 });
             }
         }
+        if self.is_elsewhere() {
+            return Err(CheckpointError::Elsewhere);
+        }
         let unsound = |e: domain::checkpoint::CheckpointError| CheckpointError::Unreadable(e.to_string());
         let checkpoint = Checkpoint::new(&self.origin, size, root).map_err(unsound)?;
-        let mut signing = self.signing.lock();
-        let due = signing
+        let mut in_force = self.in_force.lock();
+        let due = in_force
             .handover
             .take_if(|handover| size.contains(handover.position));
-        let signers = due.as_ref().map_or(&signing.now, |handover| &handover.both);
+        let signers = due.as_ref().map_or(&in_force.now, |handover| &handover.both);
         let signers: Vec<&dyn Signer> = signers.iter().map(|signer| &**signer).collect();
         let note = SignedCheckpoint::sign(checkpoint, &signers)
             .map_err(unsound)
@@ -160,11 +195,11 @@ impl Checkpointer {
             });
         // The old key steps back only when both signatures are durable; until then the next try has both again.
         match (&note, due) {
-            (Ok(_), Some(handover)) => signing.now = handover.after,
-            (Err(_), due @ Some(_)) => signing.handover = due,
+            (Ok(_), Some(handover)) => in_force.now = handover.after,
+            (Err(_), due @ Some(_)) => in_force.handover = due,
             (_, None) => {}
         }
-        drop(signing);
+        drop(in_force);
         let note = note?;
         *latest = Some(Signed {
             size,
@@ -183,6 +218,9 @@ impl Checkpointer {
 
     /// Signs what is wanted, at most once in `CHECKPOINT_INTERVAL`, until [`Checkpointer::stop`].
     pub fn run(&self) {
+        if let Some(elsewhere) = &self.elsewhere {
+            return self.follow(&**elsewhere);
+        }
         loop {
             let (size, root) = {
                 let mut wanted = self.wanted.lock();
@@ -204,6 +242,62 @@ impl Checkpointer {
             }
             self.pause(begun + CHECKPOINT_INTERVAL);
         }
+    }
+
+    /// Whether another process signs.
+    pub const fn is_elsewhere(&self) -> bool {
+        self.elsewhere.is_some()
+    }
+
+    /// Offers what is durable, and takes over what was signed, until [`Checkpointer::stop`].
+    fn follow(&self, elsewhere: &dyn SignedElsewhere) {
+        let mut offered = TreeSize::EMPTY;
+        let mut said = None;
+        loop {
+            let begun = Instant::now();
+            let (size, root, stopping) = *self.wanted.lock();
+            let damaged = self.damaged.load(Ordering::Acquire);
+            if !damaged && size > offered {
+                let offer = Checkpoint::new(&self.origin, size, root).map_err(|error| error.to_string());
+                match offer.and_then(|offer| elsewhere.offer(&offer)) {
+                    Ok(()) => offered = size,
+                    Err(error) => tracing::warn!(error, %size, "a tree was not offered to whoever signs"),
+                }
+            }
+            if let Err(error) = self.take_over(elsewhere)
+                && said.as_ref() != Some(&error)
+            {
+                tracing::error!(error, "what was signed elsewhere is not taken over");
+                said = Some(error);
+            }
+            if stopping {
+                return;
+            }
+            self.pause(begun + CHECKPOINT_INTERVAL);
+        }
+    }
+
+    /// Takes over what was signed elsewhere, if it is larger and of this ledger: the guard compares its root.
+    fn take_over(&self, elsewhere: &dyn SignedElsewhere) -> Result<(), String> {
+        let Some(note) = elsewhere.latest()? else {
+            return Ok(());
+        };
+        let signed = SignedCheckpoint::parse(&note).map_err(|error| error.to_string())?;
+        let (size, root) = (signed.checkpoint().size(), signed.checkpoint().root());
+        let mut latest = self.latest.lock();
+        match &*latest {
+            Some(there) if there.size == size && there.root != root => {
+                return Err(format!(
+                    "two roots were signed at size {size}: keep both, and find out why"
+                ));
+            }
+            Some(there) if there.size >= size => return Ok(()),
+            _ => {}
+        }
+        let swapped = self.store.swap(latest.as_ref().map(|l| &*l.note), &note);
+        swapped.map_err(|error| error.to_string())?;
+        *latest = Some(Signed { size, root, note });
+        Ok(())
     }
 
     fn pause(&self, until: Instant) {
@@ -270,7 +364,9 @@ const COSIGNED: &str = "cosigned";
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(path);
     std::fs::create_dir_all(dir)?;
-    let temporary = path.with_extension("tmp");
+    // A name of its own: beside one another lie files that differ only in what follows the day.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
     let mut file = std::fs::File::create(&temporary)?;
     io::Write::write_all(&mut file, bytes)?;
     file.sync_all()?;
@@ -280,16 +376,30 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The heads of days as files, `YYYY/YYYY-MM-DD.tlog-proof` below one directory; written once, and only cosignature
 /// lines are ever added. Beside a head that too few witnesses have cosigned lies `YYYY-MM-DD.late.tlog-proof`, and beside
-/// the years `cosigned`, the latest checkpoint that a witness has cosigned.
+/// the years `cosigned`, the latest checkpoint that a witness has cosigned, and `keys/`, the proofs of rotations.
 #[derive(Debug, Clone)]
 pub struct HeadStore {
     dir: PathBuf,
+    /// Where time stamps are: beside the heads, unless another process keeps those.
+    stamps: PathBuf,
 }
 
 impl HeadStore {
     /// Below `dir`, which is made when the first head is.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self {
+            dir: dir.to_owned(),
+            stamps: dir.to_owned(),
+        }
+    }
+
+    /// The same heads, with their time stamps below `dir`: whoever asks for those may not write where the heads are.
+    #[must_use]
+    pub fn with_stamps_in(self, dir: &Path) -> Self {
+        Self {
+            stamps: dir.to_owned(),
+            ..self
+        }
     }
 
     fn path(&self, date: Date) -> PathBuf {
@@ -301,14 +411,24 @@ impl HeadStore {
         self.path(date).with_file_name(format!("{date}.late.tlog-proof"))
     }
 
-    /// The head of that day.
-    pub fn get(&self, date: Date) -> Option<Vec<u8>> {
-        std::fs::read(self.path(date)).ok()
+    fn consistency_path(&self, date: Date) -> PathBuf {
+        self.path(date).with_file_name(format!("{date}.consistency"))
+    }
+
+    /// The head of that day; `None` only where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read: nothing is known of it then.
+    pub fn get(&self, date: Date) -> io::Result<Option<Vec<u8>>> {
+        read(&self.path(date))
     }
 
     /// Whether that day has a head.
-    pub fn has(&self, date: Date) -> bool {
-        self.path(date).exists()
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn has(&self, date: Date) -> io::Result<bool> {
+        self.path(date).try_exists()
     }
 
     /// Keeps the head of a day; a head that is there already stays as it is.
@@ -316,11 +436,7 @@ impl HeadStore {
     /// # Errors
     /// When it could not be made durable.
     pub fn put(&self, date: Date, head: &[u8]) -> io::Result<()> {
-        let path = self.path(date);
-        if path.exists() {
-            return Ok(());
-        }
-        replace(&path, head)
+        put(&self.path(date), head)
     }
 
     /// Keeps a head that has more lines below its checkpoint than the one that is there, and is the same otherwise.
@@ -347,13 +463,19 @@ impl HeadStore {
     }
 
     /// The same `DayClosed` under a later checkpoint, which enough witnesses have cosigned.
-    pub fn late(&self, date: Date) -> Option<Vec<u8>> {
-        std::fs::read(self.late_path(date)).ok()
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn late(&self, date: Date) -> io::Result<Option<Vec<u8>>> {
+        read(&self.late_path(date))
     }
 
     /// Whether that day has one.
-    pub fn has_late(&self, date: Date) -> bool {
-        self.late_path(date).exists()
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn has_late(&self, date: Date) -> io::Result<bool> {
+        self.late_path(date).try_exists()
     }
 
     /// Keeps it; one that is there already stays as it is.
@@ -361,16 +483,44 @@ impl HeadStore {
     /// # Errors
     /// When it could not be made durable.
     pub fn put_late(&self, date: Date, proof: &[u8]) -> io::Result<()> {
-        let path = self.late_path(date);
-        if path.exists() {
-            return Ok(());
-        }
-        replace(&path, proof)
+        put(&self.late_path(date), proof)
+    }
+
+    /// That the head of that day continues the one before it: a tlog-witness add-checkpoint body.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn consistency(&self, date: Date) -> io::Result<Option<Vec<u8>>> {
+        read(&self.consistency_path(date))
+    }
+
+    /// Keeps it; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub fn put_consistency(&self, date: Date, body: &[u8]) -> io::Result<()> {
+        put(&self.consistency_path(date), body)
+    }
+
+    fn stamp_path(&self, date: Date, ending: &str) -> PathBuf {
+        let text = date.to_string();
+        self.stamps.join(&text[..4]).join(format!("{text}.{ending}"))
     }
 
     /// The time stamp over the head of that day, whose file ends so.
-    pub fn stamp(&self, date: Date, ending: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.path(date).with_extension(ending)).ok()
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn stamp(&self, date: Date, ending: &str) -> io::Result<Option<Vec<u8>>> {
+        read(&self.stamp_path(date, ending))
+    }
+
+    /// Whether it is there.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn has_stamp(&self, date: Date, ending: &str) -> io::Result<bool> {
+        self.stamp_path(date, ending).try_exists()
     }
 
     /// Keeps it; one that is there already stays as it is.
@@ -378,11 +528,7 @@ impl HeadStore {
     /// # Errors
     /// When it could not be made durable.
     pub fn put_stamp(&self, date: Date, ending: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = self.path(date).with_extension(ending);
-        if path.exists() {
-            return Ok(());
-        }
-        replace(&path, bytes)
+        put(&self.stamp_path(date, ending), bytes)
     }
 
     fn rotation_path(&self, position: Position) -> PathBuf {
@@ -390,8 +536,11 @@ impl HeadStore {
     }
 
     /// The rotation at that position, proven under the checkpoint that both keys signed.
-    pub fn rotation(&self, position: Position) -> Option<Vec<u8>> {
-        std::fs::read(self.rotation_path(position)).ok()
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn rotation(&self, position: Position) -> io::Result<Option<Vec<u8>>> {
+        read(&self.rotation_path(position))
     }
 
     /// Keeps it; one that is there already stays as it is.
@@ -399,28 +548,30 @@ impl HeadStore {
     /// # Errors
     /// When it could not be made durable.
     pub fn put_rotation(&self, position: Position, proof: &[u8]) -> io::Result<()> {
-        let path = self.rotation_path(position);
-        if path.exists() {
-            return Ok(());
-        }
-        replace(&path, proof)
+        put(&self.rotation_path(position), proof)
     }
 
     /// The positions of rotations, rising.
-    pub fn rotations(&self) -> Vec<Position> {
-        let files = std::fs::read_dir(self.dir.join(ROTATIONS));
-        let names = files.into_iter().flatten().flatten().map(|file| file.path());
-        let mut positions: Vec<Position> = names
-            .filter(|path| path.extension().is_some_and(|it| it == "tlog-proof"))
-            .filter_map(|path| path.file_stem()?.to_str()?.parse().ok().map(Position))
-            .collect();
+    ///
+    /// # Errors
+    /// When they cannot be listed: a part of them is no answer.
+    pub fn rotations(&self) -> io::Result<Vec<Position>> {
+        let mut positions = Vec::new();
+        for file in list(&self.dir.join(ROTATIONS))? {
+            let name = file.file_name();
+            let position = name.to_str().and_then(|name| name.strip_suffix(HEAD_END));
+            positions.extend(position.and_then(|it| it.parse().ok()).map(Position));
+        }
         positions.sort_unstable();
-        positions
+        Ok(positions)
     }
 
     /// The latest checkpoint that a witness has cosigned, with its lines.
-    pub fn cosigned(&self) -> Option<Vec<u8>> {
-        std::fs::read(self.dir.join(COSIGNED)).ok()
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn cosigned(&self) -> io::Result<Option<Vec<u8>>> {
+        read(&self.dir.join(COSIGNED))
     }
 
     /// Keeps it. It is a copy of what witnesses have: losing it loses nothing that they would not sign again.
@@ -432,22 +583,58 @@ impl HeadStore {
     }
 
     /// The days that have a head, rising.
-    pub fn dates(&self) -> Vec<Date> {
-        let files = |dir: PathBuf| {
-            std::fs::read_dir(dir)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|f| f.path())
-        };
-        let mut dates: Vec<Date> = files(self.dir.clone())
-            .flat_map(files)
-            .filter(|p| p.extension().is_some_and(|e| e == "tlog-proof"))
-            .filter_map(|p| Date::parse(p.file_stem()?.to_str()?).ok())
-            .collect();
+    ///
+    /// # Errors
+    /// When they cannot be listed: a part of them is no answer.
+    pub fn dates(&self) -> io::Result<Vec<Date>> {
+        let mut dates = Vec::new();
+        for year in list(&self.dir)? {
+            if !year.file_type()?.is_dir() {
+                continue;
+            }
+            for file in list(&year.path())? {
+                let name = file.file_name();
+                let date = name.to_str().and_then(|name| name.strip_suffix(HEAD_END));
+                dates.extend(date.and_then(|date| Date::parse(date).ok()));
+            }
+        }
         dates.sort_unstable();
-        dates
+        Ok(dates)
     }
+}
+
+/// How the name of a head's file ends.
+const HEAD_END: &str = ".tlog-proof";
+
+/// What a file holds; `None` only where there is none.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(path, &error)),
+    }
+}
+
+/// Keeps a file; one that is there already stays as it is.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    replace(path, bytes)
+}
+
+/// What is in a directory, which need not be there.
+fn list(dir: &Path) -> io::Result<Vec<std::fs::DirEntry>> {
+    match std::fs::read_dir(dir) {
+        Ok(files) => files.collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(at(dir, &error)),
+    }
+}
+
+/// The same error, with the file's name.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -486,7 +673,7 @@ mod tests {
         heads.put(date, &head(&[])).expect("kept");
         heads.add_lines(date, &head(&[2])).expect("a line more");
         heads.add_lines(date, &head(&[2, 3])).expect("a line more");
-        let kept = heads.get(date).expect("there");
+        let kept = heads.get(date).expect("readable").expect("there");
         assert_eq!(kept, head(&[2, 3]));
         let other = String::from_utf8(head(&[2, 3, 4]))
             .expect("text")
@@ -498,12 +685,40 @@ mod tests {
             ("no head", b"none".to_vec()),
         ] {
             assert!(heads.add_lines(date, &bad).is_err(), "{what}");
-            assert_eq!(heads.get(date).as_ref(), Some(&kept), "{what}");
+            assert_eq!(heads.get(date).expect("readable").as_ref(), Some(&kept), "{what}");
         }
         heads.put_late(date, b"late").expect("kept");
         heads.put_late(date, b"later").expect("the first stays");
         heads.put_cosigned(b"note").expect("kept");
-        assert_eq!(heads.late(date).as_deref(), Some(&b"late"[..]));
-        assert_eq!(heads.dates(), [date], "neither is a day");
+        heads.put_consistency(date, b"old 1").expect("kept");
+        assert_eq!(heads.late(date).expect("readable").as_deref(), Some(&b"late"[..]));
+        assert_eq!(
+            heads.consistency(date).expect("readable").as_deref(),
+            Some(&b"old 1"[..])
+        );
+        assert_eq!(heads.dates().expect("listed"), [date], "none of these is a day");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_absent() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let heads = HeadStore::new(&dir.path().join("heads"));
+        let date = Date::parse("2026-05-17").expect("a day");
+        assert!(heads.dates().expect("nothing yet").is_empty());
+        assert_eq!(heads.get(date).expect("nothing yet"), None);
+        // A directory stands where a file belongs, and a file where a year does.
+        std::fs::create_dir_all(dir.path().join("heads/2026/2026-05-17.tlog-proof")).expect("made");
+        let error = heads.get(date).expect_err("no absence");
+        assert!(error.to_string().contains("2026-05-17"), "{error}");
+        std::fs::create_dir_all(dir.path().join("heads/2026/2026-05-17.tsr")).expect("made");
+        assert!(heads.stamp(date, "tsr").is_err());
+        assert_eq!(heads.stamp(date, "ots").expect("nothing yet"), None);
+        assert!(heads.rotations().expect("nothing yet").is_empty());
+        std::fs::create_dir_all(dir.path().join("heads/keys/7.tlog-proof")).expect("made");
+        assert!(heads.rotation(Position(7)).is_err());
+        std::fs::write(dir.path().join("file"), b"").expect("written");
+        assert!(HeadStore::new(&dir.path().join("file")).dates().is_err());
+        std::fs::write(dir.path().join("keys"), b"").expect("written");
+        assert!(HeadStore::new(dir.path()).rotations().is_err());
     }
 }

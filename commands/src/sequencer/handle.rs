@@ -3,7 +3,7 @@
 //! Not here: the thread behind it (`owner`).
 
 use super::batch::ChannelMaker;
-use super::checkpoints::{CheckpointError, Checkpointer, HeadStore};
+use super::checkpoints::{CheckpointError, Checkpointer, HeadStore, Signing};
 use super::commit::set_writing;
 use super::days::DerivedStore;
 use super::owner::Owner;
@@ -12,7 +12,6 @@ use super::rotate::{Keys, RotationOrder, Settled};
 use super::state::StreamPositions;
 use super::types::{EventGroup, GroupAnswer, PendingReading, ReadingGroup, RecordError, Status, Writing};
 use domain::entry::NewEvent;
-use domain::note::Signer;
 use domain::ports::{CheckpointStore, Clock, Entropy, EventLog, SeenReadings, TileStore};
 use domain::registry::Registry;
 use domain::{Date, TreeSize};
@@ -42,8 +41,8 @@ pub struct Ports {
     pub seen: Arc<dyn SeenReadings>,
     /// Makes the channels that readings need.
     pub channels: Arc<dyn ChannelMaker>,
-    /// Signs checkpoints.
-    pub signer: Arc<dyn Signer>,
+    /// Who signs checkpoints.
+    pub signing: Signing,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -147,7 +146,7 @@ impl Sequencer {
     ) -> Result<(Self, Option<Settled>), StartError> {
         let checkpointer = Checkpointer::open(
             &settings.origin,
-            ports.signer.clone(),
+            ports.signing.clone(),
             ports.checkpoints.clone(),
             &*ports.tiles,
             ports.log.size(),

@@ -28,7 +28,7 @@ mod state;
 mod types;
 
 pub use batch::{ChannelMaker, ChannelRandom};
-pub use checkpoints::{CheckpointError, Checkpointer, HeadStore};
+pub use checkpoints::{CheckpointError, Checkpointer, HeadStore, SignedElsewhere, Signing};
 pub use clock::{ClockGuard, ClockState, Reading as ClockReading};
 pub use days::{DayPreparer, DerivedStore, Due, Moved};
 pub use dedup::Dedup;

@@ -7,7 +7,7 @@ mod closing;
 mod rotation;
 
 use super::batch::{Batch, Broken, Deciding};
-use super::checkpoints::Checkpointer;
+use super::checkpoints::{CheckpointError, Checkpointer};
 use super::clock::{ClockGuard, ClockState, Reading as ClockReading};
 use super::commit::{Commit, Committer, Pending, answer, refuse, set_writing, unknown};
 use super::days::{DayPreparer, DerivedStore, Due};
@@ -557,9 +557,13 @@ impl Owner {
         }
         if let Some(state) = &self.state
             && !state.size().is_empty()
-            && let Err(error) = self.checkpointer.sign(state.size(), state.frontier.root())
         {
-            tracing::error!(%error, "the last position was not signed");
+            let (size, root) = (state.size(), state.frontier.root());
+            match self.checkpointer.sign(size, root) {
+                Ok(_) => {}
+                Err(CheckpointError::Elsewhere) => self.checkpointer.committed(size, root),
+                Err(error) => tracing::error!(%error, "the last position was not signed"),
+            }
         }
         self.join_saving();
         if let Some(state) = &self.state {

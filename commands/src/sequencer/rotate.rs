@@ -11,6 +11,8 @@
 //! 5. The rotation's proof is kept beside the heads, from the checkpoint in the guard, which is still the latest.
 //! 6. The caller puts the new key's file in the old one's place. A crash before it: all of this is found done.
 //!
+//! Where another process signs, 2 and 4 are its own, and so is 5, which it finds by the entry; only a key that signs no
+//! checkpoints can come into force here then.
 //! Invariants: no checkpoint that includes the entry is ever signed by the old key alone; none larger than that of 4
 //! before the proof of 5 is kept.
 //! Not here: key files and their order (`keys`), who may ask (`api`).
@@ -64,6 +66,11 @@ pub struct RotationOrder {
 }
 
 impl NextKey {
+    /// Whether it signs checkpoints.
+    pub(super) fn signs(&self) -> bool {
+        !self.after.is_empty()
+    }
+
     /// From which position on who signs.
     pub(super) fn at(&self, position: Position) -> Handover {
         Handover {
@@ -86,21 +93,21 @@ impl Checkpointer {
     pub(super) fn hand_over(&self, handover: Handover) {
         // A key that signs no checkpoints changes nothing here.
         if !handover.after.is_empty() {
-            self.signing().handover = Some(handover);
+            self.in_force().handover = Some(handover);
         }
     }
 
     /// Nothing is handed over after all.
     pub(super) fn withdraw(&self) {
-        self.signing().handover = None;
+        self.in_force().handover = None;
     }
 
     /// The handover is done, as the latest checkpoint shows.
     pub(super) fn handed_over(&self, next: &NextKey) {
-        let mut signing = self.signing();
-        signing.handover = None;
-        if !next.after.is_empty() {
-            signing.now.clone_from(&next.after);
+        let mut in_force = self.in_force();
+        in_force.handover = None;
+        if next.signs() {
+            in_force.now.clone_from(&next.after);
         }
     }
 }

@@ -552,7 +552,7 @@ fn start_sequencer(
             origin: ORIGIN.into(),
             keys: Arc::new(NoKeys),
         }),
-        signer: key.clone(),
+        signing: Signing::Here(key.clone()),
         clock: clock.clone(),
         entropy: entropy.clone(),
     };
@@ -977,7 +977,12 @@ async fn midnight_closes_the_day_with_a_head_that_verifies() {
         .cloned()
         .expect("lines are kept");
     assert_eq!(lines.len(), 7 * domain::stream::LINE_BYTES);
-    let head = world.sequencer.heads().get(closed.date).expect("a head");
+    let head = world
+        .sequencer
+        .heads()
+        .get(closed.date)
+        .expect("readable")
+        .expect("a head");
     let head = TlogProof::parse(&head).expect("parses");
     assert_eq!(head.extra.as_deref(), Some(&*all[at]));
     assert_eq!(head.checkpoint.checkpoint().size(), TreeSize(at as u64 + 1));
@@ -1009,7 +1014,15 @@ async fn a_head_that_cannot_be_kept_stops_the_writing_until_it_is() {
     std::fs::remove_file(&folder).expect("removed");
     world.until(|s| s.writing == Writing::Yes).await;
     let date = Date::parse("2026-05-17").expect("a day");
-    let head = TlogProof::parse(&world.sequencer.heads().get(date).expect("a head")).expect("a proof");
+    let head = TlogProof::parse(
+        &world
+            .sequencer
+            .heads()
+            .get(date)
+            .expect("readable")
+            .expect("a head"),
+    )
+    .expect("a proof");
     assert_eq!(
         head.size(),
         size,
@@ -1085,7 +1098,7 @@ async fn missed_days_are_closed_in_order_and_a_long_gap_is_one_entry() {
         ]
     );
     world.sequencer.stop().await;
-    assert_eq!(world.sequencer.heads().dates().len(), 5);
+    assert_eq!(world.sequencer.heads().dates().expect("listed").len(), 5);
 }
 
 #[tokio::test]
@@ -1324,7 +1337,7 @@ async fn checkpoints_extend_each_other_and_an_older_copy_is_refused() {
     });
     let opened = Checkpointer::open(
         ORIGIN,
-        world.key.clone(),
+        Signing::Here(world.key.clone()),
         world.store.clone(),
         &*older,
         older.size(),

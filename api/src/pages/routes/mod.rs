@@ -244,7 +244,7 @@ fn strip(app: &App) -> LedgerStrip {
     LedgerStrip {
         size,
         root,
-        last_head: app.heads().dates().last().copied(),
+        last_head: app.heads().dates().ok().and_then(|dates| dates.last().copied()),
         paused: match app.sequencer().status().writing {
             Writing::Yes => None,
             Writing::StoreFailing(reason) => Some(format!("The disk does not take it: {reason}.")),

@@ -141,7 +141,7 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
     for head in &mut heads {
         let state = match app.witnesses() {
             Some(witnesses) => witnesses.head_state(head.date),
-            None if app.heads().has(head.date) => HeadState::Integrated,
+            None if app.heads().has(head.date).map_err(ApiError::internal)? => HeadState::Integrated,
             None => HeadState::Sequenced,
         };
         let is_out = channels.iter().any(|channel| channel.last >= Some(head.date));
@@ -157,7 +157,7 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
         let (_, bytes) = block.get(0)?;
         Entry::read(bytes).ok().map(|entry| entry.recorded_at.date())
     });
-    let heads_total = app.heads().dates().len() as u64;
+    let heads_total = app.heads().dates().map_err(ApiError::internal)?.len() as u64;
     let oldest = heads
         .last()
         .map(|head| head.date)
@@ -180,6 +180,7 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
         channels: channels
             .into_iter()
             .map(|channel| PublicationRow {
+                late: channel.next.filter(|_| channel.is_late(app.clock().now())),
                 name: channel.name,
                 kind: channel.kind,
                 last: channel.last,

@@ -352,7 +352,7 @@ pub async fn evidence_with(visit: &Visit, typed: Typed, status: StatusCode) -> A
     let told = app.evidence().list(&visit.user.account, None);
     let view = visit
         .ask(move |asker| {
-            let last_closed = app.heads().dates().last().copied();
+            let last_closed = app.heads().dates().ok().and_then(|dates| dates.last().copied());
             let key = parts::idempotency_key(app.entropy());
             Ok(gather::evidence(asker, &told, typed, last_closed, key))
         })

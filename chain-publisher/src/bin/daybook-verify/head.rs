@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = with_exit_codes(EXAMPLES))]
 pub struct Head {
-    /// The heads, in any order; a name such as 2026-05-17.tlog-proof must tell the day
+    /// The heads, in any order; a name such as 2026-05-17.tlog-proof must tell the day. Their .late.tlog-proof and
+    /// .consistency files too
     #[arg(value_name = "FILE", required = true)]
     file: Vec<PathBuf>,
     /// The log: its tree shows whether all of them are of one history
@@ -33,10 +34,13 @@ Examples:
   daybook-verify head kept/*.tlog-proof --key log.vkey --policy witnesses.policy
   daybook-verify head given/*.tlog-proof --key log.vkey --head kept/2026-05-17.tlog-proof
   daybook-verify head kept/*.tlog-proof --key log.vkey --log https://daybook.example.eu
+  daybook-verify head kept/*/*.tlog-proof kept/*/*.consistency --key log.vkey
 
 Time stamps beside a head (.tsr, .ots of the same name) are read: what they say is told, their own signatures are not
-checked. A head that a kept one (--head) or enough witnesses (--policy) confirm is VERIFIED, and so are those that it leads back
-to; with the key alone it is UNANCHORED. Two heads that both hold and contradict each other are FORKED: keep both files,
+checked. A head that a kept one (--head) or enough witnesses (--policy) confirm is VERIFIED, and so are those that it
+leads back to; with the key alone it is UNANCHORED. A .late.tlog-proof proves a day under a later checkpoint, which more
+witnesses have cosigned; a .consistency file shows without the log that a head continues the one before as a tree. Two
+heads that both hold and contradict each other are FORKED: keep both files,
 they are the proof.";
 
 /// The time stamps that lie beside a head.

@@ -81,9 +81,21 @@ impl Owner {
     }
 
     fn make_head(&self, date: Date, size: TreeSize, root: domain::Hash) -> Result<(), String> {
+        if self.checkpointer.is_elsewhere() {
+            // Whoever signs finds the day in the ledger, and makes its head.
+            return Ok(());
+        }
         let checkpoint = self.checkpointer.sign(size, root).map_err(|e| e.to_string())?;
         let entry = self.entry_before(size)?;
-        let head = crate::heads::head(&*self.ports.tiles, &entry, size, &checkpoint)?;
+        let tiles = &*self.ports.tiles;
+        let head = crate::heads::head(tiles, &entry, size, &checkpoint)?;
+        // The head comes last: where it is, the other is too.
+        if let Some(body) = crate::heads::consistency(tiles, &entry, &checkpoint)? {
+            self.settings
+                .heads
+                .put_consistency(date, &body)
+                .map_err(|e| e.to_string())?;
+        }
         self.settings.heads.put(date, &head).map_err(|e| e.to_string())
     }
 
@@ -107,6 +119,9 @@ impl Owner {
     /// Makes the heads that a crash between a day's closing and its signing left unmade.
     pub(super) fn finish_heads(&mut self) -> Result<(), CheckpointError> {
         let Some(state) = &self.state else { return Ok(()) };
+        if self.checkpointer.is_elsewhere() {
+            return Ok(());
+        }
         let closings = self.positions.of("ledger", "main");
         let signed = self
             .checkpointer
@@ -130,7 +145,8 @@ impl Owner {
             let Ok(closed) = serde_json::from_slice::<DayClosed>(entry.payload) else {
                 continue;
             };
-            if self.settings.heads.get(closed.date).is_some() {
+            let has = self.settings.heads.has(closed.date);
+            if has.map_err(|e| CheckpointError::Unreadable(format!("the head of {}: {e}", closed.date)))? {
                 continue;
             }
             let root = domain::merkle::Frontier::from_nodes(size, &*self.ports.tiles)

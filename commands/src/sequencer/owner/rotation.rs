@@ -16,6 +16,9 @@ use domain::{Position, TreeSize};
 impl Owner {
     /// Records it in a commit of its own, and signs the checkpoint that ends with it.
     pub(super) fn rotate(&mut self, order: RotationOrder) -> GroupAnswer {
+        if self.checkpointer.is_elsewhere() && order.next.signs() {
+            return Err(RecordError::TooLarge(CheckpointError::Elsewhere.to_string()));
+        }
         let now = self.believe_clock().map(|(now, _)| now);
         if let Some(now) = now.filter(|_| self.state.is_some()) {
             self.close_days(now);
@@ -64,6 +67,13 @@ impl Owner {
 
     /// Signs the checkpoint that ends with the rotation, where it is not signed yet, and keeps the proof.
     fn prove_rotation(&self, next: &NextKey, position: Position) -> Result<(), CheckpointError> {
+        if self.checkpointer.is_elsewhere() {
+            // Whoever signs finds the entry in the ledger, and keeps its proof.
+            return match next.signs() {
+                true => Err(CheckpointError::Elsewhere),
+                false => Ok(()),
+            };
+        }
         let size = position.size_through();
         let latest = self.checkpointer.latest();
         let signed = latest.as_ref().map_or(TreeSize::EMPTY, |(size, _)| *size);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sequencer::owner::block_on;
-use domain::checkpoint::SignedCheckpoint;
+use domain::checkpoint::{Checkpoint, SignedCheckpoint};
 use domain::note::Signer;
 use domain::rotation::{
     KEY_ROTATED, KeyHistory, KeyRotated, Role, RotationReason, check_handover, sign_rotation,
@@ -42,6 +42,15 @@ fn start(
     guard: &Arc<Guard>,
     next: Option<NextKey>,
 ) -> Result<(Sequencer, Option<Settled>), StartError> {
+    start_as(world, guard, Signing::Here(world.key.clone()), next)
+}
+
+fn start_as(
+    world: &World,
+    guard: &Arc<Guard>,
+    signing: Signing,
+    next: Option<NextKey>,
+) -> Result<(Sequencer, Option<Settled>), StartError> {
     let ports = Ports {
         log: world.failing.clone(),
         tiles: world.log.clone(),
@@ -52,7 +61,7 @@ fn start(
             origin: ORIGIN.into(),
             keys: Arc::new(NoKeys),
         }),
-        signer: world.key.clone(),
+        signing,
         clock: world.clock.clone(),
         entropy: world.entropy.clone(),
     };
@@ -122,6 +131,7 @@ fn holds(world: &World, guard: &Guard, position: Position) {
     assert_eq!(check_handover(&latest(guard), history.rotations()), Ok(()));
     let proof = HeadStore::new(world.heads.path())
         .rotation(position)
+        .expect("readable")
         .expect("a proof");
     let proof = TlogProof::parse(&proof).expect("a proof");
     assert_eq!(proof.size(), position.size_through());
@@ -209,6 +219,14 @@ async fn a_rotation_that_was_never_recorded_changes_nothing() {
 async fn a_rotation_that_was_written_and_not_acknowledged_is_made_good_without_a_restart() {
     let (world, guard, new) = stopped().await;
     let (sequencer, _) = start(&world, &guard, None).expect("starts");
+    // What the start observes of its own accord is written before the append that fails.
+    let more = event(
+        "site",
+        &id("site", 2),
+        "SiteCreated",
+        json!({"name": sealed(), "vertical": "haccp", "timezone": "Europe/Berlin", "address": null}),
+    );
+    sequencer.record(group(vec![more])).await.expect("recorded");
     let size = block_on(async { world.log.size() });
     world.failing.mode.store(2, Ordering::SeqCst);
     assert!(
@@ -226,4 +244,52 @@ async fn a_rotation_that_was_written_and_not_acknowledged_is_made_good_without_a
         .expect("it was written");
     assert!(at as u64 >= size.get());
     holds(&world, &guard, Position(at as u64));
+}
+
+/// Another process, which signs nothing while this is looked at.
+struct Silent;
+
+impl SignedElsewhere for Silent {
+    fn offer(&self, _: &Checkpoint) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn latest(&self) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn where_another_process_signs_no_key_that_signs_checkpoints_comes_into_force_and_one_of_receipts_does()
+{
+    let (world, guard, new) = stopped().await;
+    let signing = Signing::Elsewhere(Arc::new(Silent));
+    let (sequencer, _) = start_as(&world, &guard, signing.clone(), None).expect("starts");
+    let size = sequencer.status().size;
+    assert!(sequencer.rotate(order(&world, &new)).await.is_err());
+    let rotated = |bytes: &Vec<u8>| Entry::decode(bytes).is_ok_and(|entry| entry.event_type == KEY_ROTATED);
+    assert!(!read_all(&world.log).iter().any(rotated), "nothing was recorded");
+    let receipt = NextKey {
+        both: Vec::new(),
+        after: Vec::new(),
+        ..next(&world, &new)
+    };
+    let order = RotationOrder {
+        next: receipt.clone(),
+        ..order(&world, &new)
+    };
+    let recorded = sequencer.rotate(order).await.expect("recorded");
+    let position = Position(recorded.positions.start);
+    assert!(position >= Position(size.get()));
+    sequencer.stop().await;
+    // A crash before the key's file was put in its place: it is found in force, and nothing is signed here.
+    let (sequencer, settled) = start_as(&world, &guard, signing, Some(receipt)).expect("starts");
+    assert_eq!(settled, Some(Settled::InForce(position)));
+    sequencer.stop().await;
+    let heads = HeadStore::new(world.heads.path());
+    assert_eq!(
+        heads.rotation(position).expect("readable"),
+        None,
+        "whoever signs keeps it"
+    );
 }
