@@ -5,8 +5,9 @@
 //! - `lines`: lines of a day's stream map with their proofs.
 //! - `derived`: `readings.csv` and `config.json`, made from entries alone, by whoever makes or verifies a pack.
 //! - `manifest`: what a pack says of itself; `spool` keeps a file until it is known how large it is.
-//! - `make`, `verify`: a pack from a ledger, a verdict from a pack; `streams` holds the streams against their days,
-//!   `judge` everything against what the asker knows.
+//! - `make`: a pack from a ledger.
+//! - `verify`: a verdict from a pack. `read` and `nodes` read its files, `pass` its entries, `streams` holds the streams
+//!   against their days, `judge` everything against what the asker knows, `report` has the words.
 //!
 //! Invariants: the same ledger, checkpoint, query, asker and software give the same bytes; nothing that a pack says of
 //! itself makes a verdict better than UNANCHORED; a reader takes exactly the bytes that a writer writes.
@@ -18,6 +19,10 @@ mod judge;
 mod lines;
 mod make;
 mod manifest;
+mod nodes;
+mod pass;
+mod read;
+mod report;
 mod spool;
 mod streams;
 mod verify;
@@ -28,7 +33,8 @@ pub use derived::derive;
 pub use lines::MapLine;
 pub use make::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
 pub use manifest::{Counts, FileOf, Manifest, Query, QueryError, Subject};
-pub use verify::{PackError, PackReport, verify};
+pub use report::PackReport;
+pub use verify::{PackError, verify};
 
 /// What the pack says of itself.
 pub const MANIFEST: &str = "manifest.json";

@@ -1,0 +1,302 @@
+//! The pass over the entries of a pack: form, order and times of each, and what follows from them.
+//!
+//! Invariant: every entry is seen once, in the order of positions; findings are kept up to a limit.
+//! Source: FORMAT §2, §7.
+//! Not here: that they lead to the checkpoint (`verify`), the streams (`streams`), the verdict (`judge`).
+
+use super::ENTRIES;
+use super::derived::{CSV_HEADER, Config, Rows, is_configuration};
+use super::make::is_at;
+use super::manifest::{FileOf, Query, Subject};
+use super::read::{Lines, Stop, flaw, flaw_at};
+use super::streams::{Checked, StreamCheck};
+use crate::source::Flaw;
+use domain::canonical::Scanner;
+use domain::entry::Entry;
+use domain::hash::{Sha256Stream, leaf_hash};
+use domain::note::VerifierKey;
+use domain::{Date, Hash, Position, Timestamp};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::Read;
+
+/// Findings of entries that are kept.
+const FINDINGS_MAX: usize = 200;
+
+/// What the ledger's own entries say.
+#[derive(Default)]
+pub struct Facts {
+    pub origin: Option<String>,
+    pub log_keys: Vec<VerifierKey>,
+    pub receipt_keys: Vec<VerifierKey>,
+    pub policy: String,
+    /// `RetentionApplied`: position, first and last day.
+    pruned: BTreeMap<u64, (Date, Date)>,
+}
+
+impl Facts {
+    fn take(&mut self, entry: &Entry<'_>) {
+        #[derive(Deserialize)]
+        struct Says {
+            origin: Option<String>,
+            #[serde(default)]
+            log_keys: Vec<String>,
+            #[serde(default)]
+            receipt_keys: Vec<String>,
+            /// A text, or in `RetentionApplied` the position of one.
+            policy: Option<serde_json::Value>,
+            role: Option<String>,
+            new: Option<String>,
+            days: Option<Days>,
+        }
+        #[derive(Deserialize)]
+        struct Days {
+            first: Date,
+            last: Date,
+        }
+        let Ok(says) = serde_json::from_slice::<Says>(entry.payload) else {
+            return;
+        };
+        let keys = |texts: &[String]| -> Vec<VerifierKey> {
+            texts
+                .iter()
+                .filter_map(|text| VerifierKey::parse(text).ok())
+                .collect()
+        };
+        let policy = says
+            .policy
+            .as_ref()
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
+        match entry.event_type {
+            "LedgerCreated" => {
+                self.origin = says.origin;
+                self.log_keys = keys(&says.log_keys);
+                self.receipt_keys = keys(&says.receipt_keys);
+                self.policy = policy.to_owned();
+            }
+            "WitnessPolicySet" => self.policy = policy.to_owned(),
+            "KeyRotated" => {
+                let new = keys(&says.new.into_iter().collect::<Vec<_>>());
+                match says.role.as_deref() {
+                    Some("receipt") => self.receipt_keys.extend(new),
+                    Some("log") => self.log_keys.extend(new),
+                    _ => {}
+                }
+            }
+            "RetentionApplied" => {
+                if let Some(days) = says.days {
+                    self.pruned.insert(entry.position.get(), (days.first, days.last));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What the pass over the entries gives.
+pub struct Passed {
+    /// The roots where included checkpoints end, and the pack's own.
+    pub roots: BTreeMap<u64, Hash>,
+    pub facts: Facts,
+    pub checked: Checked,
+    /// The day of the ledger's first entry.
+    pub created: Option<Date>,
+    /// Whether the pack tells who the owners are.
+    pub owners: bool,
+    pub csv: FileOf,
+    /// `config.json` made again, where it could be.
+    pub config: Option<Vec<u8>>,
+    pub entries: u64,
+    pub stubs: u64,
+    pub values: u64,
+    pub flaws: Vec<Flaw>,
+}
+
+/// A line of `entries.ndjson` that is a stub: position, leaf hash, and which entry removed its bytes.
+fn stub(line: &[u8]) -> Option<(Position, Hash, Option<Position>)> {
+    let mut s = Scanner::new(line);
+    s.literal(b"{\"leaf_hash\":").ok()?;
+    let leaf = Hash::from_base64(s.plain_string().ok()?)?;
+    s.literal(b",\"position\":").ok()?;
+    let position = Position(s.unsigned().ok()?);
+    let pruned_by = if s.take_if(b",\"pruned_by\":") {
+        Some(Position(s.unsigned().ok()?))
+    } else {
+        s.literal(b",\"withheld\":true").ok()?;
+        None
+    };
+    s.literal(b"}").ok()?;
+    s.end().ok()?;
+    Some((position, leaf, pruned_by))
+}
+
+/// The pass over the entries.
+pub struct Pass<'a> {
+    query: &'a Query,
+    streams: StreamCheck<'a>,
+    facts: Facts,
+    rows: Rows,
+    row: Vec<u8>,
+    csv: Sha256Stream,
+    csv_bytes: u64,
+    config: Config,
+    derivable: bool,
+    /// Devices that were at the site asked for.
+    at_site: BTreeSet<String>,
+    last: Option<(Position, Timestamp)>,
+    created: Option<Date>,
+    pruned: Vec<(Position, Position, Option<Date>)>,
+    entries: u64,
+    stubs: u64,
+    values: u64,
+    flaws: Vec<Flaw>,
+}
+
+impl<'a> Pass<'a> {
+    pub fn new(query: &'a Query, streams: StreamCheck<'a>) -> Self {
+        let mut csv = Sha256Stream::new();
+        csv.update(CSV_HEADER.as_bytes());
+        Self {
+            query,
+            streams,
+            facts: Facts::default(),
+            rows: Rows::new(query),
+            row: Vec::new(),
+            csv,
+            csv_bytes: CSV_HEADER.len() as u64,
+            config: Config::new(query),
+            derivable: true,
+            at_site: BTreeSet::new(),
+            last: None,
+            created: None,
+            pruned: Vec::new(),
+            entries: 0,
+            stubs: 0,
+            values: 0,
+            flaws: Vec::new(),
+        }
+    }
+
+    /// Reads and checks the next line; its position and leaf hash.
+    pub fn next<R: Read>(&mut self, lines: &mut Lines<R>) -> Result<Option<(Position, Hash)>, Stop> {
+        if !lines.next()? {
+            return Ok(None);
+        }
+        let line = &lines.line;
+        let wrong = |what: &dyn fmt::Display| flaw(format!("{ENTRIES}: line {}: {what}", lines.number));
+        if line.starts_with(b"{\"leaf_hash\":") {
+            let (position, leaf, pruned_by) = stub(line).ok_or_else(|| wrong(&"it is no stub"))?;
+            self.rises(position)?;
+            self.streams.stub(position, pruned_by.is_some());
+            if let Some(pruned_by) = pruned_by {
+                self.pruned
+                    .push((position, pruned_by, self.streams.date_of(position)));
+            }
+            self.last = Some((position, self.last.map_or(Timestamp::default(), |(_, at)| at)));
+            self.stubs += 1;
+            return Ok(Some((position, leaf)));
+        }
+        let entry = Entry::decode(line).map_err(|error| wrong(&error))?;
+        self.rises(entry.position)?;
+        if self.last.is_some_and(|(_, at)| entry.recorded_at < at) {
+            self.flaw(entry.position, "recorded_at goes back".to_owned());
+        }
+        self.last = Some((entry.position, entry.recorded_at));
+        let leaf = leaf_hash(line);
+        self.entries += 1;
+        self.take(&entry, &leaf);
+        Ok(Some((entry.position, leaf)))
+    }
+
+    fn rises(&self, position: Position) -> Result<(), Stop> {
+        match self.last {
+            None if position != Position::FIRST => Err(flaw("the ledger's first entry is not in the pack")),
+            Some((last, _)) if position <= last => {
+                Err(flaw_at(position, format!("it stands behind position {last}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn flaw(&mut self, position: Position, what: String) {
+        if self.flaws.len() < FINDINGS_MAX {
+            self.flaws.push(Flaw {
+                position: Some(position),
+                what,
+            });
+        }
+    }
+
+    fn take(&mut self, entry: &Entry<'_>, leaf: &Hash) {
+        let created = entry.event_type == "LedgerCreated" && entry.stream_is("ledger", "main");
+        if entry.position == Position::FIRST && !created {
+            self.flaw(entry.position, "the first entry is not LedgerCreated".to_owned());
+        }
+        if created {
+            self.created = Some(entry.recorded_at.date());
+        }
+        self.streams.take(entry, leaf);
+        if entry.stream_is("ledger", "main") {
+            return self.facts.take(entry);
+        }
+        if entry.aggregate_type == "device"
+            && let Subject::Site(site) = &self.query.subject
+            && is_at(entry, site)
+        {
+            self.at_site.insert(entry.aggregate_id.to_owned());
+        }
+        if is_configuration(entry)
+            && let Err(what) = self.config.take(entry)
+        {
+            self.derivable = false;
+            self.flaw(entry.position, what);
+        }
+        self.row.clear();
+        match self.rows.take(entry, &mut self.row) {
+            Ok(Some(rests)) => self.streams.rests(entry, &rests),
+            Ok(None) => {}
+            Err(what) => self.flaw(entry.position, what),
+        }
+        self.values += self.row.iter().filter(|b| **b == b'\n').count() as u64;
+        self.csv.update(&self.row);
+        self.csv_bytes += self.row.len() as u64;
+    }
+
+    pub fn finish(mut self, roots: BTreeMap<u64, Hash>) -> Passed {
+        for (position, by, date) in std::mem::take(&mut self.pruned) {
+            let days = self.facts.pruned.get(&by.get());
+            let lawful =
+                days.is_some_and(|(first, last)| date.is_none_or(|date| (*first..=*last).contains(&date)));
+            if !lawful {
+                self.flaw(
+                    position,
+                    format!(
+                        "its bytes are gone, and no RetentionApplied at position {by} of the pack says so"
+                    ),
+                );
+            }
+        }
+        let subject = &self.query.subject;
+        let owners = self
+            .streams
+            .owners(&format!("{}/{}", subject.kind(), subject.id()), &self.at_site);
+        Passed {
+            roots,
+            facts: self.facts,
+            created: self.created,
+            owners: owners.is_some(),
+            checked: self.streams.finish(owners),
+            csv: FileOf {
+                bytes: self.csv_bytes,
+                sha256: self.csv.finish(),
+            },
+            config: self.config.encode().ok().filter(|_| self.derivable),
+            entries: self.entries,
+            stubs: self.stubs,
+            values: self.values,
+            flaws: self.flaws,
+        }
+    }
+}
