@@ -5,7 +5,7 @@
 //! - `lines`: lines of a day's stream map with their proofs.
 //! - `derived`: `readings.csv` and `config.json`, made from entries alone, by whoever makes or verifies a pack.
 //! - `manifest`: what a pack says of itself; `spool` keeps a file until it is known how large it is.
-//! - `make`: a pack from a ledger.
+//! - `make`: a pack from a ledger: `plan` says what it holds, `scan` goes over the entries.
 //! - `verify`: a verdict from a pack. `read` and `nodes` read its files, `pass` its entries, `streams` holds the streams
 //!   against their days, `judge` everything against what the asker knows, `report` has the words.
 //!
@@ -21,8 +21,10 @@ mod make;
 mod manifest;
 mod nodes;
 mod pass;
+mod plan;
 mod read;
 mod report;
+mod scan;
 mod spool;
 mod streams;
 mod verify;

@@ -6,8 +6,8 @@
 
 use super::ENTRIES;
 use super::derived::{CSV_HEADER, Config, Rows, is_configuration};
-use super::make::is_at;
 use super::manifest::{FileOf, Query, Subject};
+use super::plan::is_at;
 use super::read::{Lines, Stop, flaw, flaw_at};
 use super::streams::{Checked, StreamCheck};
 use crate::source::Flaw;
