@@ -12,6 +12,7 @@ mod folded_tile;
 pub mod hash;
 pub mod ids;
 pub mod kinds;
+pub mod levels;
 pub mod memory;
 pub mod merkle;
 pub mod note;
