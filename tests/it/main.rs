@@ -1,6 +1,7 @@
 //! End-to-end tests, one binary: a real process, real HTTP, real files.
 
 mod api;
+mod attacks;
 mod browser;
 mod cli;
 mod console;

@@ -187,6 +187,27 @@ impl Chromium {
         self.call("Input.insertText", json!({"text": text}));
     }
 
+    /// Drags a file from outside the browser onto what a selector finds.
+    pub fn drop_file(&mut self, selector: &str, file: &Path) {
+        self.wait(
+            &format!("{selector} to drop on"),
+            &format!("!!{}", find(selector)),
+        );
+        let place = self.evaluate(&format!(
+            "(() => {{ const e = {}; e.scrollIntoView({{block: 'center', behavior: 'instant'}}); \
+             const r = e.getBoundingClientRect(); \
+             return {{x: r.left + r.width / 2, y: r.top + r.height / 2}}; }})()",
+            find(selector)
+        ));
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            self.call(
+                "Input.dispatchDragEvent",
+                json!({"type": kind, "x": place["x"], "y": place["y"],
+                    "data": {"items": [], "files": [file], "dragOperationsMask": 1}}),
+            );
+        }
+    }
+
     /// The text of what a selector finds, as it is seen.
     pub fn text(&mut self, selector: &str) -> String {
         let text = self.evaluate(&format!("(e => e ? e.innerText : null)({})", find(selector)));

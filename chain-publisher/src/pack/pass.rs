@@ -13,8 +13,10 @@ use super::streams::{Checked, StreamCheck};
 use crate::source::Flaw;
 use domain::canonical::Scanner;
 use domain::entry::Entry;
+use domain::event::{Class, class_of};
 use domain::hash::{Sha256Stream, leaf_hash};
 use domain::note::VerifierKey;
+use domain::verify::Retention;
 use domain::{Date, Hash, Position, Timestamp};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,8 +33,8 @@ pub struct Facts {
     pub log_keys: Vec<VerifierKey>,
     pub receipt_keys: Vec<VerifierKey>,
     pub policy: String,
-    /// `RetentionApplied`: position, first and last day.
-    pruned: BTreeMap<u64, (Date, Date)>,
+    /// How long entries are kept, and what went.
+    retention: Retention,
 }
 
 impl Facts {
@@ -44,16 +46,10 @@ impl Facts {
             log_keys: Vec<String>,
             #[serde(default)]
             receipt_keys: Vec<String>,
-            /// A text, or in `RetentionApplied` the position of one.
+            /// A text, or in `RetentionApplied` a position.
             policy: Option<serde_json::Value>,
             role: Option<String>,
             new: Option<String>,
-            days: Option<Days>,
-        }
-        #[derive(Deserialize)]
-        struct Days {
-            first: Date,
-            last: Date,
         }
         let Ok(says) = serde_json::from_slice::<Says>(entry.payload) else {
             return;
@@ -83,11 +79,6 @@ impl Facts {
                     Some("receipt") => self.receipt_keys.extend(new),
                     Some("log") => self.log_keys.extend(new),
                     _ => {}
-                }
-            }
-            "RetentionApplied" => {
-                if let Some(days) = says.days {
-                    self.pruned.insert(entry.position.get(), (days.first, days.last));
                 }
             }
             _ => {}
@@ -147,7 +138,9 @@ pub struct Pass<'a> {
     at_site: BTreeSet<String>,
     last: Option<(Position, Timestamp)>,
     created: Option<Date>,
-    pruned: Vec<(Position, Position, Option<Date>)>,
+    pruned: Vec<(Position, Position, Option<(Date, Date)>)>,
+    /// The first reading of each day that is shown.
+    shown: BTreeMap<Date, Position>,
     entries: u64,
     stubs: u64,
     values: u64,
@@ -172,6 +165,7 @@ impl<'a> Pass<'a> {
             last: None,
             created: None,
             pruned: Vec::new(),
+            shown: BTreeMap::new(),
             entries: 0,
             stubs: 0,
             values: 0,
@@ -192,7 +186,7 @@ impl<'a> Pass<'a> {
             self.streams.stub(position, pruned_by.is_some());
             if let Some(pruned_by) = pruned_by {
                 self.pruned
-                    .push((position, pruned_by, self.streams.date_of(position)));
+                    .push((position, pruned_by, self.streams.dates_of(position)));
             }
             self.last = Some((position, self.last.map_or(Timestamp::default(), |(_, at)| at)));
             self.stubs += 1;
@@ -239,7 +233,14 @@ impl<'a> Pass<'a> {
         }
         self.streams.take(entry, leaf);
         if entry.stream_is("ledger", "main") {
+            if let Err(what) = self.facts.retention.take(entry) {
+                self.flaw(entry.position, what);
+            }
             return self.facts.take(entry);
+        }
+        if class_of(entry.event_type) == Some(Class::Reading) {
+            let date = entry.recorded_at.date();
+            self.shown.entry(date).or_insert(entry.position);
         }
         if entry.aggregate_type == "device"
             && let Subject::Site(site) = &self.query.subject
@@ -264,20 +265,31 @@ impl<'a> Pass<'a> {
         self.csv_bytes += self.row.len() as u64;
     }
 
-    pub fn finish(mut self, roots: BTreeMap<u64, Hash>) -> Passed {
-        for (position, by, date) in std::mem::take(&mut self.pruned) {
-            let days = self.facts.pruned.get(&by.get());
-            let lawful =
-                days.is_some_and(|(first, last)| date.is_none_or(|date| (*first..=*last).contains(&date)));
-            if !lawful {
-                self.flaw(
-                    position,
-                    format!(
-                        "its bytes are gone, and no RetentionApplied at position {by} of the pack says so"
-                    ),
+    /// That what is gone was removed lawfully, and that what was removed is not shown.
+    fn removed(&mut self) {
+        let retention = std::mem::take(&mut self.facts.retention);
+        for (position, what) in retention.unlawful(&self.streams.closed()) {
+            self.flaw(position, what);
+        }
+        for (position, by, day) in std::mem::take(&mut self.pruned) {
+            let class = day.and_then(|(begins, date)| retention.class_of(by, begins, date));
+            if class != Some(Class::Reading) || by <= position {
+                let what = format!(
+                    "its bytes are gone, and no RetentionApplied at position {by} of the pack says so"
                 );
+                self.flaw(position, what);
             }
         }
+        for (date, position) in std::mem::take(&mut self.shown) {
+            if let Some(by) = retention.removed(Class::Reading, date, date) {
+                let what = format!("readings of {date} are shown after position {by} removed them");
+                self.flaw(position, what);
+            }
+        }
+    }
+
+    pub fn finish(mut self, roots: BTreeMap<u64, Hash>) -> Passed {
+        self.removed();
         let subject = &self.query.subject;
         let owners = self
             .streams
