@@ -187,8 +187,9 @@ pub fn closed_early() -> Said {
 pub fn closed_late() -> Said {
     signed_again(1, |all| {
         let at = closing(all);
-        all.swap(at, at + 1);
-        all[at + 1]["recorded_at"] = all[at]["recorded_at"].clone();
+        let next = all[at..].iter().position(|entry| is(entry, "ReadingRecorded"));
+        let reading = all.remove(at + next.expect("a reading of the next day"));
+        all.insert(at, reading);
     })
 }
 
@@ -241,7 +242,7 @@ pub fn half_pruned() -> Said {
 }
 
 pub fn pruned_early() -> Said {
-    pruned(&PackLedger::record_pruned("2026-05-25"), "2026-05-2", |_| true)
+    pruned(&PackLedger::record_pruned("2026-05-25"), "2026-05-", |n| n >= 15)
 }
 
 pub fn hidden() -> Said {

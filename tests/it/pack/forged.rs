@@ -567,11 +567,11 @@ impl Forger {
     }
 
     /// Of ledgers of which a day's readings were pruned, lawfully and not.
-    fn pruned(&self) -> Vec<Forgery> {
+    fn pruned() -> Vec<(PackLedger, Vec<Forgery>)> {
         let lawful = PackLedger::record_pruned("2026-05-18");
         let early = PackLedger::record_pruned("2026-05-25");
         let pack = |ledger, day, which: fn(usize) -> bool| prune(ledger, day, which).zip();
-        vec![
+        let forgeries = vec![
             (
                 "a-day-pruned",
                 pack(&lawful, "2026-05-18", |_| true),
@@ -596,18 +596,18 @@ impl Forger {
                 "TAMPERED",
                 "readings of 2026-05-18 are shown after position",
             ),
-            (
-                "pruned-too-early",
-                pack(&early, "2026-05-18", |_| true),
-                "TAMPERED",
-                "removed too early, 2026-05-2",
-            ),
-        ]
+        ];
+        let too_early = vec![(
+            "pruned-too-early",
+            pack(&early, "2026-05-18", |_| true),
+            "TAMPERED",
+            "removed too early, 2026-05-2",
+        )];
+        vec![(lawful, forgeries), (early, too_early)]
     }
 
     pub fn all(&self) -> Vec<Forgery> {
         [
-            self.pruned(),
             self.entries(),
             self.tree(),
             self.maps(),
@@ -633,6 +633,19 @@ fn every_forgery_has_its_verdict_and_is_named() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn what_retention_removed_is_partial_and_every_breach_of_it_is_named() {
+    for (ledger, forgeries) in Forger::pruned() {
+        let head = ledger.head(TO);
+        for (name, pack, word, said) in forgeries {
+            let report = verdict(&pack, &ledger.auditor(&[&head]));
+            let text = report.to_string();
+            assert_eq!(report.report.verdict.word(), word, "{name}: {text}");
+            assert!(text.contains(said), "{name}: {text}");
+        }
+    }
 }
 
 #[test]
