@@ -5,25 +5,32 @@
 //! benchmark can hold one.
 //! Not here: what any part does; what the first start records (`begin`); what runs beside (`chores`).
 
-use crate::begin::{self, BeginError, Begun};
+use crate::anchors::{self, Anchoring};
+use crate::begin::{self, BeginError, Begun, ClockAtStart};
 use crate::chores::{self, Backlog};
 use crate::config::Settings;
 use crate::errors::ApiError;
+use crate::evidence::shelf::Shelf;
+use crate::evidence::worker;
+use crate::key_chain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::policy_record;
 use crate::publishing::{self, ChannelError, Publishing};
+use crate::rekey::{self, RekeyError};
 use crate::request::Request;
 use crate::router::Table;
 use crate::routes;
 use crate::self_audit::{self, SelfAudit};
 use crate::state::{State, StateError};
 use crate::stores::{self, Stores, StoresError};
+use crate::streams::Streams;
 use crate::witnesses::{Witnesses, WitnessesError};
 use commands::handlers::{Management, ManagementPorts, ManagementSettings};
 use commands::ingest::channels::AutoChannels;
 use commands::ingest::pipeline::{Backpressure, Ingest};
 use commands::refusals::Refusals;
-use commands::sequencer::{self, HeadStore, Ports, Sequencer, StartError};
+use commands::sequencer::{self, HeadStore, Keys, Ports, Sequencer, StartError};
 use commands::tokens::Authenticator;
 use domain::hash::sha256_of;
 use domain::note::Signer;
@@ -37,7 +44,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use warp::http::header;
 
@@ -69,10 +76,14 @@ pub struct App {
     authenticator: Arc<Authenticator>,
     backlog: Arc<Backlog>,
     self_audit: SelfAudit,
+    evidence: Shelf,
     publishing: Publishing,
+    anchoring: Anchoring,
+    stamping: Mutex<Option<std::thread::JoinHandle<()>>>,
     sending: Mutex<Option<std::thread::JoinHandle<()>>>,
     auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
-    streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
+    packing: Mutex<Option<std::thread::JoinHandle<()>>>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
@@ -87,6 +98,8 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
     /// The only randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// An operator vouches for the clock at this start, however far it is ahead of the last entry.
+    pub clock_accepted: bool,
 }
 
 /// A Daybook could not be opened.
@@ -95,6 +108,9 @@ pub enum OpenError {
     /// Keys or ledger cannot be used.
     #[error(transparent)]
     Stores(#[from] StoresError),
+    /// A rotation that was begun cannot be finished.
+    #[error("a key that was being replaced: {0}")]
+    Rekey(#[from] Box<RekeyError>),
     /// The edge's own store does not open.
     #[error(transparent)]
     State(#[from] StateError),
@@ -113,6 +129,11 @@ pub enum OpenError {
     /// A channel that heads are published on cannot be used.
     #[error(transparent)]
     Publishing(#[from] ChannelError),
+    /// What was asked for of evidence packs.
+    #[error(
+        "evidence packs cannot be kept: {0}; `DIR/evidence` may be removed, its packs can be asked for again"
+    )]
+    Evidence(std::io::Error),
     /// No thread.
     #[error("no thread could be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -127,13 +148,18 @@ impl App {
     /// # Errors
     /// [`OpenError`], saying what to do. Nothing runs then.
     pub async fn open(settings: Settings, outside: Outside) -> Result<Arc<Self>, OpenError> {
+        if rekey::is_pending(&settings) {
+            // A crash came between two steps of a rotation.
+            rekey::settle(&settings, &outside, None).await.map_err(Box::new)?;
+        }
         let (stores, recovery) = stores::open(&settings, &outside.entropy)?;
         let witnesses = settings
             .witness_policy
             .as_deref()
             .map(|policy| {
                 let heads = HeadStore::new(&settings.data.join(HEADS));
-                Witnesses::open(policy, stores.log_key.verifier_key(), heads).map(Arc::new)
+                let keys = key_chain::log_keys(&heads, stores.log_key.verifier_key());
+                Witnesses::open(policy, keys, heads).map(Arc::new)
             })
             .transpose()?;
         if let Some(found) = contradiction(&witnesses, &stores).await {
@@ -150,7 +176,7 @@ impl App {
         )?);
         let rows = projector.read_model();
         let registry = Arc::new(RwLock::new(Registry::default()));
-        let sequencer = Sequencer::start(
+        let (sequencer, _) = Sequencer::start_with(
             Ports {
                 log: log.clone(),
                 tiles,
@@ -167,12 +193,16 @@ impl App {
             },
             sequencer::Settings {
                 origin: stores.origin.clone(),
-                build_date: Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default(),
+                build_date: made_after(),
                 snapshot_entries: sequencer::SNAPSHOT_ENTRIES,
                 beside_entries: sequencer::BESIDE_ENTRIES,
                 heads: HeadStore::new(&settings.data.join(HEADS)),
             },
             registry.clone(),
+            Keys {
+                beside: stores.beside(),
+                next: None,
+            },
         )?;
         let remembered = settings.tokens_cached_max;
         let authenticator = Arc::new(Authenticator::remembering(&*outside.entropy, remembered));
@@ -193,7 +223,35 @@ impl App {
                 label_secret: label_secret(&stores),
             },
         );
-        let begun = begin::begin(&settings, &stores, &recovery, &sequencer, &registry, &management).await?;
+        let clock = match outside.clock_accepted {
+            true => ClockAtStart::Accepted(outside.clock.now()),
+            false => ClockAtStart::Judged,
+        };
+        let begun = begin::begin(
+            &settings,
+            &stores,
+            &recovery,
+            &sequencer,
+            &registry,
+            &management,
+            &clock,
+        )
+        .await;
+        let recorded = match begun {
+            Ok(begun) => policy_record::record(&settings, &stores, &sequencer)
+                .await
+                .map(|()| begun)
+                .map_err(OpenError::from),
+            Err(error) => Err(error.into()),
+        };
+        let begun = match recorded {
+            Ok(begun) => begun,
+            Err(error) => {
+                sequencer.stop().await;
+                stores.log.stop();
+                return Err(error);
+            }
+        };
         let refusals = Arc::new(Refusals::new(
             &stores.origin,
             stores.keys.clone(),
@@ -209,12 +267,13 @@ impl App {
             backpressure(&backlog),
             label_secret(&stores),
         );
+        let evidence = Shelf::open(&settings.data, outside.clock.now()).map_err(OpenError::Evidence)?;
         let (stopping, _) = watch::channel(false);
         let app = Arc::new(Self {
             limits: Limits::new(&settings),
             metrics: Metrics::new(),
             table: Table::new(routes::all()),
-            streams: Arc::new(Semaphore::new(settings.streams_max)),
+            streams: Streams::new(settings.streams_max, settings.streams_account_max),
             settings,
             clock: outside.clock,
             entropy: outside.entropy,
@@ -230,19 +289,34 @@ impl App {
             authenticator,
             backlog,
             self_audit: SelfAudit::default(),
+            evidence,
             publishing: Publishing::default(),
+            anchoring: Anchoring::default(),
+            stamping: Mutex::default(),
             sending: Mutex::default(),
             auditing: Mutex::default(),
+            packing: Mutex::default(),
             witnesses,
             stopping,
             chores: Mutex::default(),
             address: OnceLock::new(),
             begun,
         });
-        *app.chores.lock() = chores::start(&app);
-        *app.auditing.lock() = self_audit::start(&app)?;
-        *app.sending.lock() = publishing::start(&app)?;
+        if let Err(error) = app.start_beside() {
+            app.stop().await;
+            return Err(error);
+        }
         Ok(app)
+    }
+
+    /// Starts what runs beside the answers.
+    fn start_beside(self: &Arc<Self>) -> Result<(), OpenError> {
+        *self.chores.lock() = chores::start(self);
+        *self.auditing.lock() = self_audit::start(self)?;
+        *self.sending.lock() = publishing::start(self)?;
+        *self.stamping.lock() = anchors::start(self)?;
+        *self.packing.lock() = Some(worker::start(self)?);
+        Ok(())
     }
 
     /// Ends what runs beside, records what was counted, commits what was queued, signs the last position. Requests
@@ -250,13 +324,24 @@ impl App {
     pub async fn stop(&self) {
         self.begin_stop();
         let sending = self.sending.lock().take();
-        if let Some(thread) = sending {
+        let stamping = self.stamping.lock().take();
+        for thread in sending.into_iter().chain(stamping) {
             // It waits for what it records.
             if tokio::task::spawn_blocking(move || thread.join())
                 .await
                 .is_ok_and(|ended| ended.is_err())
             {
-                tracing::error!("publishing ended badly");
+                tracing::error!("a thread of publishing or anchoring ended badly");
+            }
+        }
+        let packing = self.packing.lock().take();
+        if let Some(thread) = packing {
+            // It waits for what it records.
+            if tokio::task::spawn_blocking(move || thread.join())
+                .await
+                .is_ok_and(|ended| ended.is_err())
+            {
+                tracing::error!("making evidence packs ended badly");
             }
         }
         let auditing = self.auditing.lock().take();
@@ -395,6 +480,16 @@ impl App {
         &self.publishing
     }
 
+    /// Evidence packs that were asked for.
+    pub fn evidence(&self) -> &Shelf {
+        &self.evidence
+    }
+
+    /// Time stamps over heads.
+    pub fn anchoring(&self) -> &Anchoring {
+        &self.anchoring
+    }
+
     /// The service's own reading of its ledger.
     pub fn self_audit(&self) -> &SelfAudit {
         &self.self_audit
@@ -411,7 +506,7 @@ impl App {
     }
 
     /// Places for long answers.
-    pub fn streams(&self) -> &Arc<Semaphore> {
+    pub fn streams(&self) -> &Arc<Streams> {
         &self.streams
     }
 
@@ -549,7 +644,9 @@ impl App {
     pub fn begin_stop(&self) {
         self.stopping.send_replace(true);
         self.self_audit.stop();
+        self.evidence.stop();
         self.publishing.stop();
+        self.anchoring.stop();
     }
 
     /// Becomes true when the stop begins.
@@ -627,6 +724,11 @@ impl App {
 pub async fn stop_begins(stopping: &mut watch::Receiver<bool>) {
     // The sender lives in the `App`; without one there is nothing left to stop.
     let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// No earlier clock is believed.
+pub fn made_after() -> Date {
+    Date::from_civil(MADE_AFTER.0, MADE_AFTER.1, MADE_AFTER.2).unwrap_or_default()
 }
 
 /// What keeps channels' keys from telling their labels; follows from the server's secret, so that a restored

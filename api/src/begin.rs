@@ -6,17 +6,18 @@
 //! Source: FORMAT §1 and §4. Not here: what the events mean (`domain`), recovery (`commands::ledger`).
 
 use crate::config::Settings;
+use crate::policy_record;
 use crate::stores::Stores;
 use commands::handlers::{ManageError, Management};
 use commands::keys::write_secret_file;
 use commands::ledger::{Recovery, TailCut};
 use commands::sequencer::{EventGroup, RecordError, Sequencer};
-use domain::Position;
 use domain::canonical::{Canonical, CanonicalError};
 use domain::entry::{Entry, NewEvent};
 use domain::event::{CLASS_TABLE, EVENT_VERSION};
 use domain::ports::{EventLog, ReadError};
 use domain::registry::Registry;
+use domain::{Position, Timestamp};
 use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -78,6 +79,25 @@ pub enum BeginError {
     },
 }
 
+/// Whether somebody vouches for the clock.
+#[derive(Debug, Clone, Copy)]
+pub enum ClockAtStart {
+    /// It is judged by the ledger's last entry.
+    Judged,
+    /// An operator says that it is right, and it says this.
+    Accepted(Timestamp),
+}
+
+/// `ClockAccepted`: an operator vouches for what the clock says.
+///
+/// # Errors
+/// None that can be reached: the payload is one time.
+pub fn clock_accepted(wall: Timestamp) -> Result<NewEvent, CanonicalError> {
+    let mut event = ledger_event("ClockAccepted", &json!({"wall": wall}))?;
+    event.metadata = Canonical::of(&json!({"actor": "system:operator", "reason": {"code": "operator"}}))?;
+    Ok(event)
+}
+
 /// Records what a start has to.
 ///
 /// # Errors
@@ -89,8 +109,12 @@ pub async fn begin(
     sequencer: &Sequencer,
     registry: &RwLock<Registry>,
     management: &Management,
+    clock: &ClockAtStart,
 ) -> Result<Begun, BeginError> {
     let first = stores.log.size_now().is_empty();
+    if let (false, ClockAtStart::Accepted(wall)) = (first, clock) {
+        sequencer.accept_clock(clock_accepted(*wall)?).await?;
+    }
     let mut events = Vec::new();
     if first {
         events.push(ledger_event("LedgerCreated", &created(stores))?);
@@ -98,11 +122,8 @@ pub async fn begin(
         check_origin(stores).await?;
     }
     let cuts = recovery.earlier_cuts.iter().chain(&recovery.tail_cut);
-    let cut_bytes = cuts.clone().map(|cut| cut.bytes).sum();
-    for cut in cuts {
-        events.push(ledger_event("TailCut", &tail_cut(cut))?);
-    }
-    events.push(ledger_event("SoftwareStarted", &software_started())?);
+    let cut_bytes = cuts.map(|cut| cut.bytes).sum();
+    events.extend(start_events(recovery)?);
     sequencer
         .record(EventGroup {
             events: events.into_iter().map(|event| (event, None)).collect(),
@@ -132,6 +153,20 @@ pub async fn begin(
     Ok(begun)
 }
 
+/// What every start records first: what was cut, and which software runs.
+///
+/// # Errors
+/// [`CanonicalError`].
+pub fn start_events(recovery: &Recovery) -> Result<Vec<NewEvent>, CanonicalError> {
+    let cuts = recovery.earlier_cuts.iter().chain(&recovery.tail_cut);
+    let mut events = Vec::new();
+    for cut in cuts {
+        events.push(ledger_event("TailCut", &tail_cut(cut))?);
+    }
+    events.push(ledger_event("SoftwareStarted", &software_started())?);
+    Ok(events)
+}
+
 /// That the ledger is the one this directory says it is.
 async fn check_origin(stores: &Stores) -> Result<(), BeginError> {
     let block = stores.log.read(Position::FIRST, 1, 1).await?;
@@ -152,19 +187,22 @@ async fn check_origin(stores: &Stores) -> Result<(), BeginError> {
 
 fn created(stores: &Stores) -> Value {
     let (log_key, receipt_key) = stores.verifier_keys();
+    let post_quantum = stores.post_quantum_key.as_ref();
+    let beside = post_quantum.map(|key| key.verifier_key().to_string());
+    let log_keys: Vec<&String> = std::iter::once(&log_key).chain(&beside).collect();
     json!({
         "origin": stores.origin,
         "format": 1,
-        "log_keys": [log_key],
+        "log_keys": log_keys,
         "receipt_keys": [receipt_key],
-        "recovery_key": null,
-        "policy": format!("log {log_key}\nquorum none\n"),
+        "recovery_key": stores.recovery_key.as_ref().map(ToString::to_string),
+        "policy": policy_record::none(stores),
         "classes": classes(),
         "retention": {
             "ledger": null, "audit": null, "reading": READINGS_DAYS, "outbound": ACCESS_DAYS,
             "access": ACCESS_DAYS, "automation": null,
         },
-        "continues": null,
+        "continues": stores.continues,
         "software": software(),
     })
 }

@@ -30,6 +30,14 @@ pub struct Settings {
     /// A directory outside `data` where the latest signed checkpoint is kept too, so that a restored copy of
     /// `data` is noticed. Default: below the user's state directory. It must not be on the same backup.
     pub anchor: Option<PathBuf>,
+    /// A file that the private half of a recovery key is written to; only read at the first start, which names the
+    /// public half in the ledger. Take the file off this machine then: with it, and nothing else, a lost or stolen log
+    /// key is replaced (`daybook key recover`). Default: none, and then a lost log key ends the ledger.
+    pub recovery_key_out: Option<PathBuf>,
+    /// Whether checkpoints are signed with ML-DSA-44 beside Ed25519, against computers that break the latter: a new
+    /// ledger begins with such a key; an older one gets it with `daybook key rotate --role post-quantum`. Default
+    /// `false`: it adds 3.2 kB to every checkpoint and head, and few tools read it yet.
+    pub post_quantum: bool,
     /// How this service is reached from outside, such as `https://daybook.example.eu`. Default: what the request
     /// says, or the listening address. Wrong, and the URLs handed to devices and in sign-in links are wrong.
     pub public_url: Option<String>,
@@ -62,6 +70,9 @@ pub struct Settings {
     pub ingest_body_bytes_max: usize,
     /// Open `/v1/stream` connections. Default 256; each holds a connection and reads every commit.
     pub streams_max: usize,
+    /// … of one account. Default 64: a page holds one a tab. Too low, and a team's pages stop moving; as high as
+    /// `streams_max`, and one account can take every place.
+    pub streams_account_max: usize,
 
     /// Requests a minute for one device token, and for one device behind an integration. Default 60, as the
     /// reference promises. 0 switches the limit off (for benchmarks and trusted networks).
@@ -92,6 +103,13 @@ pub struct Settings {
     /// Seconds between two passes of the self-audit. Default 3,600.
     pub self_audit_pause_s: u64,
 
+    /// Days for which the file of an evidence pack that was asked for over HTTP is kept. Default 7: it can be asked for
+    /// again; what was issued stands in the ledger for ever. Too low, and slow receivers find it gone.
+    pub evidence_keep_days: u32,
+    /// Megabytes that the files of such packs may take together. Default 4,096; they lie on the ledger's disk, which
+    /// they must not fill, and one that is being made needs its own size once more. Too low, and large packs fail.
+    pub evidence_mb_max: u32,
+
     /// Where the head of each day goes beside this service: `[[publish]]` tables with `to`, a `name` of your own, and
     /// for `to = "directory"` a `path` for a static host, for `to = "git"` a `path` and perhaps `signing_key` (an SSH
     /// key's file) and `push` (a remote), for `to = "webhook"` a `url` and `secret_file`. Default: nowhere; whoever
@@ -99,6 +117,13 @@ pub struct Settings {
     pub publish: Vec<PublishTo>,
     /// Seconds after which a channel that failed is tried again; doubled each time, up to an hour. Default 30.
     pub publish_retry_s: u64,
+
+    /// The URL of an RFC 3161 time-stamping authority that is asked for a time stamp over each day's head,
+    /// `heads/YYYY/YYYY-MM-DD.tsr`. Default: none. One that is away stops nothing; it is asked again as channels are.
+    pub tsa_url: Option<String>,
+    /// URLs of OpenTimestamps calendars, such as `https://a.pool.opentimestamps.org`, to which the hash of each day's
+    /// head goes behind a nonce, for `heads/YYYY/YYYY-MM-DD.ots`. Default: none.
+    pub ots_calendars: Vec<String>,
 
     /// A file that names witnesses with their URLs, and the quorum (C2SP tlog-policy): each day's head, and the latest
     /// checkpoint every ten seconds, are offered to them. Default: none; then whoever relies on this ledger keeps
@@ -220,6 +245,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
             origin: None,
             anchor: None,
+            recovery_key_out: None,
+            post_quantum: false,
             public_url: None,
             owner_email: "owner@localhost".to_owned(),
             tls_cert: None,
@@ -233,6 +260,7 @@ impl Default for Settings {
             body_bytes_max: 1 << 20,
             ingest_body_bytes_max: 4 << 20,
             streams_max: 256,
+            streams_account_max: 64,
             rate_per_minute: 60,
             rate_burst: 60,
             user_rate_per_minute: 1200,
@@ -242,8 +270,12 @@ impl Default for Settings {
             efento_refused_as_taken: false,
             self_audit_mb_per_s: 8,
             self_audit_pause_s: 3600,
+            evidence_keep_days: 7,
+            evidence_mb_max: 4096,
             publish: Vec::new(),
             publish_retry_s: 30,
+            tsa_url: None,
+            ots_calendars: Vec::new(),
             witness_policy: None,
             sign_in_minutes: 15,
             session_days: 30,
@@ -339,6 +371,15 @@ impl Settings {
                 && !(url.starts_with("https://") || url.starts_with("http://"))
             {
                 return invalid("a webhook's url begins with https:// or http://");
+            }
+        }
+        if self.evidence_keep_days == 0 || self.evidence_mb_max == 0 {
+            return invalid("evidence_keep_days and evidence_mb_max must be at least 1");
+        }
+        let anchors = self.tsa_url.iter().chain(&self.ots_calendars);
+        for url in anchors {
+            if !(url.starts_with("https://") || url.starts_with("http://")) {
+                return invalid("tsa_url and ots_calendars begin with https:// or http://");
             }
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {

@@ -6,7 +6,10 @@
 //! Not here: what a question does (`app`), how an answer is shown (`cli`).
 
 use crate::app::{App, stop_begins};
+use crate::begin::clock_accepted;
+use crate::evidence::Issue;
 use commands::handlers::Actor;
+use commands::sequencer::Writing;
 use domain::aggregate::account::AccountCommand;
 use domain::event::Reason;
 use serde::{Deserialize, Serialize};
@@ -59,6 +62,13 @@ pub enum Ask {
         account: String,
         /// Why, in words.
         reason: Option<String>,
+    },
+    /// Believe a clock that jumped ahead: somebody looked, and it is right.
+    AcceptClock,
+    /// Record that an evidence pack is handed out.
+    IssuePack {
+        /// What it is.
+        issue: Box<Issue>,
     },
     /// How the service is.
     Status,
@@ -247,12 +257,48 @@ impl App {
             Ask::ResumeAccount { account, reason } => {
                 self.set_access(&account, reason, AccountCommand::Resume).await
             }
+            Ask::AcceptClock => self.accept_clock().await,
+            Ask::IssuePack { issue } => self.issue_pack(*issue).await,
             Ask::Status => Ok(self.describe()),
             Ask::Rebuild => {
                 let tell = progress.clone();
                 self.rebuild(move |done, of| tell.tell(done, of)).await
             }
         }
+    }
+
+    /// Records that an operator vouches for the clock, where it is not believed.
+    async fn accept_clock(&self) -> Result<Value, String> {
+        let Writing::ClockImplausible(disbelieved) = self.sequencer().status().writing else {
+            return Err("the clock is believed; there is nothing to accept".to_owned());
+        };
+        let wall = self.clock().now();
+        let event = clock_accepted(wall).map_err(|error| error.to_string())?;
+        let recorded = self
+            .sequencer()
+            .accept_clock(event)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(json!({"wall": wall, "disbelieved": disbelieved, "size": recorded.size}))
+    }
+
+    /// Records a pack that the command line made.
+    async fn issue_pack(&self, issue: Issue) -> Result<Value, String> {
+        let id = issue.query.subject.id();
+        let account = self.registry().read().account_of(id).map(str::to_owned);
+        let account = account.ok_or_else(|| format!("there is no {} {id}", issue.query.subject.kind()))?;
+        let pack = self.management().pack_id();
+        let outcome = self
+            .management()
+            .issue_pack(
+                &Actor::system("operator", &account),
+                &Reason::code("operator"),
+                &pack,
+                issue.event("command_line"),
+            )
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(json!({"id": pack, "position": outcome.positions.start}))
     }
 
     /// Shuts an account out or lets it in again.

@@ -6,6 +6,7 @@
 
 use crate::app::HEADS;
 use crate::stores::LEDGER;
+use chain_publisher::anchor::AnchorKind;
 use chain_publisher::pack::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use chain_publisher::verify::Progress;
@@ -19,6 +20,7 @@ use domain::registry::Registry;
 use domain::{Date, Position};
 use serde::Deserialize;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// A data directory's ledger, opened for reading.
@@ -65,6 +67,18 @@ impl HeadFiles for Heads {
     fn get(&self, date: Date) -> Option<Vec<u8>> {
         self.store.get(date)
     }
+
+    fn stamp(&self, date: Date, kind: AnchorKind) -> Option<Vec<u8>> {
+        self.store.stamp(date, kind.ending())
+    }
+
+    fn rotations(&self) -> Vec<Position> {
+        self.store.rotations()
+    }
+
+    fn rotation(&self, position: Position) -> Option<Vec<u8>> {
+        self.store.rotation(position)
+    }
 }
 
 impl DataSource {
@@ -101,6 +115,14 @@ impl DataSource {
         Ok(Index { registry, positions })
     }
 
+    /// The positions of the ledger's own stream.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn ledger_positions(&self, origin: &str) -> Result<Vec<Position>, LoadError> {
+        Ok(self.index(origin)?.positions.of("ledger", "main"))
+    }
+
     /// Makes an evidence pack that leads to the latest checkpoint.
     ///
     /// # Errors
@@ -110,7 +132,7 @@ impl DataSource {
         index: &Index,
         order: &Order<'_>,
         out: &mut dyn Write,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Made, MakeError> {
         let source = PackSource {
             log: &self.ledger,
@@ -132,6 +154,11 @@ impl DataSource {
     /// The ledger itself.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The latest checkpoint, with the cosignatures that it has.
+    pub fn checkpoint(&self) -> Option<&[u8]> {
+        self.checkpoint.as_deref()
     }
 
     /// The same, its entries read through `log`, which stands before [`DataSource::ledger`].

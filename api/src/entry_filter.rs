@@ -5,8 +5,9 @@
 //! Source: FORMAT §2. Not here: who may see what (`routes::entries`).
 
 use domain::entry::Entry;
+use domain::event::class_of;
 use domain::ports::{EventLog, ReadError};
-use domain::reading::READINGS;
+use domain::reading::{READING_CONFLICT, READING_RECORDED, READINGS};
 use domain::{Date, Position, Timestamp, TreeSize};
 use serde::Deserialize;
 
@@ -50,6 +51,11 @@ impl Filter {
             since: given(since).map(|text| moment(&text, "since")).transpose()?,
             until: given(until).map(|text| moment(&text, "until")).transpose()?,
         };
+        if let (Some(since), Some(until)) = (filter.since, filter.until)
+            && since >= until
+        {
+            return Err("'since' must be before 'until'".to_owned());
+        }
         if filter.types.len() > TYPES_MAX {
             return Err(format!("at most {TYPES_MAX} event types in one question"));
         }
@@ -85,6 +91,20 @@ impl Filter {
         let after = self.since.is_none_or(|since| entry.recorded_at >= since);
         let before = self.until.is_none_or(|until| entry.recorded_at < until);
         of_type && of_stream && after && before && self.actor.as_deref().is_none_or(|a| is_by(entry, a))
+    }
+
+    /// Whether no entry of a device's readings can match, so that only the others need to be looked at.
+    pub fn passes_over_readings(&self) -> bool {
+        let kind = self.stream.as_deref().and_then(|stream| stream.split_once('/'));
+        let in_readings = [READING_RECORDED, READING_CONFLICT];
+        kind.is_some_and(|(kind, _)| kind != READINGS)
+            || (!self.types.is_empty() && !self.types.iter().any(|t| in_readings.contains(&&**t)))
+    }
+
+    /// The event types that this version of the software has never heard of.
+    pub fn unheard_of(&self) -> impl Iterator<Item = &str> {
+        let unknown = self.types.iter().filter(|name| class_of(name).is_none());
+        unknown.map(String::as_str)
     }
 
     /// Whether nothing behind an entry can match any more.
@@ -199,6 +219,22 @@ mod tests {
     }
 
     #[test]
+    fn readings_are_passed_over_where_none_can_match() {
+        assert!(filter(&["SiteCreated"], None, None).passes_over_readings());
+        assert!(filter(&[], Some("device/dev_a"), None).passes_over_readings());
+        for reads in [
+            filter(&[], None, Some("usr_a")),
+            filter(&["SiteCreated", "ReadingRecorded"], None, None),
+            filter(&["ReadingConflict"], None, None),
+            filter(&[], Some("readings/dev_a"), None),
+        ] {
+            assert!(!reads.passes_over_readings(), "{reads:?}");
+        }
+        let typo = filter(&["SiteCreated", "SiteCraeted"], None, None);
+        assert_eq!(typo.unheard_of().collect::<Vec<_>>(), ["SiteCraeted"]);
+    }
+
+    #[test]
     fn what_is_no_question_is_refused_in_words() {
         for (stream, since) in [
             (Some("device"), None),
@@ -208,6 +244,8 @@ mod tests {
             let error = Filter::parse(&[], stream, None, since, None).expect_err("refused");
             assert!(error.contains('\''), "{error}");
         }
+        let backwards = Filter::parse(&[], None, None, Some("2026-05-18"), Some("2026-05-17"));
+        assert!(backwards.expect_err("refused").contains("before"));
         let many = vec!["X".to_owned(); TYPES_MAX + 1];
         assert!(Filter::parse(&many, None, None, None, None).is_err());
     }

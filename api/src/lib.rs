@@ -5,6 +5,7 @@
 //! | `app` | the wiring: what a running Daybook is made of |
 //! | `stores`, `begin`, `chores` | the data directory, the first entries of a start, what runs beside |
 //! | `publishing` | heads of days on their way to the channels of the settings |
+//! | `evidence` | evidence packs that were asked for over HTTP, made beside the service |
 //! | `self_audit` | the service reads its own ledger again and verifies it |
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
@@ -13,6 +14,7 @@
 //! | `auth`, `limits`, `redact` | who asks, how often, and what the log may know of it |
 //! | `openapi` | the API's document, from the table of routes |
 //! | `state` | sessions and sign-in links |
+//! | `as_of` | what was in force at a moment |
 //! | `data_source` | the ledger of a data directory, for verify and export |
 //! | `control` | the socket the command line speaks to a running service over |
 //! | `witnesses` | asking others to cosign heads and checkpoints |
@@ -22,7 +24,9 @@
 //!
 //! Never here: SQL but for the edge's own state, hashing, decisions.
 
+pub mod anchors;
 pub mod app;
+pub mod as_of;
 pub mod auth;
 pub mod begin;
 pub mod bench;
@@ -36,12 +40,16 @@ pub mod demo;
 pub mod entropy;
 pub mod entry_filter;
 pub mod errors;
+pub mod evidence;
+pub mod key_chain;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;
 pub mod pages;
+pub mod policy_record;
 pub mod publishing;
 pub mod redact;
+pub mod rekey;
 pub mod reply;
 pub mod request;
 pub mod router;
@@ -51,6 +59,7 @@ pub mod serve;
 pub mod state;
 pub mod stopping;
 pub mod stores;
+pub mod streams;
 pub mod tls;
 pub mod witness;
 pub mod witnesses;

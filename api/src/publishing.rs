@@ -445,6 +445,18 @@ impl HeadFiles for Heads<'_> {
     fn get(&self, date: Date) -> Option<Vec<u8>> {
         self.0.get(date)
     }
+
+    fn stamp(&self, date: Date, kind: chain_publisher::anchor::AnchorKind) -> Option<Vec<u8>> {
+        self.0.stamp(date, kind.ending())
+    }
+
+    fn rotations(&self) -> Vec<domain::Position> {
+        self.0.rotations()
+    }
+
+    fn rotation(&self, position: domain::Position) -> Option<Vec<u8>> {
+        self.0.rotation(position)
+    }
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ impl App {
             origin: Some(self.origin().to_owned()),
             trust: Trust {
                 keys: vec![key],
-                policy: None,
+                ..Trust::default()
             },
             ..VerifySettings::default()
         };

@@ -7,11 +7,17 @@
 //! Not here: the formats (`commands::ledger`, `commands::keys`), the first entries (`begin`).
 
 use crate::config::Settings;
-use commands::keys::{FileKeyStore, KeyError, Secret, ServiceKeys, Start};
+use commands::keys::{
+    FileKeyStore, KeyError, RoleKeys, Secret, ServiceKeys, Start, read_secret_text, write_secret_file,
+};
 use commands::ledger::{self, Ledger, Options, Recovery};
+use commands::sequencer::Signers;
 use domain::checkpoint::is_origin;
-use domain::note::{KeyError as NoteKeyError, SigningKey};
+use domain::continues::Continues;
+use domain::note::{KeyError as NoteKeyError, Signer, SigningKey, VerifierKey};
 use domain::ports::Entropy;
+use domain::pq::MlDsaKey;
+use domain::rotation::{Role, recovery_name};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -23,6 +29,10 @@ pub const LEDGER: &str = "ledger";
 pub const KEYS: &str = "keys";
 /// The file that says the ledger's name.
 const ORIGIN: &str = "origin";
+/// The file that says which ledger a new one continues, until it is begun.
+pub const CONTINUES: &str = "continues";
+/// The largest file with a recovery key, bytes.
+const RECOVERY_BYTES_MAX: u64 = 4_096;
 /// The origin of a ledger whose runner gave none: a name that no registry hands out, and the log key's first bytes.
 const ORIGIN_DEFAULT: &str = "daybook.invalid";
 
@@ -38,8 +48,14 @@ pub struct Stores {
     pub log_key: Arc<SigningKey>,
     /// Signs receipts.
     pub receipt_key: Arc<SigningKey>,
+    /// Signs checkpoints beside the log key.
+    pub post_quantum_key: Option<Arc<MlDsaKey>>,
     /// Indexes addresses and labels.
     pub server_secret: Secret,
+    /// The recovery key's public half, at the first start.
+    pub recovery_key: Option<VerifierKey>,
+    /// Which ledger this one continues, at the first start.
+    pub continues: Option<Continues>,
     /// Where the latest checkpoint is kept outside the directory.
     pub anchor: Option<PathBuf>,
 }
@@ -93,12 +109,34 @@ pub enum StoresError {
         /// What the system says.
         error: io::Error,
     },
+    /// The recovery key's file.
+    #[error("the recovery key in {}: {reason}", path.display())]
+    Recovery {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// What the ledger continues.
+    #[error("{} does not say which ledger this one continues: {reason}; run `daybook continue` again", path.display())]
+    Continues {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::OpenError),
 }
 
 impl Stores {
+    /// Keys that sign checkpoints beside the log key.
+    pub fn beside(&self) -> Signers {
+        let beside = self.post_quantum_key.clone();
+        beside.map(|key| key as Arc<dyn Signer>).into_iter().collect()
+    }
+
     /// The texts of the verifier keys for checkpoints and receipts.
     pub fn verifier_keys(&self) -> (String, String) {
         (
@@ -125,6 +163,51 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
     let origin = origin(settings, &secrets)?;
     let log_key = signing_key(&origin, &secrets.log_key)?;
     let receipt_key = signing_key(&receipt_name(&origin), &secrets.receipt_key)?;
+    let (log, recovery, anchor) = open_ledger(settings, &origin)?;
+    let (mut recovery_key, mut continues) = (None, None);
+    let post_quantum = RoleKeys::new(&dir.join(KEYS), Role::PostQuantum);
+    let mut beside = post_quantum.current()?;
+    if log.size_now().is_empty() {
+        if settings.post_quantum {
+            beside = Some(post_quantum.first(&**entropy)?);
+        }
+        if let Some(path) = &settings.recovery_key_out {
+            recovery_key = Some(make_recovery_key(path, &origin, &**entropy)?.verifier_key());
+        }
+        continues = read_continues(dir)?;
+    }
+    if settings.post_quantum && beside.is_none() {
+        tracing::warn!(
+            "post_quantum is set, and this ledger has no such key yet: stop the service and run `daybook key rotate \
+             --role post-quantum`"
+        );
+    }
+    let beside = beside
+        .map(|seed| post_quantum_key(&origin, &seed).map(Arc::new))
+        .transpose()?;
+    let stores = Stores {
+        origin,
+        log: Arc::new(log),
+        keys: Arc::new(keys),
+        log_key: Arc::new(log_key),
+        receipt_key: Arc::new(receipt_key),
+        post_quantum_key: beside,
+        server_secret: secrets.server_secret,
+        recovery_key,
+        continues,
+        anchor,
+    };
+    Ok((stores, recovery))
+}
+
+/// Opens the ledger of a data directory for writing, and the place of its anchor.
+///
+/// # Errors
+/// [`StoresError`].
+pub fn open_ledger(
+    settings: &Settings,
+    origin: &str,
+) -> Result<(Ledger, Recovery, Option<PathBuf>), StoresError> {
     let anchor = settings.anchor.clone().or_else(default_anchor);
     if anchor.is_none() {
         tracing::warn!(
@@ -141,36 +224,120 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
         })?;
     }
     let options = Options {
-        origin: Some(origin.clone()),
+        origin: Some(origin.to_owned()),
         anchor: anchor.clone(),
         ..Options::default()
     };
-    let (log, recovery) = Ledger::open(&dir.join(LEDGER), options)?;
-    let stores = Stores {
-        origin,
-        log: Arc::new(log),
-        keys: Arc::new(keys),
-        log_key: Arc::new(log_key),
-        receipt_key: Arc::new(receipt_key),
-        server_secret: secrets.server_secret,
-        anchor,
+    let (log, recovery) = Ledger::open(&settings.data.join(LEDGER), options)?;
+    Ok((log, recovery, anchor))
+}
+
+/// Makes the recovery key in a file that is to leave this machine, durable before the ledger names it. A file of an
+/// earlier try, before the ledger was begun, is taken as it is.
+fn make_recovery_key(path: &Path, origin: &str, entropy: &dyn Entropy) -> Result<SigningKey, StoresError> {
+    if path.exists() {
+        return read_recovery_key(path, origin);
+    }
+    let mut seed = Secret::new([0; 32]);
+    entropy.fill(&mut *seed);
+    let key = signing_key(&recovery_name(origin), &seed)?;
+    let mut text = zeroize::Zeroizing::new(String::with_capacity(512));
+    text.push_str(&key.encode());
+    text.push('\n');
+    write_secret_file(path, text.as_bytes()).map_err(at(path))?;
+    Ok(key)
+}
+
+/// Reads the private recovery key of a ledger.
+///
+/// # Errors
+/// [`StoresError`], also for a file that others may read, or the key of another ledger.
+pub fn read_recovery_key(path: &Path, origin: &str) -> Result<SigningKey, StoresError> {
+    let wrong = |reason: String| StoresError::Recovery {
+        path: path.to_owned(),
+        reason,
     };
-    Ok((stores, recovery))
+    let text = read_secret_text(path, RECOVERY_BYTES_MAX)?;
+    let key = SigningKey::parse(text.trim()).map_err(|error| wrong(error.to_string()))?;
+    if key.verifier_key().name() != recovery_name(origin) {
+        return Err(wrong(format!(
+            "it is {}, and not the recovery key of {origin}",
+            key.verifier_key().name()
+        )));
+    }
+    Ok(key)
+}
+
+/// What a directory that `daybook continue` prepared says.
+fn read_continues(dir: &Path) -> Result<Option<Continues>, StoresError> {
+    let path = dir.join(CONTINUES);
+    let wrong = |reason: String| StoresError::Continues {
+        path: path.clone(),
+        reason,
+    };
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| wrong(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+/// Makes the data directory of a ledger that continues another: its name, and what it continues. The first start begins
+/// it. Nothing else is there yet.
+///
+/// # Errors
+/// [`StoresError`]; `Io` with `AlreadyExists` where there is a ledger or a name already.
+pub fn prepare(dir: &Path, origin: &str, continues: &Continues) -> Result<(), StoresError> {
+    private_dir(dir)?;
+    for name in [LEDGER, ORIGIN] {
+        let path = dir.join(name);
+        if path.exists() {
+            return Err(at(&path)(io::Error::from(io::ErrorKind::AlreadyExists)));
+        }
+    }
+    let path = dir.join(CONTINUES);
+    let text = serde_json::to_vec(continues).map_err(|error| at(&path)(io::Error::other(error)))?;
+    // The name comes last: a directory without one is begun as if it had not been prepared, so it must not be there.
+    write_secret_file(&path, &text).map_err(at(&path))?;
+    let path = dir.join(ORIGIN);
+    write_secret_file(&path, format!("{origin}\n").as_bytes()).map_err(at(&path))
+}
+
+/// The verifier keys of a data directory, as texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifierKeys {
+    /// The ledger's name.
+    pub origin: String,
+    /// Of checkpoints.
+    pub log: String,
+    /// Of receipts.
+    pub receipt: String,
+    /// Of checkpoints too, with ML-DSA-44.
+    pub post_quantum: Option<String>,
 }
 
 /// Reads the verifier keys of a data directory, whether a service runs on it or not.
 ///
 /// # Errors
 /// [`StoresError`], also where there is none yet.
-pub fn read_keys(dir: &Path, entropy: &Arc<dyn Entropy>) -> Result<(String, String, String), StoresError> {
+pub fn read_keys(dir: &Path, entropy: &Arc<dyn Entropy>) -> Result<VerifierKeys, StoresError> {
     let secrets = ServiceKeys::open(&dir.join(KEYS), Start::Later, &**entropy)?;
     let origin = match read_origin(dir)? {
         Some(origin) => origin,
         None => default_origin(&secrets)?,
     };
-    let log_key = signing_key(&origin, &secrets.log_key)?.verifier_key().to_string();
-    let receipt_key = signing_key(&receipt_name(&origin), &secrets.receipt_key)?;
-    Ok((origin, log_key, receipt_key.verifier_key().to_string()))
+    let log = signing_key(&origin, &secrets.log_key)?.verifier_key().to_string();
+    let receipt = signing_key(&receipt_name(&origin), &secrets.receipt_key)?;
+    let beside = RoleKeys::new(&dir.join(KEYS), Role::PostQuantum).current()?;
+    let beside = beside.map(|seed| post_quantum_key(&origin, &seed)).transpose()?;
+    Ok(VerifierKeys {
+        log,
+        receipt: receipt.verifier_key().to_string(),
+        post_quantum: beside.map(|key| key.verifier_key().to_string()),
+        origin,
+    })
 }
 
 /// The key that signs receipts and packs, and the ledger's name, of a data directory whose ledger is there.
@@ -206,7 +373,7 @@ fn origin(settings: &Settings, secrets: &ServiceKeys) -> Result<String, StoresEr
     }
     // Written before the ledger is made: a crash between leaves a name and nothing that has it.
     let path = settings.data.join(ORIGIN);
-    commands::keys::write_secret_file(&path, format!("{origin}\n").as_bytes()).map_err(at(&path))?;
+    write_secret_file(&path, format!("{origin}\n").as_bytes()).map_err(at(&path))?;
     Ok(origin)
 }
 
@@ -236,11 +403,26 @@ fn default_origin(secrets: &ServiceKeys) -> Result<String, StoresError> {
 }
 
 fn receipt_name(origin: &str) -> String {
-    format!("{origin}/receipt")
+    Role::Receipt.key_name(origin)
 }
 
-fn signing_key(name: &str, seed: &Secret) -> Result<SigningKey, StoresError> {
+/// A key that signs, of that name.
+///
+/// # Errors
+/// `KeyName`.
+pub fn signing_key(name: &str, seed: &Secret) -> Result<SigningKey, StoresError> {
     SigningKey::from_seed(name, seed).map_err(|error| StoresError::KeyName {
+        origin: name.to_owned(),
+        error,
+    })
+}
+
+/// The ML-DSA-44 key that signs beside the log key.
+///
+/// # Errors
+/// `KeyName`.
+pub fn post_quantum_key(name: &str, seed: &Secret) -> Result<MlDsaKey, StoresError> {
+    MlDsaKey::from_seed(name, seed).map_err(|error| StoresError::KeyName {
         origin: name.to_owned(),
         error,
     })

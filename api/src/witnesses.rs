@@ -54,13 +54,14 @@ pub enum WitnessesError {
     },
     /// It names logs, and this is none of them.
     #[error(
-        "witness_policy {} does not name this log: add the line  log {key}", path.display()
+        "witness_policy {} does not name this log: add the line  log {}", path.display(),
+        key.as_ref().map_or_else(String::new, ToString::to_string)
     )]
     OtherLog {
         /// Which.
         path: PathBuf,
         /// This log's key.
-        key: Box<VerifierKey>,
+        key: Option<Box<VerifierKey>>,
     },
     /// No witness in it can be asked.
     #[error("witness_policy {} names no witness with a URL: write  witness NAME VKEY URL", .0.display())]
@@ -97,7 +98,9 @@ pub struct WitnessState {
 pub enum HeadState {
     /// Its entry is recorded; the head is not there yet.
     Sequenced,
-    /// It is served to everybody.
+    /// Its head is signed and served here, and has gone nowhere else yet.
+    Integrated,
+    /// It is where this service cannot take it back.
     Published,
     /// As many witnesses as the policy asks for have cosigned it.
     Witnessed,
@@ -108,7 +111,8 @@ pub enum HeadState {
 /// The witnesses of one ledger.
 pub struct Witnesses {
     policy: Policy,
-    log_key: VerifierKey,
+    /// The key in force, and those before it.
+    log_keys: Vec<VerifierKey>,
     heads: HeadStore,
     clients: Mutex<Vec<WitnessClient>>,
     state: Mutex<State>,
@@ -137,13 +141,14 @@ impl Witnesses {
     ///
     /// # Errors
     /// [`WitnessesError`], naming the file and what to do.
-    pub fn open(path: &Path, log_key: VerifierKey, heads: HeadStore) -> Result<Self, WitnessesError> {
+    pub fn open(path: &Path, log_keys: Vec<VerifierKey>, heads: HeadStore) -> Result<Self, WitnessesError> {
         let policy = read_policy(path)?;
-        let named = |log: &domain::tlog_policy::PolicyLog| log.key == log_key;
+        // A policy that names an earlier key of this log is one that its rotations lead on from.
+        let named = |log: &domain::tlog_policy::PolicyLog| log_keys.contains(&log.key);
         if !policy.logs().is_empty() && !policy.logs().iter().any(named) {
             return Err(WitnessesError::OtherLog {
                 path: path.to_owned(),
-                key: Box::new(log_key),
+                key: log_keys.into_iter().next().map(Box::new),
             });
         }
         let mut clients = Vec::new();
@@ -182,7 +187,7 @@ impl Witnesses {
         };
         let this = Self {
             policy,
-            log_key,
+            log_keys,
             heads,
             clients: Mutex::new(clients),
             state: Mutex::new(state),
@@ -205,7 +210,7 @@ impl Witnesses {
     /// `START_WITHIN`. A witness's word alone does not count, only our own signature.
     pub fn contradiction(&self, tiles: &dyn TileStore, size: TreeSize) -> Option<String> {
         let clients = self.clients.lock();
-        let origin = self.log_key.name();
+        let origin = self.log_keys.first()?.name();
         std::thread::scope(|scope| {
             let asked: Vec<_> = clients
                 .iter()
@@ -213,13 +218,13 @@ impl Witnesses {
                 .collect();
             asked.into_iter().find_map(|(client, thread)| {
                 let signed = thread.join().ok()?.ok()??;
-                signed.verify(origin, [&self.log_key]).ok()?;
+                signed.verify(origin, &self.log_keys).ok()?;
                 let (seen, root) = (signed.checkpoint().size(), signed.checkpoint().root());
                 if seen > size {
                     return Some(format!(
                         "the witness {} shows a checkpoint of size {seen} that was signed with this ledger's key, but \
                          there are {size} entries here: this is an older copy; restore the newest copy, or begin a \
-                         ledger that continues this one",
+                         ledger that continues this one with `daybook continue`",
                         client.name()
                     ));
                 }
@@ -271,7 +276,7 @@ impl Witnesses {
         let state = match found {
             Some(Quorum::Met) => HeadState::Witnessed,
             _ if self.heads.has_late(date) => HeadState::WitnessedLate,
-            _ => return HeadState::Published,
+            _ => return HeadState::Integrated,
         };
         self.state.lock().done.insert(date, state);
         state
@@ -279,7 +284,7 @@ impl Witnesses {
 
     /// Whether enough witnesses have cosigned; `None` where a line does not hold.
     fn quorum(&self, signed: &SignedCheckpoint) -> Option<Quorum> {
-        let examined = self.policy.examine_with(signed, [&self.log_key]);
+        let examined = self.policy.examine_with(signed, &self.log_keys);
         examined.ok().map(|examined| examined.quorum)
     }
 

@@ -1,14 +1,14 @@
 """Verifies a Daybook evidence pack (FORMAT.md §7, §8) with Python's standard library alone.
-  python3 verify.py PACK --key VKEY [--head FILE]… [--allow-partial]
-Key and heads must be yours, not the pack's. Exit code: 0 VERIFIED, 1 TAMPERED or FORKED, 2 no verdict,
-3 UNANCHORED, 4 INCOMPLETE, 5 PARTIAL. This is short, to be read; daybook-verify and verify.html check more.
-Not checked: readings.csv, config.json and policy, which those derive again; chains of streams; sealed texts;
+  python3 verify.py PACK --key VKEY… [--head FILE]… [--allow-partial]
+Keys and heads must be yours, not the pack's, and every key of a log that replaced its own. Exit code: 0
+VERIFIED, 1 TAMPERED or FORKED, 2 no verdict, 3 UNANCHORED, 4 INCOMPLETE, 5 PARTIAL. daybook-verify does more.
+Not checked: readings.csv, config.json and policy, which that derives again; chains of streams; sealed texts;
 form and times of entries; the configuration that readings rest on, where it did not change since; order and
-bytes of the ZIP beside its files; proofs inside heads; cosignatures; time stamps; why entries are pruned or
-keys replaced; a site's other devices; what was dropped before a receipt; whether sensors told the truth."""
+bytes of the ZIP beside its files; files of artefacts that are not in it; proofs inside heads; cosignatures;
+time stamps; why entries are pruned or keys replaced, and which of your keys was in force when; post-quantum
+keys; other devices of a site; what was dropped unreceipted; whether sensors tell the truth."""
 import argparse, base64, bisect, collections, hashlib, json, os, re, sys, zipfile
-EXIT = {"TAMPERED": 1, "FORKED": 1, "INCOMPLETE": 4, "UNANCHORED": 3, "PARTIAL": 5, "VERIFIED": 0}
-found = []  # (verdict, words)
+EXIT, found = dict(TAMPERED=1, FORKED=1, INCOMPLETE=4, UNANCHORED=3, PARTIAL=5, VERIFIED=0), []
 def say(verdict, words): found.append((verdict, words))
 def need(holds, words):
     if not holds: raise ValueError(words)
@@ -36,52 +36,46 @@ def signature_holds(key, text, signature):
     k = int.from_bytes(hashlib.sha512(signature[:32] + key + text).digest(), "little") % ORDER
     x, y = add(times(s % ORDER, point(b"\x58" + b"\x66" * 31)), times(k, (Q - x, y)))
     return s < ORDER and (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]
-def note(data, keys, what):
-    """The text of a signed note: at least one of the keys signed it, and none of them wrongly."""
+def verifier_key(text):
+    name, key_id, public = text.split("+", 2)
+    need(sha(name.encode() + b"\n" + unb64(public))[:4].hex() == key_id, text + " is no key")
+    return name, key_id, unb64(public)
+def note(data, keys, what):  # its text, which at least one of the keys signed, and none wrongly
     signed, (text, _, lines) = False, data.decode().rpartition("\n\n")
-    for name, key_id, public in (key.split("+", 2) for key in keys):
-        public = unb64(public)
-        need(sha(name.encode() + b"\n" + public)[:4].hex() == key_id and public[0] == 1, "no key of Ed25519")
+    for name, key_id, public in (key for key in map(verifier_key, keys) if key[2][0] == 1):  # Ed25519
         for by, signature in re.findall("^— ([^ +]+) ([A-Za-z0-9+/=]+)$", lines, re.M):
             if by == name and unb64(signature)[:4].hex() == key_id:
                 signed = signature_holds(public[1:], text.encode() + b"\n", unb64(signature)[4:])
                 need(signed, "%s: the signature of %s does not hold" % (what, name))
     need(signed, what + ": no known key signed it")
     return text + "\n"
-def checkpoint(data, keys, what):
-    """Origin, size and root of a checkpoint, or of the one that ends a tlog-proof such as a head."""
+def checkpoint(data, keys, what):  # origin, size, root; a head ends in a checkpoint
     if data.startswith(b"c2sp.org/tlog-proof@"): data = data.split(b"\n\n", 1)[1]
     origin, size, root, _ = note(data, keys, what).split("\n")
     return origin, int(size), unb64(root)
-def fold(leaf, index, size, path):
-    """The root of so many leaves that an audit path, from the leaf up, leads to."""
+def fold(leaf, index, size, path):  # the root that an audit path leads to
     need(bool(path) == (size > 1) and index < size, "a proof is too long or too short")
     if size == 1: return leaf
     half = 1 << (size - 1).bit_length() - 1
     if index < half: return node(fold(leaf, index, half, path[:-1]), path[-1])
     return node(path[-1], fold(leaf, index - half, size - half, path[:-1]))
-def roots(trees, sizes):
-    """Roots at these sizes from perfect trees (start, level, hash), which must stand side by side."""
+def roots(trees, sizes):  # from perfect trees (start, level, hash), which stand side by side
     at, stack, result = 0, [], {}
     for start, level, hash in sorted(trees):
         need(start == at, "nodes.ndjson: a hash at position %d is missing or one too many" % min(start, at))
         at += 1 << level
         while stack and stack[-1][0] == level: level, hash = level + 1, node(stack.pop()[1], hash)
         stack.append((level, hash))
-        if at in sizes:
-            result[at] = hash
-            for _, left in stack[-2::-1]: result[at] = node(left, result[at])
+        for _, left in stack[-2::-1] if at in sizes else []: hash = node(left, hash)
+        if at in sizes: result[at] = hash
     return result
-def entries(pack, site):
-    """Leaves, stubs, the ledger's own, streams as {sequence: position}, their owners, devices of the site."""
-    leaves, stubs, ledger, streams, owners, devices, last = [], {}, [], {}, {}, set(), -1
+def entries(pack, site):  # streams are {sequence: position}; devices are those of the site
+    leaves, pruned, ledger, streams, owners, devices, files = [], {}, [], {}, {}, set(), {}
     for line in pack.open("entries.ndjson"):
-        entry = json.loads(line)
-        position, leaf = entry["position"], sha(b"\0" + line[:-1])
-        need(last < position, "position %d stands behind position %d" % (position, last))
+        position, leaf = (entry := json.loads(line))["position"], sha(b"\0" + line[:-1])
+        need(not leaves or leaves[-1][0] < position, "position %d stands behind a later one" % position)
         leaves.append((position, 0, unb64(entry["leaf_hash"]) if "leaf_hash" in entry else leaf))
-        last = position
-        if "leaf_hash" in entry: stubs[position] = entry.get("pruned_by")
+        if "leaf_hash" in entry: pruned |= {position: entry["pruned_by"]} if "pruned_by" in entry else {}
         elif entry["aggregate_type"] == "ledger": ledger.append(entry)
         else:
             kind, id, sequence = entry["aggregate_type"], entry["aggregate_id"], entry["sequence"]
@@ -91,9 +85,10 @@ def entries(pack, site):
             owners.setdefault(kind + "/" + id, (of.get("account"), of.get("owner")))
             place = {"DeviceRegistered": "site", "DeviceMoved": "to_site"}.get(entry["event_type"])
             if place and entry["payload"][place] == site: devices.add(id)
-    return leaves, stubs, ledger, streams, owners, devices
-def days(ledger, heads, query):
-    """The days asked for that are closed: each with its head, each behind the one before."""
+            one = entry["payload"].get("artefact") if entry["event_type"] == "ArtefactRegistered" else None
+            if one: files["artefacts/" + id] = base64.urlsafe_b64decode(one["salt"] + "=="), one["sha256"]
+    return leaves, pruned, ledger, streams, owners, devices, files
+def days(ledger, heads, query):  # that were asked for and are closed, each with its head
     closed, asked = [entry["payload"] for entry in ledger if entry["event_type"] == "DayClosed"], []
     for before, day in zip([None] + closed, closed):
         date, size, first = day["date"], day["size"], day["first_position"]
@@ -105,8 +100,7 @@ def days(ledger, heads, query):
         if not behind: say("INCOMPLETE", "the days before %s are not in the pack" % begins)
     if heads: say("INCOMPLETE", "a DayClosed whose head is in the pack is not there itself")
     return asked
-def maps(pack, days, account, owners):
-    """What map lines of these owners open to, by stream: (date, first sequence, last); none may lack."""
+def maps(pack, days, account, owners):  # openings by stream: (date, first, last); none may lack
     lines, openings = {date: [(-1, "", True)] for date in days}, {}
     for line in map(json.loads, pack.open("streams.ndjson")):
         date, index, text, opening = line["date"], line["index"], line["line"], line.get("opening")
@@ -124,8 +118,7 @@ def maps(pack, days, account, owners):
         if len(own) != right - left - 1 or not all(own):
             say("INCOMPLETE", date + ": lines of its streams and their neighbours in its map are missing")
     return openings
-def missing(name, there, openings, date_of):
-    """(date, words) of sequences that a stream lacks; an entry must be of the day whose line tells of it."""
+def missing(name, there, openings, date_of):  # sequences; an entry is of the day whose line tells of it
     begin = min(there, default=1) if name.startswith("readings/") else 1
     expected = dict.fromkeys(range(begin, max(there, default=0) + 1))
     for date, first, last in openings: expected.update(dict.fromkeys(range(first, last + 1), date))
@@ -133,21 +126,27 @@ def missing(name, there, openings, date_of):
         say("INCOMPLETE" if found else "TAMPERED", name + ": an entry that no map line tells of")
     return [(day, "%s: sequence %d is missing" % (name, n)) for n, day in expected.items() if n not in there]
 def verify(pack, keys, kept):
-    manifest, created = json.loads(pack.read("manifest.json")), json.loads(next(pack.open("entries.ndjson")))
+    manifest, known, heads = json.loads(pack.read("manifest.json")), {}, {}
     for name in pack.namelist()[2:]:
         need(manifest["files"][name]["sha256"] == b64(sha(pack.read(name))), name + " is not as listed")
-    query, own_keys, known, heads = manifest["query"], keys or created["payload"]["log_keys"], {}, {}
+    trees, pruned, ledger, streams, owners, devices, files = entries(pack, manifest["query"].get("site"))
+    query, rotated = manifest["query"], [one["payload"] for one in ledger if one["event_type"] == "KeyRotated"]
+    logs, receipts = (ledger[0]["payload"][role + "_keys"] + [to["new"] for to in rotated if to["role"] == role]
+                      for role in ("log", "receipt"))
+    if rotated and keys and any(verifier_key(key)[2][0] == 1 for key in {*logs} - {*keys}):
+        sys.exit(print("no verdict: the log's key was replaced, give each with --key", file=sys.stderr) or 2)
     for name in (name for name in pack.namelist() if name == "checkpoint" or name.startswith("heads/")):
-        origin, size, root = checkpoint(pack.read(name), own_keys, name)
+        origin, size, root = checkpoint(pack.read(name), keys or logs, name)
         need(origin == manifest["origin"] and known.setdefault(size, root) == root, name + ": another tree")
         if name != "checkpoint": need(heads.setdefault(size, name[11:21]) == name[11:21], name + ": day?")
     size, text = max(known), "daybook/pack/v1\n%s\n%s\n" % (origin, b64(sha(pack.read("manifest.json"))))
-    signed = note(pack.read("manifest.note"), created["payload"]["receipt_keys"], "the manifest") == text
-    need(signed, "the manifest: its signature is of another one")
-    trees, stubs, ledger, streams, owners, devices = entries(pack, query.get("site"))
-    for line in map(json.loads, pack.open("nodes.ndjson")):
-        trees.append((line["index"] << line["level"], line["level"], unb64(line["hash"])))
+    need(note(pack.read("manifest.note"), receipts, "the manifest") == text, "the manifest: it is not signed")
+    nodes = map(json.loads, pack.open("nodes.ndjson"))
+    trees += [(one["index"] << one["level"], one["level"], unb64(one["hash"])) for one in nodes]
     need(roots(trees, known) == known, "entries and nodes lead to another root than the one that is signed")
+    for name in (name for name in pack.namelist() if name.startswith("artefacts/")):
+        salt, hash = files.get(name, (b"", ""))
+        need(b64(sha(salt + pack.read(name))) == hash, name + " is not the file that an entry registers")
     asked = days(ledger, heads, query)
     def date_of(position):
         day = (asked + [None])[bisect.bisect_right(asked, position, key=lambda day: day["size"])]
@@ -162,7 +161,6 @@ def verify(pack, keys, kept):
         name = names.get(id, "a stream of which nothing is in the pack")
         gaps += missing(name, streams.get(name, {}), openings.get(id, []), date_of)
     applied = {e["position"]: e["payload"]["days"] for e in ledger if e["event_type"] == "RetentionApplied"}
-    pruned = {position: by for position, by in stubs.items() if by is not None}
     for position, by in pruned.items():
         lawful = by in applied and applied[by]["first"] <= date_of(position) <= applied[by]["last"]
         need(lawful, "position %d: no RetentionApplied of its day removed its bytes" % position)
@@ -188,12 +186,14 @@ def main():
         keys = [open(key).read().strip() if os.path.exists(key) else key for key in asked.key]
         files = [(name, open(name, "rb").read()) for name in asked.head]
         kept = [(name, data.startswith(b"c2sp"), checkpoint(data, keys, name)) for name, data in files]
+        need(all(map(verifier_key, keys)) and open(asked.pack, "rb").read(4) not in (b"age-", b"----"),
+             "it is encrypted with age: run  age --decrypt --identity KEY --output pack.zip FILE")
         pack = zipfile.ZipFile(asked.pack)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         sys.exit(print("no verdict:", error, file=sys.stderr) or 2)
     try: about = verify(pack, keys, kept)
     except Exception as error: say("TAMPERED", str(error) if type(error) is ValueError else repr(error))
     verdict = next(verdict for verdict in EXIT if verdict == "VERIFIED" or verdict in dict(found))
-    print(verdict + ": " + about, *map(": ".join, found), "Not" + __doc__.split("\nNot")[1], sep="\n")
+    print(verdict + ": " + about, *map(": ".join, found), "Not" + re.split(r"\sNot", __doc__)[1], sep="\n")
     return 0 if verdict == "PARTIAL" and asked.allow_partial else EXIT[verdict]
 if __name__ == "__main__": sys.exit(main())

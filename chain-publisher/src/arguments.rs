@@ -6,8 +6,10 @@
 //! Not here: what is done with them (`verify`, `evidence`), each command's own arguments (the binaries).
 
 use crate::Report;
+use crate::continued::Continued;
 use crate::directory::Directory;
 use crate::evidence::{EVIDENCE_MAX, Evidence, Trust};
+use crate::rotations::RotationProof;
 use crate::source::LogSource;
 use crate::terminal::{Failure, Outcome, data, data_json};
 use crate::url::Url;
@@ -63,6 +65,9 @@ pub struct Outside {
     /// Logs and witnesses that are believed (C2SP tlog-policy)
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// The proof of a rotation of the log's key, as often as there are; a log that is named shows them itself
+    #[arg(long, value_name = "FILE")]
+    pub rotation: Vec<PathBuf>,
 }
 
 impl Outside {
@@ -85,12 +90,18 @@ impl Outside {
             let bytes = read_file(path, TLOG_PROOF_BYTES_MAX)?;
             Evidence::parse(&path.display().to_string(), &bytes).map_err(Failure::usage)
         };
+        let rotation = |path: &PathBuf| {
+            let bytes = read_file(path, TLOG_PROOF_BYTES_MAX)?;
+            RotationProof::parse(&path.display().to_string(), &bytes).map_err(Failure::usage)
+        };
         Ok(VerifySettings {
             origin: self.origin.clone(),
             trust: Trust {
                 keys: all_keys("--key", &self.key)?,
                 policy,
+                rotations: Vec::new(),
             },
+            rotations: self.rotation.iter().map(rotation).collect::<Result<_, _>>()?,
             evidence: self.head.iter().map(head).collect::<Result<_, _>>()?,
             ..VerifySettings::default()
         })
@@ -106,12 +117,29 @@ pub struct HowClosely {
     /// End with 0 where the only reservation is that entries are lawfully withheld
     #[arg(long)]
     pub allow_partial: bool,
+    /// The log that this one says that it continues, or a head or checkpoint of it that was kept
+    #[arg(long, value_name = "URL|DIR|FILE")]
+    pub continues: Option<String>,
+    /// The key of the log that it continues, where it is not the same asker's only one
+    #[arg(long, value_name = "VKEY|FILE", requires = "continues")]
+    pub continues_key: Vec<String>,
 }
 
 impl HowClosely {
     /// These settings, so closely.
-    pub fn settings(&self, settings: VerifySettings) -> VerifySettings {
-        VerifySettings {
+    ///
+    /// # Errors
+    /// [`Failure`] for what cannot be read.
+    pub fn settings(&self, settings: VerifySettings) -> Result<VerifySettings, Failure> {
+        let continues = match &self.continues {
+            None => None,
+            Some(place) => Some(Continued {
+                place: place.clone(),
+                keys: all_keys("--continues-key", &self.continues_key)?,
+            }),
+        };
+        Ok(VerifySettings {
+            continues,
             strictness: if self.no_canonical {
                 Strictness::Hashes
             } else {
@@ -119,7 +147,7 @@ impl HowClosely {
             },
             allow_partial: self.allow_partial,
             ..settings
-        }
+        })
     }
 }
 

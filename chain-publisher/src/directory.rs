@@ -4,7 +4,10 @@
 //! them is damaged the other gives the entries, and the damage is a flaw with its position.
 //! Not here: writing it (`export`), its file names (`layout`), believing it (`verify`).
 
-use crate::layout::{self, CHECKPOINT, HEADS, Line, UNFINISHED, VERIFIER_KEY, lines_path, parse_line};
+use crate::anchor::{ANCHOR_BYTES_MAX, ANCHOR_KINDS, AnchorKind};
+use crate::layout::{
+    self, CHECKPOINT, HEADS, Line, ROTATIONS, UNFINISHED, VERIFIER_KEY, lines_path, parse_line,
+};
 use crate::source::{Chunk, EntryStream, Flaw, LogSource, SourceError};
 use domain::note::NOTE_BYTES_MAX;
 use domain::tile::{BUNDLE_ENTRY_BYTES_MAX, Bundle, Tile, TilePath, bundles_since, parse_bundle};
@@ -19,6 +22,8 @@ use std::path::{Path, PathBuf};
 const BUNDLE_BYTES_MAX: usize = 256 * (BUNDLE_ENTRY_BYTES_MAX + 2);
 /// The largest tile.
 const TILE_BYTES_MAX: usize = 256 * 32;
+/// The largest list of rotations: a thousand positions.
+pub(crate) const ROTATIONS_BYTES_MAX: usize = 1_000 * 21;
 /// The largest key file.
 const KEY_BYTES_MAX: usize = 4096;
 /// Files that do not belong there are named up to this many.
@@ -111,6 +116,27 @@ impl LogSource for Directory {
         self.read(&layout::head_path(date), TLOG_PROOF_BYTES_MAX)
     }
 
+    fn stamp(&self, date: Date, kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
+        match self.read(&layout::stamp_path(date, kind), ANCHOR_BYTES_MAX) {
+            Err(SourceError::Missing { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn rotations(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let list = match self.read(ROTATIONS, ROTATIONS_BYTES_MAX) {
+            Err(SourceError::Missing { .. }) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let positions =
+            layout::parse_rotations(&list).map_err(|why| SourceError::malformed(ROTATIONS, why))?;
+        let proof = |at: Position| {
+            let path = layout::rotation_path(at);
+            self.read(&path, TLOG_PROOF_BYTES_MAX).map(|bytes| (path, bytes))
+        };
+        positions.into_iter().map(proof).collect()
+    }
+
     fn tile(&self, tile: Tile) -> Result<Vec<u8>, SourceError> {
         self.read(&tile.to_string(), TILE_BYTES_MAX)
     }
@@ -147,6 +173,25 @@ fn belongs(name: &str, size: TreeSize) -> bool {
     }
     if let Some(lines) = layout::parse_lines_path(name) {
         return bundle(lines);
+    }
+    let rotation = name
+        .strip_prefix("keys/")
+        .and_then(|name| name.strip_suffix(".tlog-proof"));
+    let rotation = rotation.and_then(|position| position.parse().ok().map(Position));
+    if rotation.is_some_and(|at| size.contains(at) && layout::rotation_path(at) == name) || name == ROTATIONS
+    {
+        return true;
+    }
+    let stamped = |kind: AnchorKind| {
+        let file = name
+            .rsplit('/')
+            .next()
+            .and_then(|file| file.strip_suffix(kind.ending())?.strip_suffix('.'));
+        let date = file.and_then(|text| Date::parse(text).ok());
+        date.is_some_and(|date| layout::stamp_path(date, kind) == name)
+    };
+    if ANCHOR_KINDS.into_iter().any(stamped) {
+        return true;
     }
     let head = name.rsplit('/').next().and_then(layout::head_date);
     head.is_some_and(|date| layout::head_path(date) == name) || matches!(name, CHECKPOINT | VERIFIER_KEY)

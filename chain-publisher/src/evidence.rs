@@ -5,11 +5,12 @@
 //! Source: FORMAT §8; C2SP tlog-proof, tlog-policy.
 //! Not here: the verdict (`verify`).
 
-use domain::checkpoint::SignedCheckpoint;
+use domain::checkpoint::{CheckpointError, SignedCheckpoint};
 use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
-use domain::note::VerifierKey;
+use domain::note::{NoteError, VerifierKey};
+use domain::rotation::{RECEIPT_SUFFIX, RECOVERY_SUFFIX, Role, Rotation, check_handover};
 use domain::tlog_policy::{Policy, Quorum};
 use domain::tlog_proof::TlogProof;
 use domain::verify::{Kept, KnownRoot};
@@ -99,6 +100,8 @@ pub struct Trust {
     pub keys: Vec<VerifierKey>,
     /// Which witnesses are enough.
     pub policy: Option<Policy>,
+    /// What came before and after those keys, as far as it was followed; rising.
+    pub rotations: Vec<Rotation>,
 }
 
 impl Trust {
@@ -116,9 +119,41 @@ impl Trust {
         self.keys.iter().chain(logs)
     }
 
+    /// All keys that sign checkpoints: those from elsewhere, and those that rotations lead to.
+    pub fn log_keys(&self) -> impl Iterator<Item = &VerifierKey> {
+        let rotated = self.rotations.iter().filter(|it| it.role != Role::Receipt);
+        let ends = rotated.flat_map(|it| it.old.iter().chain([&it.new]));
+        let mut seen: Vec<&VerifierKey> = Vec::new();
+        let mut all: Vec<&VerifierKey> = self.keys().chain(ends).collect();
+        all.retain(|key| {
+            let is_new = !seen.contains(key);
+            seen.push(key);
+            is_new
+        });
+        all.into_iter()
+    }
+
+    /// Which of these keys have signed a checkpoint, each with where it came into force if that was by a rotation.
+    pub fn signers(&self, signed: &SignedCheckpoint) -> Vec<String> {
+        let has = |key: &&VerifierKey| signed.note().verify([*key]).is_ok();
+        let signers = self.log_keys().filter(has);
+        signers
+            .map(|key| match self.rotations.iter().find(|it| it.new == *key) {
+                Some(rotation) => format!(
+                    "{}+{}, in force since the KeyRotated at position {}",
+                    key.name(),
+                    key.id(),
+                    rotation.position
+                ),
+                None => format!("{}+{}", key.name(), key.id()),
+            })
+            .collect()
+    }
+
     /// The origin that the keys are named for, where they agree.
     pub fn origin(&self) -> Option<&str> {
-        let mut names = self.keys().map(VerifierKey::name);
+        let signs = |name: &&str| !name.ends_with(RECOVERY_SUFFIX) && !name.ends_with(RECEIPT_SUFFIX);
+        let mut names = self.keys().map(VerifierKey::name).filter(signs);
         let first = names.next()?;
         names.all(|name| name == first).then_some(first)
     }
@@ -129,8 +164,15 @@ impl Trust {
     /// # Errors
     /// In words.
     pub fn examine(&self, origin: &str, signed: &SignedCheckpoint) -> Result<Witnesses, String> {
-        let keys = || self.keys().filter(|key| key.name() == origin);
-        signed.verify(origin, keys()).map_err(|error| error.to_string())?;
+        let keys = || self.log_keys().filter(|key| key.name() == origin);
+        signed.verify(origin, keys()).map_err(|error| match error {
+            CheckpointError::Note(NoteError::Unsigned) => format!(
+                "{error}; where the key was replaced, the rotation's proof (--rotation) leads to the new one, and after a \
+                 recovery the recovery key must be known too (--key)"
+            ),
+            other => other.to_string(),
+        })?;
+        check_handover(signed, &self.rotations).map_err(|error| error.to_string())?;
         let Some(policy) = &self.policy else {
             return Ok(Witnesses::default());
         };

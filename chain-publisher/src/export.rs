@@ -8,6 +8,7 @@
 //! Source: FORMAT §3; C2SP tlog-tiles v0.1.0.
 //! Not here: reading the log (`source`), checking the copy (`verify`).
 
+use crate::anchor::ANCHOR_KINDS;
 use crate::layout::{
     self, CHECKPOINT, README, UNFINISHED, VERIFIER_KEY, lines_path, pruned_line, withheld_line,
 };
@@ -346,15 +347,38 @@ impl<'a> Export<'a> {
     /// Heads that the checkpoint covers; what is there already is replaced where cosignatures were added.
     fn heads(&mut self) -> Result<u64, ExportError> {
         let mut heads = 0;
+        self.rotations()?;
         for date in self.source.head_dates()? {
             let bytes = self.source.head(date)?;
             let covered = TlogProof::parse(&bytes).is_ok_and(|head| head.size() <= self.checkpoint.size());
             if covered {
                 heads += 1;
                 self.files.write_if_new(&layout::head_path(date), &bytes)?;
+                for kind in ANCHOR_KINDS {
+                    if let Some(stamp) = self.source.stamp(date, kind)? {
+                        self.files.write_if_new(&layout::stamp_path(date, kind), &stamp)?;
+                    }
+                }
             }
         }
         Ok(heads)
+    }
+
+    /// Proofs of rotations that the checkpoint covers, and their list.
+    fn rotations(&mut self) -> Result<(), ExportError> {
+        let mut list = String::new();
+        for (path, bytes) in self.source.rotations()? {
+            let proof = TlogProof::parse(&bytes).ok();
+            let Some(proof) = proof.filter(|proof| proof.size() <= self.checkpoint.size()) else {
+                continue;
+            };
+            self.files.write_if_new(&path, &bytes)?;
+            list.push_str(&format!("{}\n", proof.index));
+        }
+        if !list.is_empty() {
+            self.files.write_if_new(layout::ROTATIONS, list.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// The checkpoint, and then nothing is left that it does not cover.

@@ -6,11 +6,13 @@
 //! Source: FORMAT §5, §8.
 //! Not here: one head alone (`heads`), the heads of a log that is read as a whole (`verify`).
 
+use crate::anchor::{self, AnchorKind, Says};
 use crate::confirm::{Asked, confirm};
 use crate::evidence::Trust;
 use crate::heads::{CheckedHead, HeadCheck};
 use crate::layout;
 use crate::report::{DayReport, KeysFrom, Report};
+use crate::rotations::follow;
 use crate::source::{Flaw, LogSource};
 use crate::verify::{VerifyError, VerifySettings};
 use domain::tlog_proof::TlogProof;
@@ -23,6 +25,8 @@ pub struct HeadFile {
     pub name: String,
     /// What is in it.
     pub bytes: Vec<u8>,
+    /// Time stamps that lie beside it.
+    pub stamps: Vec<(AnchorKind, Vec<u8>)>,
 }
 
 impl HeadFile {
@@ -54,6 +58,11 @@ pub fn verify_heads(
     let own = proofs.first().map(|(_, proof)| &proof.checkpoint);
     let origin = settings.origin_of(own)?;
     report.origin = Some(origin.clone());
+    let last = proofs.last().map(|(_, proof)| &proof.checkpoint);
+    let settings = &follow(settings, &origin, log, last, &mut report)?;
+    report.signed_by = last
+        .map(|signed| settings.trust.signers(signed))
+        .unwrap_or_default();
     let trust = settings.trust.is_known().then_some(&settings.trust);
     report.keys = settings.trust.keys().map(ToString::to_string).collect();
     report.keys_from = match trust {
@@ -80,8 +89,51 @@ pub fn verify_heads(
         .map(|(one, anchored)| one.is_confirmed(anchored))
         .collect();
     lead_back(&heads, &mut confirmed);
+    stamps(&proofs, &mut report);
     conclude(&mut report, &heads, &confirmed, log.is_some());
     Ok(report)
+}
+
+/// What time stamps say of the heads that they lie beside: a hint as far as their own signatures go.
+fn stamps(proofs: &Proofs<'_>, report: &mut Report) {
+    for (file, proof) in proofs {
+        let hash = proof.checkpoint.body_sha256();
+        for (kind, bytes) in &file.stamps {
+            let ending = kind.ending();
+            match anchor::says(*kind, bytes, &hash.0) {
+                Ok(Says::At(time)) => {
+                    report.notes.push(format!(
+                        "{}: its .{ending} states that this head was there at {time}, so its entries were written before",
+                        file.name
+                    ));
+                    report.not_checked.push(format!(
+                        "the authority's signature on the .{ending} of {}: write the note body to a file and run  openssl \
+                         ts -verify -digest {} -in FILE.tsr -CAfile CA.pem",
+                        file.name,
+                        hash.to_hex()
+                    ));
+                }
+                Ok(Says::Leads { blocks, pending }) => {
+                    let to = match blocks.first() {
+                        Some(block) => format!("Bitcoin block {block}"),
+                        None => format!("{pending} calendars that have promised one: run  ots upgrade"),
+                    };
+                    report
+                        .notes
+                        .push(format!("{}: its .{ending} leads to {to}", file.name));
+                    report.not_checked.push(format!(
+                        "what the .{ending} of {} leads to: run  ots verify -d {} FILE.ots",
+                        file.name,
+                        hash.to_hex()
+                    ));
+                }
+                Err(what) => report.tampered(Flaw {
+                    position: Some(proof.index),
+                    what: format!("{}: its .{ending}: {what}", file.name),
+                }),
+            }
+        }
+    }
 }
 
 type Proofs<'a> = Vec<(&'a HeadFile, TlogProof)>;

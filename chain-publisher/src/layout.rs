@@ -5,7 +5,9 @@
 //! Source: C2SP tlog-tiles v0.1.0, FORMAT §3 and §5.
 //! Not here: writing them (`export`), reading them (`directory`).
 
+use crate::anchor::AnchorKind;
 use domain::entry::ENTRY_BYTES_MAX;
+use domain::rotation::ROTATIONS_MAX;
 use domain::tile::{Bundle, TilePath};
 use domain::{Date, Hash, Position};
 
@@ -30,6 +32,39 @@ pub const LINE_BYTES_MAX: usize = ENTRY_BYTES_MAX;
 pub fn head_path(date: Date) -> String {
     let text = date.to_string();
     format!("{HEADS}/{}/{text}.tlog-proof", &text[..4])
+}
+
+/// `heads/2026/2026-05-17.tsr`
+pub fn stamp_path(date: Date, kind: AnchorKind) -> String {
+    let text = date.to_string();
+    format!("{HEADS}/{}/{}", &text[..4], kind.file_name(date))
+}
+
+/// The positions of rotations, one a line.
+pub const ROTATIONS: &str = "keys/rotations";
+
+/// `keys/17.tlog-proof`: the proof of the rotation at position 17.
+pub fn rotation_path(position: Position) -> String {
+    format!("keys/{position}.tlog-proof")
+}
+
+/// Reads [`ROTATIONS`]; rising positions, at most as many as a log can have.
+///
+/// # Errors
+/// In words.
+pub fn parse_rotations(text: &[u8]) -> Result<Vec<Position>, String> {
+    let wrong = || format!("not the positions of rotations, rising, one a line, at most {ROTATIONS_MAX}");
+    let text = std::str::from_utf8(text).map_err(|_| wrong())?;
+    let mut positions: Vec<Position> = Vec::new();
+    for line in text.lines() {
+        let position = line.parse().map(Position).map_err(|_| wrong())?;
+        let rises = positions.last().is_none_or(|last| *last < position);
+        if !rises || positions.len() >= ROTATIONS_MAX {
+            return Err(wrong());
+        }
+        positions.push(position);
+    }
+    Ok(positions)
 }
 
 /// The day of a head's file name, `2026-05-17.tlog-proof`.
@@ -119,6 +154,7 @@ pub fn readme(origin: &str) -> String {
          tile/<L>/<N>          hashes of the tree (C2SP tlog-tiles)\n\
          tile/entries/<N>      entries, 256 a file, each behind two bytes of length (C2SP tlog-tiles)\n\
          entries/<N>.ndjson    the same entries, one a line, for people and scripts\n\
+         keys/                 where the signing key was replaced: each rotation, proven under both keys' signatures\n\
          heads/                the head of each day: what the day was, proven under a signed checkpoint\n\
          verifier-key          the key that signs, as the log itself names it: compare it with one from elsewhere\n\
          \n\

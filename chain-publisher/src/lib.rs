@@ -5,11 +5,14 @@
 //! - `directory`: a log in tlog-tiles layout on disk; `layout` names its files.
 //! - `url`: a log served over HTTP.
 //! - `export`: a log written to a directory.
+//! - `anchor`: time stamps of third parties over heads.
 //! - `publish`: heads put where others can get them.
 //! - `verify`: a whole log against what its asker knows from elsewhere; `evidence` is that, `heads` the heads of days,
 //!   `tiles` the tiles, `report` what is said in the end.
 //! - `tree`: the tree of a log behind its signed checkpoint, where whole entries are not needed; `confirm` holds single
 //!   checkpoints against what is known, `kept_heads`, `one_proof`, `receipt` and `watch` are what is asked then.
+//! - `continued`: the log that a log says it continues.
+//! - `rotations`: from the key that an asker has to those that came after and before it.
 //! - `arguments`, `terminal`, `progress`: what the commands that verify share.
 //! - `bin/daybook-verify`: the auditor's own program.
 //! - `witness`: being a witness of other logs; `cosign`: asking witnesses for cosignatures of one's own.
@@ -18,8 +21,10 @@
 //! Invariant: nothing that is read is believed before it was hashed.
 //! Not here: signing, storing (`commands`), the service's commands (`api`).
 
+pub mod anchor;
 pub mod arguments;
 mod confirm;
+pub mod continued;
 pub mod cosign;
 pub mod directory;
 pub mod evidence;
@@ -34,6 +39,7 @@ pub mod progress;
 pub mod publish;
 pub mod receipt;
 pub mod report;
+pub mod rotations;
 pub mod source;
 pub mod terminal;
 mod tiles;

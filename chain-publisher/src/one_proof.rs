@@ -7,6 +7,7 @@
 
 use crate::confirm::{Asked, confirm};
 use crate::report::Report;
+use crate::rotations::follow;
 use crate::source::{Flaw, LogSource};
 use crate::tree::signatures;
 use crate::verify::{VerifyError, VerifySettings};
@@ -53,6 +54,8 @@ pub fn verify_proof(question: &ProofQuestion<'_>, settings: &VerifySettings) -> 
     report.origin = Some(origin.clone());
     (report.size, report.root) = (checkpoint.size(), checkpoint.root());
     report.signed = Some(checkpoint.size());
+    let signed = Some(&proof.checkpoint);
+    let settings = &follow(settings, &origin, question.log, signed, &mut report)?;
     let witnesses = signatures(&origin, &proof.checkpoint, settings, &mut report);
     if proof.extra.as_deref().is_some_and(|extra| extra != entry) {
         flaw(

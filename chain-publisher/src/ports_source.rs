@@ -3,6 +3,8 @@
 //! Invariant: what is read is what the ports give; the size is that of the log, not of its checkpoint.
 //! Not here: the ports' drivers, and what else a data directory must satisfy (`commands`).
 
+use crate::anchor::AnchorKind;
+use crate::layout;
 use crate::source::{Chunk, EntryStream, LogSource, SourceError};
 use domain::merkle::NodeError;
 use domain::ports::{EntryBlock, EventLog, ReadError, TileStore};
@@ -26,6 +28,21 @@ pub trait HeadFiles: Send + Sync {
 
     /// The head of that day.
     fn get(&self, date: Date) -> Option<Vec<u8>>;
+
+    /// The time stamp of that kind over the head of a day.
+    fn stamp(&self, _date: Date, _kind: AnchorKind) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The positions of rotations whose proofs are kept.
+    fn rotations(&self) -> Vec<Position> {
+        Vec::new()
+    }
+
+    /// The proof of the rotation at that position.
+    fn rotation(&self, _position: Position) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// A log behind the ports.
@@ -86,6 +103,16 @@ impl LogSource for PortsSource<'_> {
                 },
             }
         })
+    }
+
+    fn stamp(&self, date: Date, kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(self.heads.stamp(date, kind))
+    }
+
+    fn rotations(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let positions = self.heads.rotations().into_iter();
+        let proofs = positions.filter_map(|at| Some((layout::rotation_path(at), self.heads.rotation(at)?)));
+        Ok(proofs.collect())
     }
 
     fn derives_tiles(&self) -> bool {

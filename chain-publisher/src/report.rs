@@ -6,6 +6,8 @@
 //! Not here: finding anything (`verify`).
 
 use crate::source::Flaw;
+use domain::continues::Continues;
+use domain::rotation::{Role, Rotation, RotationReason, VouchedBy};
 use domain::verify::Verdict;
 use domain::{Date, Hash, Position, Timestamp, TreeSize};
 use serde::Serialize;
@@ -43,6 +45,49 @@ pub struct DayReport {
     pub written_before: Option<Timestamp>,
 }
 
+/// A rotation of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RotationReport {
+    /// Where it stands.
+    pub position: Position,
+    /// What the key is for.
+    pub role: Role,
+    /// The key from there on.
+    pub new: String,
+    /// Why.
+    pub reason: RotationReason,
+    /// Whether the recovery key vouched for it, instead of the key before.
+    pub by_recovery: bool,
+}
+
+impl RotationReport {
+    pub(crate) fn of(rotation: &Rotation) -> Self {
+        Self {
+            position: rotation.position,
+            role: rotation.role,
+            new: rotation.new.to_string(),
+            reason: rotation.reason,
+            by_recovery: rotation.by == VouchedBy::Recovery,
+        }
+    }
+}
+
+impl fmt::Display for RotationReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = if self.by_recovery {
+            "the recovery key"
+        } else {
+            "the key before"
+        };
+        let (at, role, reason) = (self.position, self.role, self.reason.as_str());
+        write!(
+            f,
+            "position {at}: the {role} key becomes {} ({reason}; signed by it and {by})",
+            self.new
+        )
+    }
+}
+
 /// Something that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -72,6 +117,14 @@ pub struct Report {
     pub keys: Vec<String>,
     /// Where they come from.
     pub keys_from: KeysFrom,
+    /// The keys that signed the log's own latest checkpoint, in words.
+    pub signed_by: Vec<String>,
+    /// The rotations of keys that the log's entries tell.
+    pub rotations: Vec<RotationReport>,
+    /// The ledger that it says that it continues.
+    pub continues: Option<Continues>,
+    /// The witness policy that it says is in force: a hint.
+    pub log_policy: Option<String>,
     /// Entries, withheld ones included.
     pub size: TreeSize,
     /// The root over them, base64.
@@ -130,6 +183,10 @@ impl Report {
             origin: None,
             keys: Vec::new(),
             keys_from: KeysFrom::Nowhere,
+            signed_by: Vec::new(),
+            rotations: Vec::new(),
+            continues: None,
+            log_policy: None,
             size: TreeSize::EMPTY,
             root: Hash::empty_root(),
             signed: None,
@@ -273,6 +330,12 @@ impl fmt::Display for Report {
             };
             writeln!(f, "  key         {key}{from}")?;
         }
+        for signer in &self.signed_by {
+            writeln!(f, "  signed by   {signer}")?;
+        }
+        if let Some(continues) = &self.continues {
+            writeln!(f, "  continues   {continues}, as it says")?;
+        }
         if let (Some(first), Some(last)) = (self.days.first(), self.days.last()) {
             writeln!(
                 f,
@@ -291,6 +354,7 @@ impl fmt::Display for Report {
                 )?;
             }
         }
+        list(f, "Keys over time", &self.rotations)?;
         list(f, "Does not hold", &self.findings)?;
         if self.findings_not_listed > 0 {
             writeln!(f, "  - and {} more", self.findings_not_listed)?;

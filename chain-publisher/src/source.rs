@@ -4,6 +4,7 @@
 //! were stored, or as a stub with its leaf hash; chunks follow one another without gaps.
 //! Not here: the sources themselves (`directory`, `url`, `ports_source`), believing them (`verify`).
 
+use crate::anchor::AnchorKind;
 use domain::tile::Tile;
 use domain::{Date, Hash, Position, TreeSize};
 use std::ops::Range;
@@ -55,6 +56,22 @@ pub trait LogSource: Send + Sync {
     /// # Errors
     /// [`SourceError`].
     fn entries(&self, from: Position, size: TreeSize) -> Result<Box<dyn EntryStream + '_>, SourceError>;
+
+    /// The time stamp of that kind over the head of a day, where there is one.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn stamp(&self, _date: Date, _kind: AnchorKind) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
+
+    /// The proofs of rotations that it shows, each with what it is called.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn rotations(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        Ok(Vec::new())
+    }
 
     /// Whether entries can be had at all, and if not, why and what to do.
     fn withholds_entries(&self) -> Option<String> {

@@ -8,11 +8,13 @@
 
 use crate::evidence::{Witnesses, known_roots};
 use crate::report::{KeysFrom, Report};
+use crate::rotations::follow;
 use crate::source::{Chunk, Flaw, Given, LogSource, SourceError};
 use crate::verify::{VerifyError, VerifySettings, own_checkpoint};
 use domain::checkpoint::SignedCheckpoint;
 use domain::hash::leaf_hash;
 use domain::merkle::{Frontier, NodeError, TILE_WIDTH};
+use domain::rotation::Rotation;
 use domain::tile::Tile;
 use domain::tile_reader::{TileReader, TileSource};
 use domain::verify::Verdict;
@@ -78,6 +80,7 @@ impl TreeError {
 pub struct SignedTree<'a> {
     source: &'a dyn LogSource,
     origin: String,
+    settings: VerifySettings,
     signed: SignedCheckpoint,
     witnesses: Witnesses,
     reader: TileReader<Tiles<'a>>,
@@ -112,19 +115,28 @@ impl<'a> SignedTree<'a> {
     ) -> Result<Option<Self>, VerifyError> {
         let origin = settings.origin_of(Some(&signed))?;
         report.origin = Some(origin.clone());
+        let settings = &follow(settings, &origin, Some(source), Some(&signed), report)?;
         let Some(witnesses) = signatures(&origin, &signed, settings, report) else {
             return Ok(None);
         };
         let (size, root) = (signed.checkpoint().size(), signed.checkpoint().root());
         (report.size, report.root, report.signed) = (size, root, Some(size));
         match TileReader::open(Tiles(source), size, &root) {
-            Ok(reader) => Ok(Some(Self {
-                source,
-                origin,
-                signed,
-                witnesses,
-                reader,
-            })),
+            Ok(reader) => {
+                let this = Self {
+                    source,
+                    origin,
+                    settings: settings.clone(),
+                    signed,
+                    witnesses,
+                    reader,
+                };
+                let agrees = match &settings.covering {
+                    Some(it) => this.agrees(it.size, &it.root, &it.name, report)?,
+                    None => true,
+                };
+                Ok(agrees.then_some(this))
+            }
             Err(error) => TreeError::from(error).told(report).map(|()| None),
         }
     }
@@ -132,6 +144,11 @@ impl<'a> SignedTree<'a> {
     /// Which log.
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// The rotations that lead from the asker's key to the one that signed.
+    pub fn rotations(&self) -> &[Rotation] {
+        &self.settings.trust.rotations
     }
 
     /// How many entries.
@@ -230,7 +247,8 @@ impl<'a> SignedTree<'a> {
         if self.witnesses.quorum {
             anchored = self.size();
         }
-        for known in known_roots(&settings.evidence, &self.origin, &settings.trust)? {
+        // Whose signatures count was followed over the rotations when the tree was opened.
+        for known in known_roots(&settings.evidence, &self.origin, &self.settings.trust)? {
             report.evidence.push(known.source.clone());
             if self.agrees(known.size, &known.root, &known.source, report)? {
                 anchored = anchored.max(known.size);
@@ -325,6 +343,7 @@ pub(crate) fn signatures(
     } else {
         Err(format!("it is of the log {}", signed.checkpoint().origin()))
     };
+    report.signed_by = trust.signers(signed);
     match examined {
         Ok(witnesses) => Some(witnesses),
         Err(error) => {

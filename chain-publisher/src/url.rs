@@ -5,7 +5,8 @@
 //! Source: FORMAT §3; C2SP tlog-tiles v0.1.0.
 //! Not here: believing what comes (`verify`), where the token is kept (`api`).
 
-use crate::layout::{LINE_BYTES_MAX, Line, head_path, parse_line};
+use crate::directory::ROTATIONS_BYTES_MAX;
+use crate::layout::{LINE_BYTES_MAX, Line, ROTATIONS, head_path, parse_line, parse_rotations, rotation_path};
 use crate::source::{Chunk, EntryStream, LogSource, SourceError};
 use domain::note::NOTE_BYTES_MAX;
 use domain::tile::Tile;
@@ -231,6 +232,21 @@ impl LogSource for Url {
 
     fn head(&self, date: Date) -> Result<Vec<u8>, SourceError> {
         self.bytes(&format!("/{}", head_path(date)), TLOG_PROOF_BYTES_MAX)
+    }
+
+    fn rotations(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let list = match self.bytes(&format!("/{ROTATIONS}"), ROTATIONS_BYTES_MAX) {
+            // Other logs, and older services, have none.
+            Err(SourceError::Missing { .. }) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let positions = parse_rotations(&list).map_err(|why| SourceError::malformed(ROTATIONS, why))?;
+        let proof = |at: Position| {
+            let path = rotation_path(at);
+            self.bytes(&format!("/{path}"), TLOG_PROOF_BYTES_MAX)
+                .map(|bytes| (path, bytes))
+        };
+        positions.into_iter().map(proof).collect()
     }
 
     fn tile(&self, tile: Tile) -> Result<Vec<u8>, SourceError> {

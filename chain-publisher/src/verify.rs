@@ -6,9 +6,11 @@
 //! Source: FORMAT §5, §8.
 //! Not here: the rules of entries, streams and days (`domain::verify`), one head (`heads`), the words (`report`).
 
+use crate::continued::{self, Continued};
 use crate::evidence::{Evidence, EvidenceError, Trust, known_roots};
 use crate::heads::{CheckedHead, HeadCheck};
-use crate::report::{DayReport, Finding, KeysFrom, Report};
+use crate::report::{DayReport, Finding, KeysFrom, Report, RotationReport};
+use crate::rotations::{Covering, RotationProof, follow};
 use crate::source::{Chunk, EntryStream, Flaw, Given, LogSource, SourceError};
 use crate::tiles::{TileCheck, TileFault, TileLeaves};
 use domain::checkpoint::SignedCheckpoint;
@@ -32,6 +34,12 @@ pub struct VerifySettings {
     pub trust: Trust,
     /// Checkpoints and heads that were kept elsewhere.
     pub evidence: Vec<Evidence>,
+    /// Proofs of rotations that the asker has.
+    pub rotations: Vec<RotationProof>,
+    /// What the recovery key's word rests on, where it was taken from the log's first entry.
+    pub covering: Option<Covering>,
+    /// The log that this one says that it continues.
+    pub continues: Option<Continued>,
     /// How closely entries are read.
     pub strictness: Strictness,
     /// A PARTIAL verdict ends with 0.
@@ -44,6 +52,9 @@ impl Default for VerifySettings {
             origin: None,
             trust: Trust::default(),
             evidence: Vec::new(),
+            rotations: Vec::new(),
+            covering: None,
+            continues: None,
             strictness: Strictness::Canonical,
             allow_partial: false,
         }
@@ -109,6 +120,8 @@ pub fn verify(
     let says = signed.as_ref().map(|signed| signed.checkpoint().clone());
     let size = source.size().or(says.as_ref().map(|says| says.size()));
     let size = size.unwrap_or(TreeSize::EMPTY);
+    let origin = settings.origin_of(signed.as_ref())?;
+    let settings = &follow(settings, &origin, Some(source), signed.as_ref(), &mut report)?;
     std::thread::scope(|scope| {
         let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
         let withheld = source.withholds_entries();
@@ -263,7 +276,13 @@ impl Run<'_> {
         self.report.evidence = known.iter().map(|known| known.source.clone()).collect();
         let signed = self.signed_root(&origin, &trust, &mut known);
         let heads = self.heads(heads, &origin, &trust, &mut known);
-        let expected = self.settings.origin.clone().or(Some(origin));
+        known.extend(self.settings.covering.as_ref().map(|covering| KnownRoot {
+            size: covering.size,
+            root: covering.root,
+            kept: Kept::WithLog,
+            source: covering.name.clone(),
+        }));
+        let expected = self.settings.origin.clone().or(Some(origin.clone()));
         let mut verifier = LogVerifier::new(self.settings.strictness, expected.as_deref(), known);
         verifier.keep_nodes();
         let mut tiles = TileCheck::new(self.source, size, signed);
@@ -272,8 +291,10 @@ impl Run<'_> {
         }
         let whole = self.entries(&mut verifier, &mut tiles, size, chunks, progress)?;
         let log = verifier.finish();
+        self.keys_of(&log, &origin, &trust);
         self.report.tiles = tiles.compared();
         self.conclude(log, &heads, whole, from_tiles, size);
+        continued::check(self.settings.continues.as_ref(), &mut self.report)?;
         Ok(self.report)
     }
 
@@ -289,7 +310,7 @@ impl Run<'_> {
         match named {
             None => {}
             Some(Err(error)) => self.key_finding(&error),
-            Some(Ok(key)) if outside.is_known() && outside.keys().all(|known| *known != key) => {
+            Some(Ok(key)) if outside.is_known() && outside.log_keys().all(|known| *known != key) => {
                 self.key_finding("it is another one than the key that was given");
             }
             Some(Ok(key)) => keys.push(key),
@@ -309,7 +330,41 @@ impl Run<'_> {
         } else {
             KeysFrom::Log
         };
-        Ok(Trust { keys, policy: None })
+        // What a log says of its keys over time is a hint like the rest.
+        let own = VerifySettings {
+            trust: Trust {
+                keys,
+                ..Trust::default()
+            },
+            evidence: Vec::new(),
+            ..self.settings.clone()
+        };
+        Ok(follow(&own, origin, Some(self.source), self.signed, &mut self.report)?.trust)
+    }
+
+    /// The keys as the entries tell them: a checkpoint that a rotation in the log itself forbids is found here, also
+    /// where nobody showed its proof.
+    fn keys_of(&mut self, log: &LogReport, origin: &str, trust: &Trust) {
+        self.report.rotations = log.keys.rotations().iter().map(RotationReport::of).collect();
+        let told = log.keys.rotations();
+        let ends = told.iter().flat_map(|it| it.old.iter().chain([&it.new]));
+        let believed = trust.is_known() && ends.into_iter().any(|end| trust.log_keys().any(|key| key == end));
+        if let (true, Some(signed)) = (believed, self.signed) {
+            let told = Trust {
+                rotations: told.to_vec(),
+                ..trust.clone()
+            };
+            if let Err(error) = told.examine(origin, signed) {
+                self.report.tampered(Flaw {
+                    position: None,
+                    what: format!("the checkpoint: {error}"),
+                });
+            }
+        }
+        if let Some(continues) = &log.continues {
+            self.report.continues = Some(continues.clone());
+        }
+        self.report.log_policy.clone_from(&log.policy);
     }
 
     fn key_finding(&mut self, what: &str) {
@@ -329,6 +384,7 @@ impl Run<'_> {
         let signed = self.signed?;
         let (size, root) = (signed.checkpoint().size(), signed.checkpoint().root());
         self.report.signed = Some(size);
+        self.report.signed_by = trust.signers(signed);
         let mut kept = Kept::WithLog;
         let mut holds = true;
         if trust.is_known() {

@@ -4,11 +4,13 @@
 //! may read stops the start, with the command that mends it; a key that should be there and is not is never made
 //! anew, because what it sealed or signed would be lost.
 //! Layout: `keys/subjects/<subject id>` (32 raw bytes each), `keys/server-secret`, `keys/log-key`,
-//! `keys/receipt-key`. Source: DESIGN "Decided"; FORMAT §2 (one key a person or account).
+//! `keys/receipt-key`, `keys/post-quantum-key`; a key that is being brought into force stands beside the one that it
+//! replaces as `….next`. Source: DESIGN "Decided"; FORMAT §2 (one key a person or account).
 //! Not here: sealing (`domain::sealed`), signing (`domain::note`), tokens (`tokens`).
 
 use domain::hash::base64url;
 use domain::ports::{Entropy, KeyStore};
+use domain::rotation::Role;
 use domain::sealed::{KEY_BYTES, key_id};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -22,6 +24,9 @@ const SUBJECTS: &str = "subjects";
 const SERVER_SECRET: &str = "server-secret";
 const LOG_KEY: &str = "log-key";
 const RECEIPT_KEY: &str = "receipt-key";
+const POST_QUANTUM_KEY: &str = "post-quantum-key";
+/// What a key is called until it is in force.
+const NEXT: &str = ".next";
 
 /// A secret of 32 bytes that leaves memory when it is dropped.
 pub type Secret = Zeroizing<[u8; KEY_BYTES]>;
@@ -43,7 +48,8 @@ pub enum KeyError {
     },
     /// A key that was made at first start is not there any more.
     #[error(
-        "{0} is missing: restore it from a backup; a new one would not open or sign what the old one did"
+        "{0} is missing: restore it from a backup; a new one would not open or sign what the old one did. Where the log \
+         key or the receipt key is lost for good, `daybook key recover` brings a new one into force with the recovery key"
     )]
     Missing(PathBuf),
     /// Not 32 bytes.
@@ -102,6 +108,90 @@ impl ServiceKeys {
     /// The keyed index of a normalised e-mail address: base64url of HMAC-SHA256 under the server's secret.
     pub fn email_index(&self, normalised: &str) -> String {
         base64url(&crate::tokens::hmac(&self.server_secret, normalised.as_bytes()))
+    }
+}
+
+/// The files of one role's keys: the one in force, and the one that is being brought into force.
+#[derive(Debug, Clone)]
+pub struct RoleKeys {
+    current: PathBuf,
+    next: PathBuf,
+}
+
+impl RoleKeys {
+    /// Below `dir` (`keys/`).
+    pub fn new(dir: &Path, role: Role) -> Self {
+        let name = match role {
+            Role::Log => LOG_KEY,
+            Role::Receipt => RECEIPT_KEY,
+            Role::PostQuantum => POST_QUANTUM_KEY,
+        };
+        Self {
+            current: dir.join(name),
+            next: dir.join(format!("{name}{NEXT}")),
+        }
+    }
+
+    /// The key in force; `None` where its file is not there.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn current(&self) -> Result<Option<Secret>, KeyError> {
+        there(&self.current)
+    }
+
+    /// The key that was being brought into force.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn next(&self) -> Result<Option<Secret>, KeyError> {
+        there(&self.next)
+    }
+
+    /// Makes a key that is to come into force; durable before this returns. One that was made before is replaced: the
+    /// caller knows that no entry names it.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn make_next(&self, entropy: &dyn Entropy) -> Result<Secret, KeyError> {
+        let mut secret = Secret::new([0; KEY_BYTES]);
+        entropy.fill(&mut *secret);
+        write_secret_file(&self.next, &*secret).map_err(at(&self.next))?;
+        Ok(secret)
+    }
+
+    /// Makes the first key of a role that a ledger begins with, or reads it.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn first(&self, entropy: &dyn Entropy) -> Result<Secret, KeyError> {
+        read_or_make(&self.current, Start::First, entropy)
+    }
+
+    /// The next key is in force: it takes the other one's place, in one step. What the other one was is gone then.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn put_in_force(&self) -> Result<(), KeyError> {
+        fs::rename(&self.next, &self.current)
+            .and_then(|()| sync_parent(&self.current))
+            .map_err(at(&self.next))
+    }
+
+    /// No entry names the next key.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn forget_next(&self) -> Result<(), KeyError> {
+        erase(&self.next).map_err(at(&self.next))
+    }
+}
+
+fn there(path: &Path) -> Result<Option<Secret>, KeyError> {
+    if path.exists() {
+        read(path).map(Some)
+    } else {
+        Ok(None)
     }
 }
 
@@ -458,6 +548,27 @@ mod tests {
             let opened = FileKeyStore::open(&dir.path().join("keys"), Arc::new(Counting::default()));
             assert!(matches!(opened, Err(KeyError::Malformed(_))));
         }
+    }
+
+    #[test]
+    fn a_next_key_is_durable_beside_the_one_in_force_and_takes_its_place_in_one_step() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keys = dir.path().join("keys");
+        let entropy = Counting::default();
+        let service = ServiceKeys::open(&keys, Start::First, &entropy).expect("made");
+        let log = RoleKeys::new(&keys, Role::Log);
+        assert_eq!(log.next().expect("readable"), None);
+        let next = log.make_next(&entropy).expect("made");
+        assert_eq!(mode(&keys.join("log-key.next")), 0o600);
+        assert_eq!(log.current().expect("readable"), Some(service.log_key.clone()));
+        log.forget_next().expect("forgotten");
+        assert_eq!(log.next().expect("readable"), None);
+        let other = log.make_next(&entropy).expect("made");
+        assert_ne!(next, other);
+        log.put_in_force().expect("in force");
+        let again = ServiceKeys::open(&keys, Start::Later, &entropy).expect("there");
+        assert_eq!(again.log_key, other);
+        assert_eq!(log.next().expect("readable"), None);
     }
 
     #[test]

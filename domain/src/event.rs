@@ -1,23 +1,34 @@
-//! Events of the configuration and the tray: which there are, and their payloads as types.
+//! Events of the configuration, rules, alarms and the tray: which there are, and their payloads as types.
 //!
 //! Invariants: what [`Event::payload`] writes, [`Event::read`] reads;
 //! free text and personal data never reach a payload in the clear ([`Text`]); every change carries the old value.
 //! Source: FORMAT §2, docs/events.md (the catalogue).
 //! Not here: readings, which have their own codec (`reading`), what the ledger says of itself (`day`).
 
+pub mod alarm;
 pub mod class;
 pub mod metadata;
 pub mod payload;
+pub mod rule;
 pub mod text;
 mod visit;
 
+pub use alarm::{
+    AlarmAcknowledged, AlarmCleared, AlarmClosed, AlarmCommented, AlarmEscalated, AlarmOpened, AlarmReopened,
+    InWindow, Signature, Thresholds,
+};
 pub use class::{CLASS_TABLE, CLASSES, Class, class_of};
 pub use metadata::{Causation, Metadata, Reason};
 pub use payload::{
-    AccountChanges, AccountOpened, Change, Changed, ChannelChanges, ChannelRegistered, DeviceChanges,
-    DeviceMoved, DeviceRegistered, IntegrationCreated, IntegrationKind, Nothing, ParkedMeasurement,
-    SiteChanges, SiteCreated, TextChange, TokenExpirySet, TokenIssued, TokenKind, TokenRevoked, UplinkParked,
-    UserChanges, UserRegistered, Vertical,
+    AccountChanges, AccountOpened, ArtefactFile, ArtefactRegistered, Change, Changed, ChannelChanges,
+    ChannelRegistered, DeviceChanges, DeviceMoved, DeviceRegistered, EncryptedPack, EvidencePackIssued,
+    IntegrationCreated, IntegrationKind, Nothing, PackQuery, ParkedMeasurement, SiteChanges, SiteCreated,
+    TextChange, TokenExpirySet, TokenIssued, TokenKind, TokenRevoked, UplinkParked, UserChanges,
+    UserRegistered, Vertical,
+};
+pub use rule::{
+    CalibrationSet, ChannelStateChanged, Correction, DerivationSet, DeviceState, DeviceStateChanged,
+    ReadingAnnotated, RuleChanged, RuleCreated, RuleVersion, RulesRecomputed, SilenceEnded, SilenceOpened,
 };
 pub use text::Text;
 
@@ -52,7 +63,7 @@ pub enum EventError {
 
 macro_rules! events {
     ($( $(#[$doc:meta])* $name:ident($payload:ty) in $stream:literal; )+) => {
-        /// An event of the configuration's streams or the tray.
+        /// An event of the configuration's streams, of rules and alarms, or of the tray.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Event {
             $( $(#[$doc])* $name($payload), )+
@@ -138,6 +149,42 @@ events! {
     ChannelRegistered(ChannelRegistered) in "channel";
     /// Recorded when a channel's limits, label or unit are changed.
     ChannelChanged(Changed<ChannelChanges>) in "channel";
+    /// Recorded when a channel's values are corrected from some time on, or no longer.
+    CalibrationSet(CalibrationSet) in "channel";
+    /// Recorded when a channel's values are made of other channels' from here on, or no longer.
+    DerivationSet(DerivationSet) in "channel";
+    /// Recorded when a reading gets a note.
+    ReadingAnnotated(ReadingAnnotated) in "annotations";
+    /// Recorded when a rule begins.
+    RuleCreated(RuleCreated) in "rule";
+    /// Recorded when a rule gets another version.
+    RuleChanged(RuleChanged) in "rule";
+    /// Recorded when a rule ends; what it decided stays.
+    RuleRemoved(Nothing) in "rule";
+    /// Recorded when values were wrong for longer than a rule's grace.
+    AlarmOpened(AlarmOpened) in "alarm";
+    /// Recorded when an open alarm gets worse.
+    AlarmEscalated(AlarmEscalated) in "alarm";
+    /// Recorded when a person has seen an alarm.
+    AlarmAcknowledged(AlarmAcknowledged) in "alarm";
+    /// Recorded when a person says something about an alarm.
+    AlarmCommented(AlarmCommented) in "alarm";
+    /// Recorded when values were right for long enough.
+    AlarmCleared(AlarmCleared) in "alarm";
+    /// Recorded when readings that came late show that a cleared alarm had not ended.
+    AlarmReopened(AlarmReopened) in "alarm";
+    /// Recorded when an alarm ends otherwise than by its values.
+    AlarmClosed(AlarmClosed) in "alarm";
+    /// Recorded when nobody is to be told of a channel's alarms for a time.
+    SilenceOpened(SilenceOpened) in "silence";
+    /// Recorded when a silence ends before its time.
+    SilenceEnded(SilenceEnded) in "silence";
+    /// Recorded when the state of a channel, as its rules see it, changes.
+    ChannelStateChanged(ChannelStateChanged) in "state";
+    /// Recorded when a device falls silent or reports again.
+    DeviceStateChanged(DeviceStateChanged) in "state";
+    /// Recorded when a channel's rules were tried again on what the ledger holds.
+    RulesRecomputed(RulesRecomputed) in "state";
     /// Recorded when a token is made; only its hash stands here.
     TokenIssued(TokenIssued) in "tokens";
     /// Recorded when a token is given an end, as in a rotation with overlap.
@@ -150,6 +197,10 @@ events! {
     IntegrationRemoved(Nothing) in "integration";
     /// Recorded when an uplink came from a device nobody registered, or that nobody can decode yet.
     UplinkParked(UplinkParked) in "tray";
+    /// Recorded when somebody registers a file that is kept elsewhere, by its hash.
+    ArtefactRegistered(ArtefactRegistered) in "artefact";
+    /// Recorded when an evidence pack was made, before it is handed out.
+    EvidencePackIssued(EvidencePackIssued) in "pack";
 }
 
 impl Event {
@@ -208,6 +259,7 @@ mod tests {
             let class = match *name {
                 "UplinkParked" => Class::Reading,
                 "SignInLinkIssued" | "SignedIn" => Class::Access,
+                "ChannelStateChanged" | "DeviceStateChanged" => Class::Automation,
                 _ => Class::Audit,
             };
             assert_eq!(class_of(name), Some(class), "{name}");

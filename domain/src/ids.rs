@@ -29,6 +29,16 @@ pub enum IdKind {
     Channel,
     /// `int_`
     Integration,
+    /// `art_`
+    Artefact,
+    /// `pck_`
+    Pack,
+    /// `rul_`
+    Rule,
+    /// `alm_`
+    Alarm,
+    /// `sil_`
+    Silence,
     /// `req_`
     Request,
     /// Without a prefix: the id inside a token.
@@ -48,6 +58,11 @@ impl IdKind {
             Self::Sensor => "snr_",
             Self::Channel => "chn_",
             Self::Integration => "int_",
+            Self::Artefact => "art_",
+            Self::Pack => "pck_",
+            Self::Rule => "rul_",
+            Self::Alarm => "alm_",
+            Self::Silence => "sil_",
             Self::Request => "req_",
             Self::Token | Self::Stream => "",
         }
@@ -69,7 +84,10 @@ impl IdKind {
 
 /// The kind of an id, by its prefix; `None` for what is no id. Ids without a prefix are [`IdKind::Stream`].
 pub fn kind_of(text: &str) -> Option<IdKind> {
-    use IdKind::{Account, Channel, Device, Integration, Request, Sensor, Site, Stream, User};
+    use IdKind::{
+        Account, Alarm, Artefact, Channel, Device, Integration, Pack, Request, Rule, Sensor, Silence, Site,
+        Stream, User,
+    };
     [
         Account,
         User,
@@ -78,6 +96,11 @@ pub fn kind_of(text: &str) -> Option<IdKind> {
         Sensor,
         Channel,
         Integration,
+        Artefact,
+        Pack,
+        Rule,
+        Alarm,
+        Silence,
         Request,
         Stream,
     ]
@@ -146,7 +169,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_id_is_of_its_kind_and_no_other(bytes in any::<[u8; 16]>()) {
-            for kind in [IdKind::Account, IdKind::User, IdKind::Channel, IdKind::Sensor, IdKind::Integration] {
+            for kind in [IdKind::Account, IdKind::User, IdKind::Channel, IdKind::Sensor, IdKind::Integration, IdKind::Artefact, IdKind::Pack] {
                 let id = kind.id(&bytes);
                 prop_assert!(kind.is(&id));
                 prop_assert_eq!(kind_of(&id), Some(kind));

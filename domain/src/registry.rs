@@ -15,7 +15,7 @@ mod tests;
 
 pub use admit::{Admitted, NotAdmitted};
 pub use apply::RegistryError;
-pub use check::{CHANNELS_PER_DEVICE_MAX, TRAY_DEVICES_MAX, TRAY_UPLINKS_MAX};
+pub use check::{ARTEFACTS_PER_OWNER_MAX, CHANNELS_PER_DEVICE_MAX, TRAY_DEVICES_MAX, TRAY_UPLINKS_MAX};
 
 use crate::aggregate;
 use crate::event::TokenKind;
@@ -54,6 +54,7 @@ pub struct Account {
     sites: Vec<Slot>,
     devices: Vec<Slot>,
     integrations: Vec<Slot>,
+    artefacts: Vec<Slot>,
     trays: Vec<Slot>,
 }
 
@@ -136,6 +137,32 @@ pub struct Integration {
     pub changed: Mark,
     /// Its stream's state.
     pub state: aggregate::Integration,
+}
+
+/// A file that is kept elsewhere, registered by its hash.
+#[derive(Debug, Clone)]
+pub struct Artefact {
+    /// `art_…`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// Its one entry.
+    pub created: Mark,
+    /// Its stream's state.
+    pub state: aggregate::Artefact,
+}
+
+/// An evidence pack that was handed out.
+#[derive(Debug, Clone)]
+pub struct Pack {
+    /// `pck_…`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// Its one entry.
+    pub created: Mark,
+    /// Its stream's state.
+    pub state: aggregate::Pack,
 }
 
 /// The tokens of one device, user or integration.
@@ -251,6 +278,10 @@ pub struct Registry {
     devices: Arena<Device>,
     channels: Arena<Channel>,
     integrations: Arena<Integration>,
+    artefacts: Arena<Artefact>,
+    packs: Arena<Pack>,
+    /// By the device, site or account that they are about, in order of creation.
+    artefacts_of: HashMap<Box<str>, Vec<Slot>>,
     token_sets: Arena<TokenSet>,
     trays: Arena<Tray>,
     tokens: HashMap<Box<str>, (Slot, u32)>,

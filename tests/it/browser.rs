@@ -19,7 +19,7 @@ const OWNER: &str = "owner@localhost";
 const BOX: &str = "#first-reading";
 
 /// The browser, unless there is none and none can be installed: said loudly, and a failure in CI.
-fn browser(own: &str) -> Option<Chromium> {
+pub fn browser(own: &str) -> Option<Chromium> {
     match chromium::program() {
         Ok(program) => Some(Chromium::start(&program, own)),
         Err(why) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => panic!("{why}"),
@@ -48,6 +48,7 @@ fn a_person_signs_in_adds_a_device_and_sees_its_first_reading_land() {
         walk.add_device(&name);
         walk.first_reading();
         walk.channel(&name);
+        walk.evidence();
         walk.overview(&name);
         walk.ledger();
     }
@@ -224,6 +225,25 @@ impl Walk<'_> {
         let shown = self.browser.text("main");
         assert!(shown.contains(name) && shown.contains("Kitchen"), "{shown}");
         self.look("overview");
+    }
+
+    /// A pack is asked for, and its download appears without anybody doing anything.
+    fn evidence(&mut self) {
+        self.browser.follow("main a[href^='/app/evidence?channel=']");
+        self.look("evidence");
+        let count = "document.querySelectorAll('#packs article a[download]').length";
+        let before = self.browser.evaluate(count).as_u64().expect("a number");
+        self.browser
+            .follow("form[action='/app/evidence'] button[type='submit']");
+        self.browser.evaluate("window.stays = true");
+        self.browser
+            .wait("the pack's download", &format!("{count} > {before}"));
+        assert_eq!(
+            self.browser.evaluate("window.stays === true"),
+            true,
+            "the page was loaded again"
+        );
+        self.look("evidence-ready");
     }
 
     /// Public, and true: its root is that of a tree which the checkpoint's tree extends or equals.

@@ -14,6 +14,7 @@ const PAGES: &[&str] = &[
     "/app/devices/new",
     "/app/tray",
     "/app/integrations",
+    "/app/evidence",
     "/app/users",
     "/app/tokens",
     "/app/account",
@@ -446,4 +447,63 @@ fn an_auditor_looks_at_everything_and_changes_nothing() {
         200,
         "a token of one's own is one's own"
     );
+}
+
+#[test]
+fn a_pack_is_asked_for_on_its_page_and_fetched_from_there() {
+    let daybook = Daybook::start();
+    let (_, device, token) = daybook.device("hut01");
+    daybook.send(&token, "hut01", None, 4.2).expect(200);
+    let owner = Person::sign_in(&daybook, OWNER);
+    let page = owner.get(&format!("/app/devices/{device}")).text();
+    assert!(page.contains(&format!("/app/evidence?device={device}")));
+    let page = owner.get(&format!("/app/evidence?device={device}")).text();
+    assert!(
+        page.contains(&format!("value=\"device:{device}\" selected")),
+        "{page}"
+    );
+    let fields = |to: &'static str| {
+        [
+            ("subject", format!("device:{device}")),
+            ("from", "2026-01-01".to_owned()),
+            ("to", to.to_owned()),
+        ]
+    };
+    let ask = |to: &'static str| {
+        let fields = fields(to);
+        let fields: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        owner.post("/app/evidence", &fields)
+    };
+    let refused = ask("2025-01-01");
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().contains("Not asked for"), "{}", refused.text());
+    assert_eq!(ask("2999-01-01").status, 303);
+    let ready = || {
+        let page = owner.get("/app/evidence").text();
+        let link = between(&page, "href=\"/v1/evidence/", "\"").to_owned();
+        (!link.is_empty()).then_some((page, link))
+    };
+    let began = std::time::Instant::now();
+    let (page, link) = loop {
+        if let Some(found) = ready() {
+            break found;
+        }
+        assert!(began.elapsed().as_secs() < 120, "it never was ready");
+        std::thread::yield_now();
+    };
+    assert!(
+        !page.contains("data-every"),
+        "nobody looks at what does not change"
+    );
+    assert!(page.contains("was not closed when this was made"), "{page}");
+    let file = owner.get(&format!("/v1/evidence/{link}"));
+    assert_eq!(
+        (file.status, file.header("content-type")),
+        (200, Some("application/zip"))
+    );
+    let nobody = form(&daybook, "/app/evidence", &owner.cookie, &[("subject", "site:x")]);
+    assert_eq!(nobody.status, 403, "without the session's token");
 }

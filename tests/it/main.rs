@@ -3,12 +3,14 @@
 mod api;
 mod attacks;
 mod browser;
+mod check_log;
 mod cli;
 mod console;
 mod crash;
 mod demo;
 mod faults;
 mod fuzz;
+mod keys;
 mod pack;
 mod payloads;
 mod self_audit;

@@ -134,6 +134,12 @@ impl Daybook {
         }
     }
 
+    /// One more setting, from the next start on.
+    pub fn set(&mut self, name: &str, value: impl ToString) {
+        self.settings
+            .push((format!("DAYBOOK_{}", name.to_uppercase()), value.to_string()));
+    }
+
     /// What starts it in this directory; it says nothing unless stderr is listened to.
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary());

@@ -17,10 +17,11 @@ use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use commands::sequencer::{EventGroup, PendingReading, PendingValue, ReadingGroup, StreamPositions};
 use domain::canonical::Canonical;
 use domain::entry::NewEvent;
-use domain::hash::sha256;
+use domain::hash::{base64url, sha256, sha256_of};
 use domain::ids::IdKind;
 use domain::memory::MemoryLog;
-use domain::note::{Note, SigningKey, VerifierKey};
+use domain::note::{Note, Signer, SigningKey, VerifierKey};
+use domain::ports::TileStore;
 use domain::proof::Prover;
 use domain::reading::TimeFrom;
 use domain::registry::Registry;
@@ -29,6 +30,8 @@ use domain::{Date, Position, Timestamp};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The software that its packs name.
@@ -180,6 +183,26 @@ fn reading(account: u8, n: u8, measured_at: Timestamp, value: f64) -> ReadingGro
     }
 }
 
+/// A file that device 1 is shown in.
+pub const CLIP: &[u8] = b"a clip of what the camera saw";
+/// A file that nobody attaches.
+pub const CERTIFICATE: &[u8] = b"a certificate";
+
+/// The registration of a file of device 1.
+fn artefact_of(n: u8, file: &[u8], salt: &[u8]) -> NewEvent {
+    let fact = json!({"artefact": {"media_type": "video/mp4", "salt": base64url(salt),
+        "sha256": sha256_of(&[salt, file]).to_base64(), "size": file.len()},
+        "device": device(1), "name": sealed()});
+    let name = id(IdKind::Artefact, n);
+    event(
+        Some(1),
+        ("artefact", &name),
+        &device(1),
+        "ArtefactRegistered",
+        &fact,
+    )
+}
+
 impl Recorder {
     async fn events(&self, events: Vec<NewEvent>) {
         self.clock.pass(1_000_000);
@@ -249,6 +272,14 @@ impl PackLedger {
     /// # Errors
     /// [`MakeError`].
     pub fn make(&self, query: &Query) -> Result<(Vec<u8>, Made), MakeError> {
+        self.make_with(query, &[])
+    }
+
+    /// Makes a pack with files in it.
+    ///
+    /// # Errors
+    /// [`MakeError`].
+    pub fn make_with(&self, query: &Query, attachments: &[PathBuf]) -> Result<(Vec<u8>, Made), MakeError> {
         let (positions, lines) = (Positions(&self.positions), Lines(&self.lines));
         let source = PackSource {
             log: &*self.log,
@@ -265,9 +296,10 @@ impl PackLedger {
             software: SOFTWARE,
             signer: &self.receipt_key,
             scratch: self._dir.path(),
+            attachments,
         };
         let mut out = Vec::new();
-        let made = make(&source, &order, &mut out, &mut |_| {})?;
+        let made = make(&source, &order, &mut out, &mut |_| ControlFlow::Continue(()))?;
         Ok((out, made))
     }
 
@@ -307,31 +339,12 @@ impl PackLedger {
         self.heads.get(date).expect("a head")
     }
 
-    /// The nodes that fit the entries and heads of the pack.
+    /// Writes the nodes that the entries given now need, as the ledger has them.
     ///
     /// # Panics
     /// Where the pack has no form.
     pub fn renode(&self, files: &mut Files) {
-        let manifest = files.manifest();
-        let borders = files.heads().iter().map(|(_, head)| head.size().get()).collect();
-        let mut walk = Walk::new(manifest.size, borders);
-        let mut given = files.positions().into_iter().peekable();
-        let (mut prover, mut nodes) = (Prover::new(0), BTreeMap::new());
-        while let Some(piece) = walk.next(given.peek().copied()) {
-            match piece {
-                Piece::Leaf(_) => {
-                    given.next();
-                }
-                Piece::Node { level, index } => {
-                    let hash = prover
-                        .subtree(&*self.log, level, index, manifest.size)
-                        .expect("a node");
-                    let line = format!("{{\"hash\":\"{hash}\",\"index\":{index},\"level\":{level}}}\n");
-                    nodes.insert((level, index), line);
-                }
-            }
-        }
-        *files.file(NODES) = nodes.into_values().collect::<String>().into_bytes();
+        files.renode(&*self.log);
     }
 
     /// Makes manifest and signature fit the files again.
@@ -339,33 +352,7 @@ impl PackLedger {
     /// # Panics
     /// Where the pack has no form.
     pub fn reseal(&self, files: &mut Files) {
-        let mut manifest = files.manifest();
-        let lines = |bytes: &[u8]| bytes.iter().filter(|b| **b == b'\n').count() as u64;
-        let is_stub = |line: &&[u8]| line.starts_with(b"{\"leaf_hash\"");
-        let entries = files.file("entries.ndjson").clone();
-        manifest.counts.stubs = entries.split(|b| *b == b'\n').filter(is_stub).count() as u64;
-        manifest.counts.entries = lines(&entries) - manifest.counts.stubs;
-        manifest.counts.nodes = lines(files.file(NODES));
-        manifest.counts.streams = lines(files.file("streams.ndjson"));
-        manifest.counts.heads = files.heads().len() as u64;
-        let others = files
-            .0
-            .iter()
-            .filter(|(name, _)| name != MANIFEST && name != MANIFEST_NOTE);
-        manifest.files = others
-            .map(|(name, bytes)| {
-                let file = FileOf {
-                    bytes: bytes.len() as u64,
-                    sha256: sha256(bytes),
-                };
-                (name.clone(), file)
-            })
-            .collect();
-        let bytes = manifest.encode().expect("canonical");
-        let text = note_text(&manifest.origin, &sha256(&bytes));
-        let note = Note::sign(&text, &[&self.receipt_key]).expect("signed");
-        *files.file(MANIFEST) = bytes;
-        *files.file(MANIFEST_NOTE) = note.encode().into_bytes();
+        files.reseal(&self.receipt_key);
     }
 
     /// Removes lines of entries by position, and of what follows from them, and makes everything fit again.
@@ -391,7 +378,7 @@ impl PackLedger {
         VerifySettings {
             trust: Trust {
                 keys: vec![VerifierKey::parse(&self.key).expect("a key")],
-                policy: None,
+                ..Trust::default()
             },
             evidence: evidence.collect(),
             ..VerifySettings::default()
@@ -473,6 +460,15 @@ impl Files {
         &mut file.unwrap_or_else(|| panic!("there is no {name}")).1
     }
 
+    /// Gives a file another name.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn rename(&mut self, name: &str, to: &str) {
+        let file = self.0.iter_mut().find(|(found, _)| found == name);
+        to.clone_into(&mut file.unwrap_or_else(|| panic!("there is no {name}")).0);
+    }
+
     /// Keeps some lines of a file.
     pub fn lines(&mut self, name: &str, keep: impl Fn(&[u8]) -> bool) {
         let file = self.file(name);
@@ -530,6 +526,67 @@ impl Files {
         let (csv, config) = derive(&query, self.file("entries.ndjson")).expect("entries");
         *self.file("readings.csv") = csv;
         *self.file("config.json") = config;
+    }
+
+    /// The nodes that fit the entries and heads of the pack.
+    ///
+    /// # Panics
+    /// Where the pack has no form.
+    pub fn renode(&mut self, tiles: &dyn TileStore) {
+        let manifest = self.manifest();
+        let borders = self.heads().iter().map(|(_, head)| head.size().get()).collect();
+        let mut walk = Walk::new(manifest.size, borders);
+        let mut given = self.positions().into_iter().peekable();
+        let (mut prover, mut nodes) = (Prover::new(0), BTreeMap::new());
+        while let Some(piece) = walk.next(given.peek().copied()) {
+            match piece {
+                Piece::Leaf(_) => {
+                    given.next();
+                }
+                Piece::Node { level, index } => {
+                    let hash = prover
+                        .subtree(tiles, level, index, manifest.size)
+                        .expect("a node");
+                    let line = format!("{{\"hash\":\"{hash}\",\"index\":{index},\"level\":{level}}}\n");
+                    nodes.insert((level, index), line);
+                }
+            }
+        }
+        *self.file(NODES) = nodes.into_values().collect::<String>().into_bytes();
+    }
+
+    /// Makes manifest and signature fit the files again.
+    ///
+    /// # Panics
+    /// Where the pack has no form.
+    pub fn reseal(&mut self, signer: &dyn Signer) {
+        let mut manifest = self.manifest();
+        let lines = |bytes: &[u8]| bytes.iter().filter(|b| **b == b'\n').count() as u64;
+        let is_stub = |line: &&[u8]| line.starts_with(b"{\"leaf_hash\"");
+        let entries = self.file("entries.ndjson").clone();
+        manifest.counts.stubs = entries.split(|b| *b == b'\n').filter(is_stub).count() as u64;
+        manifest.counts.entries = lines(&entries) - manifest.counts.stubs;
+        manifest.counts.nodes = lines(self.file(NODES));
+        manifest.counts.streams = lines(self.file("streams.ndjson"));
+        manifest.counts.heads = self.heads().len() as u64;
+        let others = self
+            .0
+            .iter()
+            .filter(|(name, _)| name != MANIFEST && name != MANIFEST_NOTE);
+        manifest.files = others
+            .map(|(name, bytes)| {
+                let file = FileOf {
+                    bytes: bytes.len() as u64,
+                    sha256: sha256(bytes),
+                };
+                (name.clone(), file)
+            })
+            .collect();
+        let bytes = manifest.encode().expect("canonical");
+        let text = note_text(&manifest.origin, &sha256(&bytes));
+        let note = Note::sign(&text, &[signer]).expect("signed");
+        *self.file(MANIFEST) = bytes;
+        *self.file(MANIFEST_NOTE) = note.encode().into_bytes();
     }
 
     /// The heads by day.
@@ -632,6 +689,13 @@ async fn record(seed: u8, pruned_to: Option<&str>) -> PackLedger {
     // 21 May.
     recorder.readings(1, &[1], 3).await;
     recorder.readings(2, &[4], 2).await;
+    // A clip and a certificate of device 1.
+    recorder
+        .events(vec![
+            artefact_of(1, CLIP, &[9; 16]),
+            artefact_of(2, CERTIFICATE, &[]),
+        ])
+        .await;
     for _ in 0..11 {
         recorder.midnight();
     }

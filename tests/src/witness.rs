@@ -109,6 +109,11 @@ impl WitnessProcess {
         witness
     }
 
+    /// Follows one more key, from the next start on.
+    pub fn follow(&mut self, log: &str) {
+        self.logs.push(log.to_owned());
+    }
+
     /// What starts it in its directory.
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary());

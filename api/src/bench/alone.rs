@@ -153,6 +153,7 @@ impl Alone {
             &self.sequencer,
             &self.registry,
             &self.management,
+            &begin::ClockAtStart::Judged,
         )
         .await?;
         let stage = Stage::begin(&self.management, &self.registry).await?;

@@ -138,6 +138,7 @@ async fn measure(options: Options) -> Result<bench::table::Report, Failure> {
     let outside = Outside {
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SeededEntropy::from_os().map_err(Failure::failed)?),
+        clock_accepted: false,
     };
     bench::Bench::new(options, outside, &talk)
         .run()

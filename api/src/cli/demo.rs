@@ -104,6 +104,7 @@ impl Demo {
         let outside = Outside {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::from_os().map_err(Failure::failed)?),
+            clock_accepted: false,
         };
         let settings = Settings {
             data: home.data.clone(),

@@ -124,7 +124,7 @@ fn keys(dir: &Path) -> Result<Finding, Failure> {
         ));
     }
     Ok(match read_keys(dir, &entropy) {
-        Ok((_, log_key, _)) => finding(Verdict::Good, "keys", log_key),
+        Ok(keys) => finding(Verdict::Good, "keys", keys.log),
         Err(error) => finding(Verdict::Wrong, "keys", error.to_string()),
     })
 }

@@ -1,29 +1,35 @@
 //! `daybook evidence`: one file that proves what was recorded of a device, a channel or a site, and its verification.
 //!
 //! Invariants: the ledger is only read, also beside a running service; a pack that is not whole is not left behind; the
-//! verdict is on stdout, progress and figures on stderr.
-//! Not here: what a pack is (`chain_publisher::pack`). Packs made here are not recorded in the ledger.
+//! verdict is on stdout, progress and figures on stderr. While a service runs on the directory, it records each pack
+//! (`EvidencePackIssued`) before its file has its name; without one nobody may append, and that is said.
+//! Not here: what a pack is (`chain_publisher::pack`), packs over HTTP (`evidence`).
 
 use super::{
     DataDir, Failure, Global, Outcome, data, data_json, no_ledger, program, progress, shell_path, talk,
 };
+use crate::control::{self, Ask};
 use crate::data_source::DataSource;
 use crate::entropy::SeededEntropy;
+use crate::evidence::file::{self, WriteError};
+use crate::evidence::recipients::Recipients;
+use crate::evidence::{Issue, SOFTWARE};
 use crate::stores::{LEDGER, read_receipt_key};
 use chain_publisher::SourceError;
-use chain_publisher::arguments::PackQuestion;
+use chain_publisher::arguments::{PackQuestion, read_file};
 use chain_publisher::pack::{Made, MakeError, Order, Query, Subject};
 use clap::{Args, Subcommand};
-use domain::Date;
+use domain::event::EncryptedPack;
 use domain::ports::Entropy;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use domain::{Date, Hash};
+use serde::Serialize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Bytes of the pack that are read or written at once.
-const BUFFER_BYTES: usize = 1 << 20;
+/// The largest file of recipients, bytes.
+const RECIPIENTS_FILE_BYTES_MAX: usize = 256 << 10;
 
 /// Make an evidence pack, or verify one
 #[derive(Debug, Args)]
@@ -61,6 +67,15 @@ struct Make {
     /// Who asks for it; it stands in the pack
     #[arg(long, value_name = "WHO", default_value = "operator")]
     asker: String,
+    /// A file that is put into the pack; its hash must be registered in it (POST /v1/artifacts); as often as there are
+    #[arg(long, value_name = "FILE")]
+    attach: Vec<PathBuf>,
+    /// Encrypt the pack to this key, age's (age1…) or an SSH public key's line; as often as there are
+    #[arg(long, value_name = "KEY")]
+    recipient: Vec<String>,
+    /// A file of such keys, one a line, # begins a comment; as often as there are
+    #[arg(long, value_name = "FILE")]
+    recipients_file: Vec<PathBuf>,
     #[command(flatten)]
     data: DataDir,
 }
@@ -92,10 +107,14 @@ const EXAMPLES: &str = "\
 Examples:
   daybook evidence --device dev_… --from 2026-03-01 --to 2026-03-31 --out march.pack.zip
   daybook evidence --site site_… --from 2026-01-01 --to 2026-12-31 --out year.pack.zip --asker 'food inspection'
+  daybook evidence --device dev_… --from 2026-03-01 --to 2026-03-31 --out march.zip.age --recipient age1…
+  daybook evidence --device dev_… --from 2026-03-01 --to 2026-03-31 --out march.pack.zip --attach certificate.pdf
   daybook evidence verify march.pack.zip --key log.vkey --head kept/2026-04-01.tlog-proof
 
 Days are UTC days of recording, both inclusive. A pack proves that nothing of a day is missing once that day is
 closed: ask for days that are over. It needs as much room again beside FILE while it is made.
+While a service runs on the directory, it records each pack in the ledger before the file is there. Without one nobody
+may append to the ledger: the pack is made and not recorded, and that is said.
 
 Exit codes: 0 made; 1 it failed; 2 usage, or there is nothing to read; `verify` ends with its verdict's.";
 
@@ -140,6 +159,7 @@ impl Make {
             return Err(Failure::usage(no_ledger(dir)));
         }
         let (query, out) = (self.query()?, self.out.as_deref().ok_or_else(incomplete)?);
+        let recipients = self.recipients()?;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::from_os().map_err(Failure::failed)?);
         let (origin, key) = read_receipt_key(dir, &entropy).map_err(Failure::failed)?;
         let started = Instant::now();
@@ -148,24 +168,68 @@ impl Make {
         let index = opened.index(&origin);
         spinner.finish_and_clear();
         let index = index.map_err(|error| Failure::failed(format!("{error}; `daybook verify` says more")))?;
-        let software = format!("daybook {}", env!("CARGO_PKG_VERSION"));
         let order = Order {
             query: &query,
             asker: &self.asker,
-            software: &software,
+            software: SOFTWARE,
             signer: &key,
-            scratch: folder(out),
+            scratch: file::folder(out),
+            attachments: &self.attach,
         };
-        let made = write(out, |out| {
+        if out.exists() {
+            return Err(Failure::usage(format!(
+                "{} is there already: name another file with --out",
+                out.display()
+            )));
+        }
+        let written = file::write(out, &recipients, |out| {
             let bar = progress::entries();
             let made = opened.make_pack(&index, &order, out, &mut |progress| {
                 bar.set_length(progress.total);
                 bar.set_position(progress.done);
+                ControlFlow::Continue(())
             });
             bar.finish_and_clear();
             made
-        })?;
-        tell(out, global, &made, started.elapsed().as_millis())
+        });
+        let written = written.map_err(failure)?;
+        let issue = Issue {
+            asker: self.asker.clone(),
+            bytes: written.made.bytes,
+            encrypted: written.encrypted.clone(),
+            manifest_sha256: written.made.manifest_sha256,
+            pack_sha256: written.pack_sha256,
+            query,
+            size: written.made.size,
+        };
+        // The ledger says so before anybody has it.
+        let done = Done {
+            recorded: record(dir, issue)?,
+            made: written.made.clone(),
+            pack_sha256: written.pack_sha256,
+            encrypted: written.encrypted.clone(),
+        };
+        written
+            .name()
+            .map_err(|error| Failure::failed(format!("{}: {error}", out.display())))?;
+        tell(out, global, &done, started.elapsed().as_millis())
+    }
+
+    /// To whom it is encrypted.
+    fn recipients(&self) -> Result<Recipients, Failure> {
+        let mut lines = self.recipient.clone();
+        for path in &self.recipients_file {
+            let text = String::from_utf8(read_file(path, RECIPIENTS_FILE_BYTES_MAX)?);
+            let text = text.map_err(|_| Failure::usage(format!("{} is not text", path.display())))?;
+            lines.extend(text.lines().map(str::to_owned));
+        }
+        let recipients = Recipients::parse(lines.iter().map(String::as_str)).map_err(Failure::usage)?;
+        if recipients.is_empty() && !(self.recipient.is_empty() && self.recipients_file.is_empty()) {
+            return Err(Failure::usage(
+                "there is no recipient: nothing is made that anybody could read",
+            ));
+        }
+        Ok(recipients)
     }
 
     fn query(&self) -> Result<Query, Failure> {
@@ -189,35 +253,45 @@ fn incomplete() -> Failure {
     Failure::usage("what of, from when to when, and where to? see  daybook evidence --help")
 }
 
-/// Writes the file whole or not at all.
-fn write(path: &Path, make: impl FnOnce(&mut dyn Write) -> Result<Made, MakeError>) -> Result<Made, Failure> {
-    let at = |error: std::io::Error| Failure::failed(format!("{}: {error}", path.display()));
-    if path.exists() {
-        return Err(Failure::usage(format!(
-            "{} is there already: name another file with --out",
-            path.display()
-        )));
-    }
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let mut out = BufWriter::with_capacity(BUFFER_BYTES, File::create(&new).map_err(at)?);
-    let made = make(&mut out).map_err(failure).and_then(|made| {
-        let file = out.into_inner().map_err(|error| at(error.into_error()))?;
-        file.sync_all().map_err(at)?;
-        fs::rename(&new, path).map_err(at)?;
-        Ok(made)
-    });
-    if made.is_err() {
-        // What is left of it is of no use; that it cannot be removed is no news beside the failure.
-        let _ = fs::remove_file(&new);
-    }
-    made
+/// What the ledger says of a pack that was handed out.
+#[derive(Serialize)]
+struct Recorded {
+    id: String,
+    position: u64,
 }
 
-fn tell(path: &Path, global: &Global, made: &Made, elapsed_ms: u128) -> Outcome {
+/// Has the service that runs on the directory record a pack; `None` where none runs.
+fn record(dir: &Path, issue: Issue) -> Result<Option<Recorded>, Failure> {
+    let ask = Ask::IssuePack {
+        issue: Box::new(issue),
+    };
+    let answer = match control::ask(dir, &ask, |_, _| {}) {
+        Ok(answer) => answer,
+        Err(error) if control::nobody_there(&error) => return Ok(None),
+        Err(error) => return Err(Failure::failed(format!("the service does not answer: {error}"))),
+    };
+    let told = answer
+        .map_err(|reason| Failure::failed(format!("it was not recorded, and is not kept: {reason}")))?;
+    Ok(Some(Recorded {
+        id: told["id"].as_str().unwrap_or_default().to_owned(),
+        position: told["position"].as_u64().unwrap_or_default(),
+    }))
+}
+
+/// A pack that was made, for `--json`.
+#[derive(Serialize)]
+struct Done {
+    #[serde(flatten)]
+    made: Made,
+    pack_sha256: Hash,
+    encrypted: Option<EncryptedPack>,
+    recorded: Option<Recorded>,
+}
+
+fn tell(path: &Path, global: &Global, done: &Done, elapsed_ms: u128) -> Outcome {
+    let made = &done.made;
     if global.json {
-        data_json(made)?;
+        data_json(done)?;
     } else {
         data(&made.manifest_sha256.to_string())?;
     }
@@ -230,30 +304,42 @@ fn tell(path: &Path, global: &Global, made: &Made, elapsed_ms: u128) -> Outcome 
         elapsed_ms / 1000,
         elapsed_ms % 1000
     ));
+    talk(&match &done.recorded {
+        Some(recorded) => format!("Recorded at position {} as {}.", recorded.position, recorded.id),
+        None => "No service runs on this directory: that this pack was made is not recorded in the ledger."
+            .to_owned(),
+    });
     if let Some(open) = made.open_from {
         talk(&format!(
             "{open} is not closed yet: until it is, a pack cannot show that nothing of it is missing."
         ));
     }
-    talk(&format!(
-        "Check it with  {} evidence verify {} --key KEY --head HEAD",
-        program(),
-        shell_path(path)
-    ));
+    talk(&match &done.encrypted {
+        Some(encrypted) => format!(
+            "It is encrypted to {} recipients: they open it with  age --decrypt --identity THEIR_KEY --output \
+             pack.zip {}",
+            encrypted.recipients.len(),
+            shell_path(path)
+        ),
+        None => format!(
+            "Check it with  {} evidence verify {} --key KEY --head HEAD",
+            program(),
+            shell_path(path)
+        ),
+    });
     Ok(0)
 }
 
-/// Where a file will be.
-fn folder(file: &Path) -> &Path {
-    match file.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
-}
-
-fn failure(error: MakeError) -> Failure {
+fn failure(error: WriteError) -> Failure {
+    let error = match error {
+        WriteError::Make(error) => error,
+        WriteError::Encrypt(_) => return Failure::usage(error),
+        WriteError::Io { .. } => return Failure::failed(error),
+    };
     match error {
-        MakeError::Unknown { .. } | MakeError::Days(_) | MakeError::Names => Failure::usage(error),
+        MakeError::Unknown { .. } | MakeError::Days(_) | MakeError::Names | MakeError::Attachment { .. } => {
+            Failure::usage(error)
+        }
         MakeError::Checkpoint(_) => {
             Failure::usage(format!("{error}; nothing was signed yet, or it is damaged"))
         }
@@ -261,8 +347,9 @@ fn failure(error: MakeError) -> Failure {
         | MakeError::Source(SourceError::Missing { .. } | SourceError::Malformed { .. }) => {
             Failure::failed(format!("{error}; `daybook verify` says more"))
         }
-        MakeError::Source(SourceError::Unavailable(_)) | MakeError::Signature(_) | MakeError::Io(_) => {
-            Failure::failed(error)
-        }
+        MakeError::Source(SourceError::Unavailable(_))
+        | MakeError::Signature(_)
+        | MakeError::Stopped
+        | MakeError::Io(_) => Failure::failed(error),
     }
 }

@@ -18,7 +18,10 @@ use chain_publisher::terminal::exit_code;
 pub use chain_publisher::terminal::{FAILED, Failure, Outcome, USAGE, data, data_bytes, data_json, talk};
 
 pub mod account;
+pub mod as_of;
 pub mod bench;
+pub mod clock;
+pub mod continues;
 pub mod demo;
 pub mod doctor;
 pub mod evidence;
@@ -70,12 +73,16 @@ enum Command {
     #[command(subcommand)]
     Account(account::Account),
     #[command(subcommand)]
+    Clock(clock::Clock),
+    #[command(subcommand)]
     Key(key::Key),
+    Continue(continues::Continue),
     Verify(Box<verify::Verify>),
     Export(export::Export),
     Evidence(Box<evidence::Evidence>),
     Rebuild(rebuild::Rebuild),
     Replay(replay::Replay),
+    AsOf(as_of::AsOf),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Witness(witness::Witness),
@@ -102,12 +109,15 @@ pub fn run() -> ExitCode {
         Command::Serve(command) => command.run(&cli.global),
         Command::SignIn(command) => command.run(&cli.global),
         Command::Account(command) => command.run(&cli.global),
+        Command::Clock(command) => command.run(&cli.global),
         Command::Key(command) => command.run(&cli.global),
+        Command::Continue(command) => command.run(&cli.global),
         Command::Verify(command) => command.run(&cli.global),
         Command::Export(command) => command.run(&cli.global),
         Command::Evidence(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
         Command::Replay(command) => command.run(&cli.global),
+        Command::AsOf(command) => command.run(&cli.global),
         Command::Doctor(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),
         Command::Witness(command) => command.run(&cli.global),

@@ -6,12 +6,14 @@
 use super::{DataDir, Failure, Global, Outcome, data_bytes, no_ledger, progress, talk};
 use crate::data_source::DataSource;
 use crate::entry_filter::Filter;
-use crate::stores::LEDGER;
+use crate::stores::{LEDGER, read_origin};
 use clap::Args;
+use commands::sequencer::read_positions;
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
 use domain::ports::EventLog;
 use domain::{Position, TreeSize};
+use std::path::Path;
 
 /// Entries read at once.
 const READ_ENTRIES: usize = 1_024;
@@ -48,7 +50,8 @@ Examples:
   daybook replay --from 2026-05-17T08:00:00Z --to 2026-05-17T09:00:00Z --actor usr_b6xk
 
 One entry a line on stdout, the exact bytes that were hashed; an entry with a token's hash as a stub. It works also
-while the service runs, and reads up to the size that it finds.
+while the service runs, and reads up to the size that it finds. Times are those of recording; a day is its first moment
+in UTC. Questions that no reading can match are answered without reading them.
 
 Exit codes: 0 printed, also where nothing matched; 1 the ledger cannot be read; 2 usage.";
 
@@ -70,10 +73,20 @@ impl Replay {
             return Err(Failure::usage(no_ledger(&self.data.data)));
         }
         let opened = DataSource::open(&self.data.data).map_err(Failure::failed)?;
+        for name in filter.unheard_of() {
+            talk(&format!(
+                "No event type {name} is known to this version; docs/events.md lists those that are."
+            ));
+        }
+        // Where no reading can match, the index of streams says where everything else is.
+        let others = filter
+            .passes_over_readings()
+            .then(|| positions(&self.data.data, &opened));
+        let others = others.transpose()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(Failure::failed)?;
-        let (count, size) = runtime.block_on(print(&filter, opened.ledger()))?;
+        let (count, size) = runtime.block_on(print(&filter, opened.ledger(), others.as_deref()))?;
         if !global.json {
             talk(&format!("{count} of {size} entries match."));
         }
@@ -81,8 +94,21 @@ impl Replay {
     }
 }
 
+/// Where every entry is that is no reading, rising.
+fn positions(dir: &Path, opened: &DataSource) -> Result<Vec<Position>, Failure> {
+    let (ledger, size) = (opened.ledger(), opened.ledger().size());
+    let origin = read_origin(dir).map_err(Failure::usage)?.unwrap_or_default();
+    let positions = read_positions(&origin, ledger, ledger, ledger, size)
+        .map_err(|error| Failure::failed(format!("{error}; `daybook verify` says more")))?;
+    Ok(positions.all())
+}
+
 /// Prints what matches; how many do, and of how many.
-async fn print(filter: &Filter, log: &dyn EventLog) -> Result<(u64, TreeSize), Failure> {
+async fn print(
+    filter: &Filter,
+    log: &dyn EventLog,
+    others: Option<&[Position]>,
+) -> Result<(u64, TreeSize), Failure> {
     let size = log.size();
     let mut next = filter
         .first(log, Position::FIRST, size)
@@ -92,10 +118,11 @@ async fn print(filter: &Filter, log: &dyn EventLog) -> Result<(u64, TreeSize), F
     bar.set_length(size.since(next.size_before()));
     let (mut lines, mut count, mut over) = (Vec::new(), 0u64, false);
     while size.contains(next) && !over {
-        let block = log
-            .read(next, READ_ENTRIES, READ_BYTES)
-            .await
-            .map_err(Failure::failed)?;
+        let block = match others {
+            Some(all) => log.read_at(some_behind(all, next, size)).await,
+            None => log.read(next, READ_ENTRIES, READ_BYTES).await,
+        };
+        let block = block.map_err(Failure::failed)?;
         lines.clear();
         for (position, bytes) in block.iter() {
             let entry = Entry::read(bytes).map_err(Failure::failed)?;
@@ -109,11 +136,24 @@ async fn print(filter: &Filter, log: &dyn EventLog) -> Result<(u64, TreeSize), F
             }
         }
         over |= !data_bytes(&lines)?;
-        bar.inc(block.len() as u64);
-        next = next.plus(block.len() as u64);
+        let read = block.len();
+        let behind = read
+            .checked_sub(1)
+            .and_then(|last| block.get(last))
+            .map(|(last, _)| last.next());
+        let behind = behind.unwrap_or(size.next_position());
+        bar.inc(size.since(next.size_before()) - size.since(behind.size_before()));
+        next = behind;
     }
     bar.finish_and_clear();
     Ok((count, size))
+}
+
+/// The next of these positions.
+fn some_behind(all: &[Position], next: Position, size: TreeSize) -> &[Position] {
+    let from = all.partition_point(|position| *position < next);
+    let end = all.partition_point(|position| size.contains(*position));
+    &all[from.min(end)..end.min(from + READ_ENTRIES)]
 }
 
 fn write(position: Position, entry: &Entry<'_>, bytes: &[u8], lines: &mut Vec<u8>) {

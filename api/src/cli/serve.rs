@@ -38,6 +38,10 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     anchor: Option<PathBuf>,
+    /// Write the private half of a recovery key to this file, to be taken off this machine; at the first start only
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_key_out: Option<PathBuf>,
     /// How the service is reached from outside, such as `https://daybook.example.eu`
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +70,10 @@ pub struct Serve {
     #[arg(long, value_name = "FORMAT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     log_format: Option<LogFormat>,
+    /// Believe the clock at this start although it is more than a year ahead of the last entry; it is recorded
+    #[arg(long)]
+    #[serde(skip)]
+    accept_clock: bool,
 }
 
 /// Characters of a line of the help, beside its indent.
@@ -117,15 +125,16 @@ impl Serve {
             .thread_name("daybook")
             .build()
             .map_err(Failure::failed)?
-            .block_on(run(settings))
+            .block_on(run(settings, self.accept_clock))
     }
 }
 
-async fn run(settings: Settings) -> Outcome {
+async fn run(settings: Settings, clock_accepted: bool) -> Outcome {
     let stop = signal()?;
     let outside = Outside {
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SeededEntropy::from_os().map_err(Failure::failed)?),
+        clock_accepted,
     };
     let acceptor = crate::tls::acceptor(&settings).map_err(Failure::failed)?;
     let listener = TcpListener::bind(settings.listen)
@@ -166,6 +175,12 @@ fn announce(app: &App) {
             "{} bytes of a commit that was never acknowledged were cut; they are kept in {data}/ledger/quarantine, \
              and the ledger says so",
             begun.cut_bytes
+        ));
+    }
+    if let (true, Some(path)) = (begun.first, &app.settings().recovery_key_out) {
+        talk(&format!(
+            "The recovery key is in {}: take it off this machine now, to a place of its own",
+            path.display()
         ));
     }
     if let Some(path) = &begun.owner_token {

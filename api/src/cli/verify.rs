@@ -82,7 +82,7 @@ impl Verify {
     /// # Errors
     /// [`Failure`] where there is no verdict.
     pub fn run(self, global: &Global) -> Outcome {
-        let mut settings = self.closely.settings(self.outside.settings()?);
+        let mut settings = self.closely.settings(self.outside.settings()?)?;
         if self.token.token_file.is_some() && self.what.url.is_none() {
             return Err(Failure::usage("--token-file is for --url"));
         }

@@ -36,6 +36,7 @@ const ALL: &[(u16, &str, &str)] = &[
         "Conflict",
         "idempotency_conflict, or it contradicts what is there.",
     ),
+    (410, "Gone", "It was there and was deleted, as had been said."),
     (412, "Stale", "It was changed since the ETag in If-Match."),
     (413, "TooLarge", "The body is larger than this route takes."),
     (
@@ -136,10 +137,14 @@ fn knows(route: &Route, doc: &Doc, status: u16) -> bool {
             named
                 || ingest
                 || route.path.contains('{')
-                || matches!(route.path, "/log/checkpoint" | "/v1/devices")
+                || matches!(
+                    route.path,
+                    "/log/checkpoint" | "/v1/devices" | "/v1/evidence" | "/v1/artifacts"
+                )
         }
         408 | 413 => changes,
-        409 => changes && !public || ingest,
+        409 => changes && !public || ingest || route.path == "/v1/evidence/{id}/file",
+        410 => route.path == "/v1/evidence/{id}/file",
         412 => is_conditional(route),
         422 => changes || ingest,
         500 | 503 => true,

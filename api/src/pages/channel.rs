@@ -164,6 +164,7 @@ fn figure(view: &ChannelPage, name: &str) -> Markup {
                     @if !view.gaps.is_empty() { span.key.k-gap { "no data" } }
                 }
                 a href=(view.csv_href) { "CSV of this range" }
+                a href={ "/app/evidence?channel=" (view.channel.id) } { "Evidence pack" }
             }
         }
     }

@@ -36,6 +36,7 @@ pub fn page(frame: &Frame, view: &DevicePage) -> Markup {
         (gaps(view, frame))
         (facts(view, frame))
         @if may_edit { (tokens(view, frame)) (forms(view, frame)) }
+        p { a href={ "/app/evidence?device=" (row.id) } { "Evidence pack of this device" } }
         section aria-labelledby="timeline-h" {
             h2 #timeline-h { "Configuration" }
             (parts::timeline(&view.timeline, zone, now))

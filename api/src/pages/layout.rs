@@ -20,6 +20,8 @@ pub enum Section {
     Tray,
     /// Webhooks.
     Integrations,
+    /// Evidence packs.
+    Evidence,
     /// The public ledger page and entries.
     Ledger,
     /// Users, tokens, account.
@@ -99,6 +101,7 @@ fn banner(frame: &Frame, section: Section) -> Markup {
                         @if frame.tray > 0 { span.pill { (words::count(frame.tray)) span.sr { " waiting" } } }
                     }
                     (link("/app/integrations", "Integrations", Section::Integrations))
+                    (link("/app/evidence", "Evidence", Section::Evidence))
                 }
                 (link("/ledger", "Ledger", Section::Ledger))
             }

@@ -28,6 +28,7 @@ pub fn page(frame: &Frame, view: &LedgerPage) -> Markup {
     let strip = &frame.ledger;
     let body = html! {
         div.title-row { h1 { "The ledger" } }
+        (damage(frame, view))
         p.lead {
             "Every reading, change and refusal kept by this service is an entry in one append-only log. The root "
             "stands for all of them: change one byte of one entry, and the root changes."
@@ -65,24 +66,31 @@ pub fn page(frame: &Frame, view: &LedgerPage) -> Markup {
     )
 }
 
-fn self_audit(frame: &Frame, view: &LedgerPage) -> Markup {
-    let Some(audit) = &view.audit else { return html! {} };
+/// What does not hold comes before everything else.
+fn damage(frame: &Frame, view: &LedgerPage) -> Markup {
+    let wrong = view
+        .audit
+        .as_ref()
+        .and_then(|audit| Some((audit.at, audit.wrong.as_ref()?)));
     html! {
-        @match &audit.wrong {
-            None => {
-                p.dim {
-                    "Read again in full by the service itself " (parts::ago(audit.at, &frame.zone, frame.now)) ": "
-                    (words::plural(audit.size, "entry", "entries")) ", all as they were written."
+        @if let Some((at, wrong)) = wrong {
+            section.notice.bad role="alert" {
+                h2 { "The ledger does not hold" }
+                p {
+                    "Read again by the service itself " (parts::ago(at, &frame.zone, frame.now)) ": " (wrong)
+                    ". Nothing is recorded any more. What you read from here may be wrong: compare with heads kept elsewhere."
                 }
             }
-            Some(wrong) => {
-                section.notice.bad role="alert" {
-                    h2 { "The ledger does not hold" }
-                    p {
-                        "Read again by the service itself " (parts::ago(audit.at, &frame.zone, frame.now)) ": " (wrong)
-                        ". Nothing is recorded any more. What you read from here may be wrong: compare with heads kept elsewhere."
-                    }
-                }
+        }
+    }
+}
+
+fn self_audit(frame: &Frame, view: &LedgerPage) -> Markup {
+    html! {
+        @if let Some(audit) = view.audit.as_ref().filter(|audit| audit.wrong.is_none()) {
+            p.dim {
+                "Read again in full by the service itself " (parts::ago(audit.at, &frame.zone, frame.now)) ": "
+                (words::plural(audit.size, "entry", "entries")) ", all as they were written."
             }
         }
     }
@@ -125,6 +133,7 @@ fn verify(view: &LedgerPage) -> Markup {
                         code { "DAYBOOK_TOKEN" } " it sees hashes and no entries, and says PARTIAL. Readers of the C2SP "
                         "formats tlog-tiles, tlog-checkpoint and signed-note can check it without any of our code."
                     }
+                    p { a.button href="/ledger/verify" { "Check it in this browser" } " " span.dim { "without a program and without an account" } }
                 }
             }
         }
@@ -154,6 +163,7 @@ fn heads(view: &LedgerPage) -> Markup {
                 p.quiet { "No day has been closed yet. The first head comes after midnight, UTC." }
             } @else {
                 div.months { @for (month, days) in months(view) { (calendar(month, &days, view)) } }
+                (legend())
                 div.scroll tabindex="0" role="group" aria-label="Newest heads" {
                     table {
                         thead {
@@ -232,9 +242,10 @@ fn head_row(head: &HeadRow) -> Markup {
             td.r.num { (words::count(head.entries)) }
             td.r.num { (words::count(head.refused)) }
             td { (parts::short_hash(&head.root)) }
-            td { (head_state(head.state)) }
+            td.nowrap { (mark(head.state)) " " (head_state(head.state)) }
             td {
-                a href=(head_path(head.date)) download="" { "tlog-proof" span.sr { " of " (words::date(head.date)) } }
+                @if head.state == HeadState::Sequenced { span.dim { "not yet" } }
+                @else { a href=(head_path(head.date)) download="" { "tlog-proof" span.sr { " of " (words::date(head.date)) } } }
                 @if head.state == HeadState::WitnessedLate {
                     " · " a href=(head_path(head.date).replace(".tlog-proof", ".late.tlog-proof")) download="" { "late proof" }
                 }
@@ -243,9 +254,48 @@ fn head_row(head: &HeadRow) -> Markup {
     }
 }
 
+/// The states in their order, with what each means.
+const STATES: &[(HeadState, &str)] = &[
+    (HeadState::Sequenced, "its closing entry is recorded"),
+    (
+        HeadState::Integrated,
+        "a signed root stands over it; it is served here",
+    ),
+    (
+        HeadState::Published,
+        "it is where this service cannot take it back",
+    ),
+    (HeadState::Witnessed, "enough witnesses have cosigned it"),
+    (
+        HeadState::WitnessedLate,
+        "they have cosigned a later root, under which it is proven",
+    ),
+];
+
+/// A state's shape, which its colour only repeats.
+fn mark(state: HeadState) -> Markup {
+    let (class, shape) = match state {
+        HeadState::Sequenced => ("s-sequenced", "\u{25cb}"),
+        HeadState::Integrated => ("s-integrated", "\u{25d0}"),
+        HeadState::Published => ("s-published", "\u{25b2}"),
+        HeadState::Witnessed => ("s-witnessed", "\u{25cf}"),
+        HeadState::WitnessedLate => ("s-witnessed", "\u{25c9}"),
+    };
+    html! { span.head-mark.(class) aria-hidden="true" { (shape) } }
+}
+
+fn legend() -> Markup {
+    html! {
+        ul.legend { @for (state, means) in STATES {
+            li { (mark(*state)) " " strong { (head_state(*state)) } span.dim { ": " (means) } }
+        } }
+    }
+}
+
 fn head_state(state: HeadState) -> &'static str {
     match state {
         HeadState::Sequenced => "sequenced",
+        HeadState::Integrated => "integrated",
         HeadState::Published => "published",
         HeadState::Witnessed => "witnessed",
         HeadState::WitnessedLate => "witnessed later",
@@ -340,10 +390,15 @@ fn calendar_day(first: Date, day: u32, head: Option<&HeadRow>, view: &LedgerPage
     let date = Date::from_days(first.days() + day as i32 - 1);
     html! {
         @if let Some(head) = head {
+            @let said = format!(
+                "{}: {}, {}{}", words::date(date), head_state(head.state),
+                words::plural(head.entries, "entry", "entries"),
+                if head.entries == 0 { ", an idle day" } else { "" },
+            );
             li.idle[head.entries == 0] {
-                a href=(head_path(head.date)) download="" title={
-                    (words::date(date)) ": " (words::plural(head.entries, "entry", "entries"))
-                    @if head.entries == 0 { ", an idle day" } } { (day) }
+                // Before a root is signed there is no file.
+                @if head.state == HeadState::Sequenced { span title=(said) { (day) (mark(head.state)) span.sr { ", sequenced" } } }
+                @else { a href=(head_path(head.date)) download="" title=(said) aria-label=(said) { (day) (mark(head.state)) } }
             }
         } @else if date == view.today {
             li.today { span title={ (words::date(date)) ": open" } { (day) span.sr { ", open" } } }

@@ -8,6 +8,7 @@
 //! | `chart`, `spark`, `series`, `ticks` | drawings as SVG |
 //! | `overview`, `site`, `device`, `add_device`, `onboarding`, `channel` | devices |
 //! | `tray`, `integrations`, `people` | unknown devices, webhooks, users, tokens, account |
+//! | `evidence` | evidence packs: asked for, watched, fetched |
 //! | `ledger` | the public page for auditors, and an entry with its proof |
 //! | `sign_in` | signing in, and errors |
 //!
@@ -22,6 +23,7 @@ pub mod assets;
 pub mod channel;
 pub mod chart;
 pub mod device;
+pub mod evidence;
 pub mod gather;
 #[cfg(test)]
 mod golden;
@@ -43,5 +45,6 @@ pub mod spark;
 mod tests;
 pub mod ticks;
 pub mod tray;
+pub mod verify_log;
 pub mod view;
 pub mod words;

@@ -656,6 +656,84 @@ pub fn integrations(fresh: bool) -> IntegrationsPage {
     }
 }
 
+pub fn evidence() -> EvidencePage {
+    let day = |text: &str| Date::parse(text).expect("a day of the sample");
+    let made = |open_from: Option<&str>| PackMade {
+        file: "/v1/evidence/pck_a/file".into(),
+        bytes: 12_431_002,
+        sha256: "mB8Ke0xVn1aN3cP5Jq4oXr7s9uWyBzDgFhIkLmEaQbQ=".into(),
+        pack_sha256: "Yc7Q3v0dYf8nJ2kqz4ZlWm1oXr7s9uWyBzDgFhIkLmE=".into(),
+        values: 8_640,
+        open_from: open_from.map(day),
+        position: 1_204_101,
+    };
+    let row = |id: &str, about: &str, state: PackState| PackRow {
+        id: id.into(),
+        about: about.into(),
+        from: day("2026-05-01"),
+        to: day("2026-05-16"),
+        asked_at: before(7),
+        asked_by: "Jana Nováková".into(),
+        encrypted: 0,
+        state,
+    };
+    EvidencePage {
+        subjects: vec![
+            Subjects {
+                label: "Sites, with every device that was ever there".into(),
+                options: vec![("site:site_a".into(), "Kitchen".into())],
+            },
+            Subjects {
+                label: "Devices, with their channels".into(),
+                options: vec![("device:dev_a".into(), "Walk-in fridge".into())],
+            },
+        ],
+        chosen: Some("device:dev_a".into()),
+        from: "2026-05-01".into(),
+        to: "2026-05-16".into(),
+        recipients: String::new(),
+        error: Some("Not asked for: the days from 2026-05-17 to 2026-05-16 are none.".into()),
+        packs: vec![
+            row("pck_w", "Kitchen", PackState::Waiting { progress: None }),
+            row(
+                "pck_r",
+                "Walk-in fridge",
+                PackState::Waiting {
+                    progress: Some((412_000, 1_204_000)),
+                },
+            ),
+            PackRow {
+                encrypted: 2,
+                ..row(
+                    "pck_a",
+                    "Temperature, Walk-in fridge",
+                    PackState::Ready {
+                        expires_at: before(-9_000),
+                        made: made(Some("2026-05-17")),
+                    },
+                )
+            },
+            row(
+                "pck_e",
+                "Kitchen",
+                PackState::Expired {
+                    at: before(300),
+                    made: made(None),
+                },
+            ),
+            row(
+                "pck_f",
+                "Kitchen",
+                PackState::Failed {
+                    message: "the ledger begins after 2026-05-16".into(),
+                },
+            ),
+        ],
+        last_closed: Some(day("2026-05-16")),
+        idempotency_key: "idem-2".into(),
+    }
+}
+
 pub fn users() -> UsersPage {
     let user = |id: &str, name: Option<&str>, email: Option<&str>, role: &str| UserRow {
         id: id.into(),
@@ -711,7 +789,9 @@ pub fn ledger(days: i32) -> LedgerPage {
             entries: if back == 9 { 0 } else { 18_210 },
             refused: (back as u64 * 5) % 17,
             state: match back {
-                1 => HeadState::Published,
+                1 => HeadState::Sequenced,
+                2 => HeadState::Integrated,
+                3 => HeadState::Published,
                 5 => HeadState::WitnessedLate,
                 _ => HeadState::Witnessed,
             },

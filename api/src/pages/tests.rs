@@ -87,6 +87,7 @@ fn every_page() -> Vec<(&'static str, Markup)> {
             "integrations",
             integrations::page(&frame, &sample::integrations(true)),
         ),
+        ("evidence", evidence::page(&frame, &sample::evidence())),
         ("users", people::users(&frame, &sample::users())),
         ("tokens", people::tokens(&frame, &sample::tokens())),
         ("account", people::account(&frame, &sample::account())),
@@ -101,6 +102,14 @@ fn every_page() -> Vec<(&'static str, Markup)> {
         (
             "ledger-damaged",
             ledger::page(&sample::public_frame(), &sample::damaged_ledger()),
+        ),
+        (
+            "verify-log",
+            verify_log::page(
+                &sample::public_frame(),
+                "daybook.example.eu/main",
+                "daybook.example.eu/main+1a2b3c4d+AX",
+            ),
         ),
         ("entry", ledger::entry(&frame, &sample::entry())),
         ("sign-in", sign_in::ask("", None, Delivery::Mail)),
@@ -213,7 +222,7 @@ fn every_page_is_well_formed_and_keeps_its_promises() {
             ("app.js", &assets::JS),
             ("icon.svg", &assets::ICON),
         ] {
-            std::fs::write(dir.join(name), asset.text).expect("the folder can be written");
+            std::fs::write(dir.join(name), asset.text()).expect("the folder can be written");
         }
     }
 }

@@ -842,3 +842,104 @@ pub struct EntryPage {
     /// Where the proof file is.
     pub proof_href: String,
 }
+
+/// The page of evidence packs.
+#[derive(Debug, Clone)]
+pub struct EvidencePage {
+    /// What may be asked for.
+    pub subjects: Vec<Subjects>,
+    /// `site:…`, `device:…` or `channel:…`.
+    pub chosen: Option<String>,
+    /// The first day, for its field.
+    pub from: String,
+    /// The last day, for its field.
+    pub to: String,
+    /// Lines of recipients that were typed.
+    pub recipients: String,
+    /// What was typed and is wrong.
+    pub error: Option<String>,
+    /// What was asked for, newest first.
+    pub packs: Vec<PackRow>,
+    /// The last day that has a head.
+    pub last_closed: Option<Date>,
+    /// The key that makes a second click harmless.
+    pub idempotency_key: String,
+}
+
+/// Some of what may be asked for.
+#[derive(Debug, Clone)]
+pub struct Subjects {
+    /// What they are.
+    pub label: String,
+    /// Value and label of each.
+    pub options: Vec<(String, String)>,
+}
+
+/// An evidence pack in a list.
+#[derive(Debug, Clone)]
+pub struct PackRow {
+    /// `pck_…`.
+    pub id: String,
+    /// What of, by name.
+    pub about: String,
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
+    /// When it was asked for.
+    pub asked_at: Timestamp,
+    /// Who asked.
+    pub asked_by: String,
+    /// To how many keys it is encrypted.
+    pub encrypted: u64,
+    /// What became of it.
+    pub state: PackState,
+}
+
+/// What became of an evidence pack.
+#[derive(Debug, Clone)]
+pub enum PackState {
+    /// It is not there yet.
+    Waiting {
+        /// Entries looked through and in all, once it is being made.
+        progress: Option<(u64, u64)>,
+    },
+    /// It may be fetched.
+    Ready {
+        /// Until when.
+        expires_at: Timestamp,
+        /// What it is.
+        made: PackMade,
+    },
+    /// Its file was deleted.
+    Expired {
+        /// When.
+        at: Timestamp,
+        /// What it was.
+        made: PackMade,
+    },
+    /// There is none.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
+
+/// An evidence pack that was made.
+#[derive(Debug, Clone)]
+pub struct PackMade {
+    /// Where its file is.
+    pub file: String,
+    /// The file's size.
+    pub bytes: u64,
+    /// SHA-256 of the file, base64.
+    pub sha256: String,
+    /// SHA-256 of the pack before it was encrypted, base64.
+    pub pack_sha256: String,
+    /// Values in it.
+    pub values: u64,
+    /// The first day that was not closed.
+    pub open_from: Option<Date>,
+    /// Where its issue stands in the ledger.
+    pub position: u64,
+}

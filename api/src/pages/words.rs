@@ -121,6 +121,23 @@ pub fn plural(n: u64, one: &str, many: &str) -> String {
     format!("{}{NBSP}{}", count(n), if n == 1 { one } else { many })
 }
 
+/// A file's size: `840 bytes`, `12.4 kB`, `1.2 GB` (powers of ten).
+pub fn size(bytes: u64) -> String {
+    let mut unit = None;
+    let mut value = bytes as f64;
+    for name in ["kB", "MB", "GB", "TB"] {
+        if value < 1000.0 {
+            break;
+        }
+        value /= 1000.0;
+        unit = Some(name);
+    }
+    match unit {
+        None => plural(bytes, "byte", "bytes"),
+        Some(unit) => format!("{value:.1}{NBSP}{unit}"),
+    }
+}
+
 /// How many decimals a value of this kind is shown with where it is a readout.
 pub fn decimals(kind: &str) -> usize {
     match kind {

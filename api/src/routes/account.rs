@@ -2,7 +2,9 @@
 //!
 //! Not here: opening and suspending accounts (the command line, later the operator's pages).
 
+use super::as_of;
 use super::change;
+use super::sites::AS_OF;
 use crate::app::App;
 use crate::auth::By;
 use crate::errors::ApiError;
@@ -22,7 +24,7 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(one(ctx)),
         doc: Some(Doc {
             summary: "Your account, and who you are in it.",
-            query: &[],
+            query: &[AS_OF],
             body: None,
             status: 200,
             answer: "Account",
@@ -44,7 +46,14 @@ pub const ROUTES: &[Route] = &[
 ];
 
 async fn one(ctx: Ctx) -> Answer {
-    now(&ctx)
+    if !as_of::is_asked(&ctx.request) {
+        return now(&ctx);
+    }
+    let id = &ctx.caller.user()?.account;
+    let view = as_of::view(&ctx.app, id, &ctx.request).await?;
+    let account = view.account(id).ok_or_else(not_found)?;
+    let response = view.answer(&shape(&ctx.app, account), [("account", id.clone())]);
+    Ok(reply::tagged(response, &account.state.sequence.to_string()))
 }
 
 /// The body of a change.
@@ -73,9 +82,7 @@ async fn patch(mut ctx: Ctx) -> Answer {
 fn now(ctx: &Ctx) -> Answer {
     let user = ctx.caller.user()?;
     let registry = ctx.app.registry().read();
-    let account = registry
-        .account(&user.account)
-        .ok_or_else(|| ApiError::not_found("account_not_found", "there is no such account"))?;
+    let account = registry.account(&user.account).ok_or_else(not_found)?;
     let mut value = shape(&ctx.app, account);
     let csrf = match &user.by {
         By::Session { csrf } => Some(csrf.as_str()),
@@ -104,4 +111,8 @@ pub fn shape(app: &App, account: &Account) -> Value {
         "changed_at": account.changed.at,
         "position": account.changed.position,
     })
+}
+
+fn not_found() -> ApiError {
+    ApiError::not_found("account_not_found", "there is no such account")
 }

@@ -23,7 +23,7 @@ use warp::http::{HeaderName, Method, header};
 /// The code of a reason that somebody gave in words only.
 const REASON_STATED: &str = "stated";
 /// Says that an answer is that of an earlier request.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Who changes something, why, and based on what.
 #[derive(Debug)]

@@ -173,7 +173,7 @@ async fn list(ctx: Ctx) -> Answer {
             "there is no such site in this account",
         ));
     }
-    let now = ctx.app.clock().now();
+    let now = view.at(ctx.app.clock().now());
     let devices = view
         .devices(&user.account, listing.after)
         .filter(|device| {
@@ -191,7 +191,8 @@ async fn list(ctx: Ctx) -> Answer {
         |device| device.created.position,
         |device| shape(&ctx.app, &view, device, &lives, now),
     );
-    Ok(reply::ok(&page))
+    let shown = super::sites::shown("device", &page.data);
+    Ok(view.answer(&page, shown))
 }
 
 async fn one(ctx: Ctx) -> Answer {
@@ -406,8 +407,13 @@ async fn now(ctx: &Ctx, id: &str) -> Answer {
 }
 
 fn answer(ctx: &Ctx, view: &View<'_>, status: StatusCode, device: &Device, lives: &Lives) -> Response {
-    let value = shape(&ctx.app, view, device, lives, ctx.app.clock().now());
-    reply::tagged(reply::json(status, &value), &device.state.sequence.to_string())
+    let value = shape(&ctx.app, view, device, lives, view.at(ctx.app.clock().now()));
+    let response = if view.is_past() {
+        view.answer(&value, [("device", device.id.to_string())])
+    } else {
+        reply::json(status, &value)
+    };
+    reply::tagged(response, &device.state.sequence.to_string())
 }
 
 /// A device as the API shows it. What is only known now (last seen) is null in the past.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use domain::entry::Entry;
 use domain::event::Metadata;
 use domain::hash::leaf_hash;
+use domain::in_force::LEDGER_STREAM;
 use domain::ports::ReadError;
 use domain::{Position, TreeSize};
 use futures_util::stream;
@@ -30,7 +31,7 @@ const READ_ENTRIES: usize = 512;
 /// Bytes read at once, about; what a slow reader holds in memory.
 const READ_BYTES: usize = 512 << 10;
 /// Entries that are looked at for one answer, so that no question holds a processor for long.
-const LOOKED_AT_MAX: u64 = 50_000;
+const LOOKED_AT_MAX: usize = 50_000;
 /// Requests of a person's rate that a choice among entries costs beyond the request itself: it reads many to answer few.
 const FURTHER_REQUESTS: usize = 9;
 /// An answer of chosen entries ends behind so many bytes.
@@ -136,13 +137,29 @@ async fn chosen(ctx: &Ctx, filter: &Filter, from: Position, limit: usize, size: 
     let viewer = Viewer::of(&ctx.app, user);
     let log = ctx.app.log();
     let mut next = filter.first(log, from, size).await.map_err(read_error)?;
-    let last = next.get().saturating_add(LOOKED_AT_MAX).min(size.get());
-    let (mut lines, mut count, mut over) = (Vec::new(), 0, false);
-    while next.get() < last && count < limit && lines.len() < ANSWER_BYTES && !over {
-        let wanted = usize::try_from(last - next.get())
-            .unwrap_or(usize::MAX)
-            .min(READ_ENTRIES);
-        let block = log.read(next, wanted, READ_BYTES).await.map_err(read_error)?;
+    let others = filter
+        .passes_over_readings()
+        .then(|| others(&ctx.app, &viewer, filter, size));
+    let (mut lines, mut count, mut looked, mut over) = (Vec::new(), 0, 0, false);
+    while size.contains(next)
+        && looked < LOOKED_AT_MAX
+        && count < limit
+        && lines.len() < ANSWER_BYTES
+        && !over
+    {
+        let wanted = READ_ENTRIES.min(LOOKED_AT_MAX - looked);
+        let block = match &others {
+            Some(all) => {
+                let from = all.partition_point(|position| *position < next);
+                log.read_at(&all[from..all.len().min(from + wanted)]).await
+            }
+            None => log.read(next, wanted, READ_BYTES).await,
+        };
+        let block = block.map_err(read_error)?;
+        looked += block.len();
+        if block.is_empty() {
+            next = size.next_position();
+        }
         for (position, bytes) in block.iter() {
             if count >= limit || lines.len() >= ANSWER_BYTES {
                 break;
@@ -167,6 +184,25 @@ async fn chosen(ctx: &Ctx, filter: &Filter, from: Position, limit: usize, size: 
     let response = reply::bytes(StatusCode::OK, "application/x-ndjson", lines);
     let response = reply::with(response, NEXT_HEADER, &next.get().max(from.get()).to_string());
     Ok(reply::with(response, SIZE_HEADER, &size.to_string()))
+}
+
+/// Where everything is that somebody may see and that is no reading, rising, below a size.
+fn others(app: &App, viewer: &Viewer, filter: &Filter, size: TreeSize) -> Vec<Position> {
+    let index = app.sequencer().positions();
+    let stream = filter.stream.as_deref().and_then(|stream| stream.split_once('/'));
+    let mut all = match stream {
+        Some((kind, id)) => index.of(kind, id),
+        None if viewer.every_account => index.all(),
+        None => {
+            let own = index.of_account(&viewer.account).into_iter();
+            let ledgers = index.of(LEDGER_STREAM.0, LEDGER_STREAM.1);
+            own.flatten().chain(ledgers).collect()
+        }
+    };
+    all.sort_unstable();
+    // What was decided and is not durable yet is not there.
+    all.truncate(all.partition_point(|position| size.contains(*position)));
+    all
 }
 
 /// What somebody may see of the ledger.
@@ -250,6 +286,12 @@ pub fn read_error(error: ReadError) -> ApiError {
             ApiError::unavailable("unavailable", "the ledger cannot be read now").caused_by(error)
         }
         ReadError::Corrupt { .. } => ApiError::internal(error),
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        read_error(error)
     }
 }
 

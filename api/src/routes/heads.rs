@@ -7,10 +7,11 @@
 use crate::errors::ApiError;
 use crate::reply::{self, Page};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
-use domain::Date;
+use chain_publisher::anchor::AnchorKind;
 use domain::day::DayClosed;
 use domain::entry::Entry;
 use domain::tlog_proof::TlogProof;
+use domain::{Date, Position};
 use serde_json::{Value, json};
 use warp::http::{StatusCode, header};
 
@@ -59,7 +60,20 @@ pub const ROUTES: &[Route] = &[
         access: Access::Public,
         handler: |ctx| Box::pin(file(ctx)),
         doc: Some(Doc {
-            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof), or .late.tlog-proof where witnesses came late.",
+            summary: "The head of a day as the file to keep: YYYY/YYYY-MM-DD.tlog-proof (C2SP tlog-proof), or .late.tlog-proof where witnesses came late; time stamps over it, where the settings ask for them, end in .tsr (RFC 3161) and .ots (OpenTimestamps).",
+            query: &[],
+            body: None,
+            status: 200,
+            answer: "text/plain",
+        }),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/keys/{file}",
+        access: Access::Public,
+        handler: |ctx| Box::pin(rotation(ctx)),
+        doc: Some(Doc {
+            summary: "Where keys were replaced: 'rotations' lists the positions, one a line; POSITION.tlog-proof is the entry KeyRotated under the checkpoint that both keys signed (C2SP tlog-proof).",
             query: &[],
             body: None,
             status: 200,
@@ -130,6 +144,13 @@ fn describe(ctx: &Ctx, date: Date) -> Result<Value, ApiError> {
 }
 
 async fn file(ctx: Ctx) -> Answer {
+    if let Some((date, kind)) = stamp(ctx.param(1)) {
+        let fits = date.to_string().starts_with(ctx.param(0)) && ctx.param(0).len() == 4;
+        let stamp = ctx.app.heads().stamp(date, kind.ending()).filter(|_| fits);
+        let stamp =
+            stamp.ok_or_else(|| ApiError::not_found("stamp_not_found", "no such time stamp of that day"))?;
+        return Ok(reply::bytes(StatusCode::OK, "application/octet-stream", stamp));
+    }
     let name = ctx.param(1).strip_suffix(".tlog-proof");
     let (name, is_late) = match name.and_then(|name| name.strip_suffix(".late")) {
         Some(name) => (Some(name), true),
@@ -153,6 +174,32 @@ async fn file(ctx: Ctx) -> Answer {
         header::CACHE_CONTROL,
         "public, max-age=300",
     ))
+}
+
+/// The day and kind of a time stamp's name.
+fn stamp(name: &str) -> Option<(Date, AnchorKind)> {
+    let (date, ending) = name.split_once('.')?;
+    Some((Date::parse(date).ok()?, AnchorKind::of_ending(ending)?))
+}
+
+async fn rotation(ctx: Ctx) -> Answer {
+    let heads = ctx.app.heads();
+    let body = match ctx.param(0) {
+        "rotations" => heads
+            .rotations()
+            .iter()
+            .map(|position| format!("{position}\n"))
+            .collect::<String>()
+            .into_bytes(),
+        file => {
+            let position = file.strip_suffix(".tlog-proof").and_then(|it| it.parse().ok());
+            let proof = position.and_then(|position| heads.rotation(Position(position)));
+            proof.ok_or_else(|| {
+                ApiError::not_found("rotation_not_found", "no key was replaced at that position")
+            })?
+        }
+    };
+    Ok(reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", body))
 }
 
 fn not_found() -> ApiError {

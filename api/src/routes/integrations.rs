@@ -2,10 +2,11 @@
 //!
 //! Source: REFERENCE §1.0 (`whk_`). Not here: what arrives at them (`ingest`), unknown devices (`tray`).
 
+use super::as_of;
 use super::change;
 use super::devices::{Nothing, RotateBody};
 use super::lists::Listing;
-use super::sites::{CURSOR, LIMIT};
+use super::sites::{AS_OF, CURSOR, LIMIT, shown};
 use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
@@ -24,7 +25,7 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(list(ctx)),
         doc: Some(Doc {
             summary: "The account's integrations.",
-            query: &[LIMIT, CURSOR],
+            query: &[LIMIT, CURSOR, AS_OF],
             body: None,
             status: 200,
             answer: "IntegrationList",
@@ -50,7 +51,7 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(one(ctx)),
         doc: Some(Doc {
             summary: "An integration.",
-            query: &[],
+            query: &[AS_OF],
             body: None,
             status: 200,
             answer: "Integration",
@@ -86,17 +87,24 @@ pub const ROUTES: &[Route] = &[
 
 async fn list(ctx: Ctx) -> Answer {
     let listing = Listing::of(&ctx.request, "integrations")?;
-    let registry = ctx.app.registry().read();
+    let account = &ctx.caller.user()?.account;
+    let view = as_of::view(&ctx.app, account, &ctx.request).await?;
     let page = listing.page(
-        registry.integrations(&ctx.caller.user()?.account, listing.after),
+        view.integrations(account, listing.after),
         |it| it.created.position,
         |it| shape(&ctx, it),
     );
-    Ok(reply::ok(&page))
+    let shown = shown("integration", &page.data);
+    Ok(view.answer(&page, shown))
 }
 
 async fn one(ctx: Ctx) -> Answer {
-    now(&ctx, ctx.id()).map(|(value, sequence)| reply::tagged(reply::ok(&value), &sequence.to_string()))
+    let account = &ctx.caller.user()?.account;
+    let view = as_of::view(&ctx.app, account, &ctx.request).await?;
+    let it = view.integration(account, ctx.id()).filter(|it| !it.state.removed);
+    let it = it.ok_or_else(not_found)?;
+    let response = view.answer(&shape(&ctx, it), [("integration", ctx.id().to_owned())]);
+    Ok(reply::tagged(response, &it.state.sequence.to_string()))
 }
 
 /// The body of a creation.

@@ -7,10 +7,12 @@ use crate::openapi;
 use crate::router::Route;
 
 pub mod account;
+pub mod artifacts;
 pub mod as_of;
 pub mod change;
 pub mod devices;
 pub mod entries;
+pub mod evidence;
 pub mod heads;
 pub mod health;
 pub mod ingest;
@@ -37,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
     [
         ingest::ROUTES,
         sites::ROUTES,
+        as_of::ROUTES,
         devices::ROUTES,
         sensors::ROUTES,
         measurements::ROUTES,
@@ -45,6 +48,8 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         users::ROUTES,
         tokens::ROUTES,
         account::ROUTES,
+        evidence::ROUTES,
+        artifacts::ROUTES,
         timeline::ROUTES,
         refusals::ROUTES,
         entries::ROUTES,

@@ -87,7 +87,11 @@ async fn of_device(ctx: Ctx) -> Answer {
         .channels(device)
         .map(|channel| shape(&ctx.app, &view, channel, &lives))
         .collect();
-    Ok(reply::ok(&Page::<Value>::whole(sensors)))
+    let channels = view
+        .channels(device)
+        .map(|channel| ("channel", channel.id.to_string()));
+    let shown: Vec<_> = channels.collect();
+    Ok(view.answer(&Page::<Value>::whole(sensors), shown))
 }
 
 async fn one(ctx: Ctx) -> Answer {
@@ -213,10 +217,13 @@ fn find<'v>(view: &'v View<'_>, account: &str, id: &str) -> Option<&'v Channel> 
 }
 
 fn answer(app: &App, view: &View<'_>, status: StatusCode, channel: &Channel, lives: &Lives) -> Response {
-    reply::tagged(
-        reply::json(status, &shape(app, view, channel, lives)),
-        &channel.state.sequence.to_string(),
-    )
+    let value = shape(app, view, channel, lives);
+    let response = if view.is_past() {
+        view.answer(&value, [("channel", channel.id.to_string())])
+    } else {
+        reply::json(status, &value)
+    };
+    reply::tagged(response, &channel.state.sequence.to_string())
 }
 
 /// A sensor as the API shows it. What is only known now (the latest value) is null in the past.

@@ -93,14 +93,16 @@ async fn list(ctx: Ctx) -> Answer {
         |site| site.created.position,
         |site| shape(&ctx.app, site),
     );
-    Ok(reply::ok(&page))
+    let shown = shown("site", &page.data);
+    Ok(view.answer(&page, shown))
 }
 
 async fn one(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
     let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
     let site = view.site(&user.account, ctx.id()).ok_or_else(not_found)?;
-    Ok(answer(&ctx.app, StatusCode::OK, site))
+    let response = view.answer(&shape(&ctx.app, site), [("site", ctx.id().to_owned())]);
+    Ok(reply::tagged(response, &site.state.sequence.to_string()))
 }
 
 /// The body of a creation.
@@ -204,6 +206,13 @@ pub fn shape(app: &App, site: &Site) -> Value {
     })
 }
 
-fn not_found() -> ApiError {
+/// The streams of what a page shows.
+pub fn shown(kind: &'static str, data: &[Value]) -> Vec<(&'static str, String)> {
+    let ids = data.iter().filter_map(|thing| thing["id"].as_str());
+    ids.map(|id| (kind, id.to_owned())).collect()
+}
+
+/// There is no such site, or it is another account's.
+pub fn not_found() -> ApiError {
     ApiError::not_found("site_not_found", "there is no such site in this account")
 }

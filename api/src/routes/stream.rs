@@ -10,14 +10,14 @@ use crate::auth::User;
 use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Edge, Param, Route, Verb};
+use crate::streams::Place;
 use bytes::Bytes;
 use domain::entry::Entry;
 use domain::ports::ReadError;
 use domain::{Position, TreeSize};
 use futures_util::stream;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use warp::http::header;
 
 /// How often a silent stream says that it lives, so that proxies do not cut it.
@@ -55,7 +55,7 @@ struct Following {
     next: TreeSize,
     begun: bool,
     stopping: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 async fn follow(ctx: Ctx) -> Answer {
@@ -75,10 +75,8 @@ async fn follow(ctx: Ctx) -> Answer {
         .map(|position| position.saturating_add(1))
         .or(from)
         .unwrap_or(size.get());
-    let permit = Arc::clone(ctx.app.streams())
-        .try_acquire_owned()
-        .map_err(|_| ApiError::unavailable("streams_full", "too many streams are open").retry_after(30))?;
     let user = ctx.caller.user()?.clone();
+    let place = ctx.app.streams().take(&user.account)?;
     let following = Following {
         viewer: Viewer::of(&ctx.app, &user),
         stopping: ctx.app.stopping(),
@@ -87,7 +85,7 @@ async fn follow(ctx: Ctx) -> Answer {
         // A position that is not there yet is waited for from the end, as after a restored ledger.
         next: TreeSize(next.min(size.get())),
         begun: false,
-        _permit: permit,
+        _place: place,
     };
     let body = stream::try_unfold(following, |mut following| async move {
         let chunk = following.chunk().await?;

@@ -4,10 +4,11 @@
 //! Invariant: a token's text is in the answer that made it and nowhere else; its hash is in no answer at all.
 //! Not here: new tokens of devices and integrations (their own routes rotate them).
 
+use super::as_of;
 use super::change;
 use super::devices::{Nothing, RotateBody};
 use super::lists::Listing;
-use super::sites::{CURSOR, LIMIT};
+use super::sites::{AS_OF, CURSOR, LIMIT};
 use crate::app::App;
 use crate::auth::{OWNER, User};
 use crate::errors::ApiError;
@@ -36,6 +37,7 @@ pub const ROUTES: &[Route] = &[
                 ),
                 LIMIT,
                 CURSOR,
+                AS_OF,
             ],
             body: None,
             status: 200,
@@ -86,18 +88,22 @@ pub const ROUTES: &[Route] = &[
 async fn list(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
     let listing = Listing::of(&ctx.request, "tokens")?;
-    let now = ctx.app.clock().now();
     let page = {
-        let registry = ctx.app.registry().read();
+        let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
+        let now = view.at(ctx.app.clock().now());
         let owner = match ctx.request.query("owner").filter(|owner| !owner.is_empty()) {
-            Some(owner) => whose(&registry, user, &owner)?,
+            Some(owner) => whose(&view, user, &owner)?,
             None => user.user.clone(),
         };
         let after = |token: &Token<'_>| listing.after.is_none_or(|after| token.issued.position > after);
-        let good = registry
+        let good = view
             .tokens(&owner)
             .filter(|token| is_good(token, now) && after(token));
-        listing.page(good, |token| token.issued.position, |token| shape(&token))
+        let page = listing.page(good, |token| token.issued.position, |token| shape(&token));
+        if view.is_past() {
+            return Ok(view.answer(&page, [("tokens", owner)]));
+        }
+        page
     };
     // Asked after the registry was let go: the sequencer waits for its lock.
     let data = page

@@ -2,10 +2,11 @@
 //!
 //! Not here: signing in (`sign_in`), their tokens (`tokens`), what may be changed (`domain::aggregate::user`).
 
+use super::as_of;
 use super::change;
 use super::devices::Nothing;
 use super::lists::Listing;
-use super::sites::{CURSOR, LIMIT};
+use super::sites::{AS_OF, CURSOR, LIMIT, shown};
 use crate::app::App;
 use crate::errors::ApiError;
 use crate::reply;
@@ -25,7 +26,7 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(list(ctx)),
         doc: Some(Doc {
             summary: "Who has access to the account.",
-            query: &[LIMIT, CURSOR],
+            query: &[LIMIT, CURSOR, AS_OF],
             body: None,
             status: 200,
             answer: "UserList",
@@ -51,7 +52,7 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(one(ctx)),
         doc: Some(Doc {
             summary: "A user.",
-            query: &[],
+            query: &[AS_OF],
             body: None,
             status: 200,
             answer: "User",
@@ -87,17 +88,24 @@ pub const ROUTES: &[Route] = &[
 
 async fn list(ctx: Ctx) -> Answer {
     let listing = Listing::of(&ctx.request, "users")?;
-    let registry = ctx.app.registry().read();
+    let account = &ctx.caller.user()?.account;
+    let view = as_of::view(&ctx.app, account, &ctx.request).await?;
     let page = listing.page(
-        registry.users(&ctx.caller.user()?.account, listing.after),
+        view.users(account, listing.after),
         |user| user.created.position,
         |user| shape(&ctx.app, user),
     );
-    Ok(reply::ok(&page))
+    let shown = shown("user", &page.data);
+    Ok(view.answer(&page, shown))
 }
 
 async fn one(ctx: Ctx) -> Answer {
-    now(&ctx, StatusCode::OK, ctx.id())
+    let account = &ctx.caller.user()?.account;
+    let view = as_of::view(&ctx.app, account, &ctx.request).await?;
+    let user = view.user(account, ctx.id()).filter(|user| !user.state.removed);
+    let user = user.ok_or_else(not_found)?;
+    let response = view.answer(&shape(&ctx.app, user), [("user", ctx.id().to_owned())]);
+    Ok(reply::tagged(response, &user.state.sequence.to_string()))
 }
 
 /// The body of a creation.

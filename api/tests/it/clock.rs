@@ -3,11 +3,16 @@
 //! Not here: what else the API does (the workspace's end-to-end tests).
 
 use crate::service::Service;
+use api::app::{App, Outside};
+use api::config::Settings;
+use api::control::{self, Ask, Control};
+use api::entropy::SeededEntropy;
 use domain::TreeSize;
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
 use domain::tlog_proof::TlogProof;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 #[test]
 fn midnight_closes_the_day_and_its_head_is_there_to_be_kept() {
@@ -90,6 +95,63 @@ fn a_clock_ten_years_ahead_writes_nothing_until_it_agrees() {
     service.clock.step(-10 * 366 * 86_400);
     service.until("/readyz", |ready| ready["ready"] == true);
     assert_eq!(service.site("B").0, 201);
+}
+
+/// What the command line asks, over the service's own socket.
+fn ask(service: &Service, question: &Ask) -> Result<Value, String> {
+    control::ask(&service.scratch().join("data"), question, |_, _| {}).expect("the socket answers")
+}
+
+#[test]
+fn a_clock_that_jumped_is_believed_once_an_operator_vouches_for_it() {
+    let service = Service::start("2026-05-17T12:00:00Z");
+    let app = Arc::clone(service.app.as_ref().expect("it runs"));
+    let data = service.scratch().join("data");
+    let entered = service.runtime.enter();
+    let serving = tokio::spawn(Control::open(&data).expect("a socket").serve(app));
+    drop(entered);
+    assert!(ask(&service, &Ask::AcceptClock).is_err_and(|why| why.contains("nothing to accept")));
+    service.clock.step(3_600);
+    assert_eq!(service.site("A").0, 503);
+    let answer = ask(&service, &Ask::AcceptClock).expect("accepted");
+    assert_eq!(answer["wall"], "2026-05-17T13:00:00.000000Z");
+    assert_eq!(service.site("A").0, 201);
+    service.clock.step(3_600);
+    assert_eq!(service.site("B").0, 503, "a word counts once");
+    serving.abort();
+}
+
+#[test]
+fn a_start_more_than_a_year_after_the_last_entry_needs_a_word() {
+    let service = Service::start("2026-05-17T12:00:00Z");
+    let (dir, clock) = service.ends();
+    clock.pass(400 * 86_400);
+    let open = |clock_accepted| {
+        let settings = Settings {
+            data: dir.path().join("data"),
+            anchor: Some(dir.path().join("anchor")),
+            ..Settings::default()
+        };
+        let outside = Outside {
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::from_os().expect("randomness")),
+            clock_accepted,
+        };
+        tokio::runtime::Runtime::new()
+            .expect("a runtime")
+            .block_on(async {
+                let app = App::open(settings, outside)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let size = app.sequencer().status().size;
+                app.stop().await;
+                Ok::<_, String>(size)
+            })
+    };
+    let refused = open(false).expect_err("it is not believed");
+    assert!(refused.contains("--accept-clock"), "{refused}");
+    open(true).expect("it is believed");
+    open(false).expect("the last entry is of today");
 }
 
 #[test]

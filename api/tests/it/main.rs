@@ -2,7 +2,9 @@
 //!
 //! Not here: what needs no clock of its own (the workspace's end-to-end tests, with real processes).
 
+mod anchors;
 mod clock;
+mod evidence;
 mod publishing;
 mod service;
 mod witnesses;

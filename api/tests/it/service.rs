@@ -15,6 +15,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+/// How long anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// A clock that stands until it is moved.
 pub struct Moved {
     wall: Mutex<Timestamp>,
@@ -68,14 +71,26 @@ impl Service {
     pub fn start(at: &str) -> Self {
         let clock = Moved::at(at);
         let dir = Arc::new(tempfile::tempdir().expect("a directory"));
-        Self::open(dir, clock, Vec::new())
+        Self::open(dir, clock, |_| {})
+    }
+
+    /// With other settings.
+    pub fn start_with(at: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        let clock = Moved::at(at);
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        Self::open(dir, clock, change)
     }
 
     /// The same data again, after a stop, with these channels.
     pub fn again(self, publish: Vec<PublishTo>) -> Self {
         let (dir, clock) = (self.dir.clone(), self.clock.clone());
         drop(self);
-        Self::open(dir, clock, publish)
+        Self::open(dir, clock, |settings| settings.publish = publish)
+    }
+
+    /// Stops it; its data and its clock stay.
+    pub fn ends(self) -> (Arc<tempfile::TempDir>, Arc<Moved>) {
+        (self.dir.clone(), self.clock.clone())
     }
 
     /// A place for what the test keeps.
@@ -83,17 +98,19 @@ impl Service {
         self.dir.path()
     }
 
-    fn open(dir: Arc<tempfile::TempDir>, clock: Arc<Moved>, publish: Vec<PublishTo>) -> Self {
-        let settings = Settings {
+    fn open(dir: Arc<tempfile::TempDir>, clock: Arc<Moved>, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
             data: dir.path().join("data"),
             anchor: Some(dir.path().join("anchor")),
-            publish,
             publish_retry_s: 1,
+            user_rate_per_minute: 0,
             ..Settings::default()
         };
+        change(&mut settings);
         let outside = Outside {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::from_os().expect("randomness")),
+            clock_accepted: false,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -141,6 +158,24 @@ impl Service {
         )
     }
 
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.post_as(&self.token, path, body)
+    }
+
+    pub fn post_as(&self, token: &str, path: &str, body: &Value) -> (u16, Value) {
+        let mut answer = self
+            .agent
+            .post(format!("{}{path}", self.url))
+            .header("Authorization", format!("Bearer {token}"))
+            .send(body.to_string())
+            .expect("an answer");
+        let bytes = answer.body_mut().read_to_vec().expect("a body");
+        (
+            answer.status().as_u16(),
+            serde_json::from_slice(&bytes).expect("JSON"),
+        )
+    }
+
     pub fn json(&self, path: &str) -> Value {
         serde_json::from_slice(&self.get(path).1).expect("JSON")
     }
@@ -162,7 +197,8 @@ impl Service {
 
     /// Asks until the answer is what is waited for.
     pub fn until(&self, path: &str, there: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..100_000 {
+        let began = std::time::Instant::now();
+        while began.elapsed() < PATIENCE {
             let answer = self.json(path);
             if there(&answer) {
                 return answer;

@@ -161,6 +161,7 @@ impl Service {
         let outside = Outside {
             clock: self.clock.clone(),
             entropy: Arc::new(SeededEntropy::from_os().expect("randomness")),
+            clock_accepted: false,
         };
         let (stop, stopped) = oneshot::channel();
         let (app, url) = self.runtime.block_on(async {

@@ -17,7 +17,8 @@ use crate::source::Flaw;
 use crate::verify::VerifySettings;
 use domain::checkpoint::SignedCheckpoint;
 use domain::hash::sha256;
-use domain::note::Note;
+use domain::note::{Note, VerifierKey};
+use domain::rotation::{KeyHistory, Role, VouchedBy};
 use domain::verify::Verdict;
 use domain::{Date, Hash, Position, Timestamp, TreeSize};
 
@@ -81,6 +82,9 @@ impl Judge<'_> {
     /// [`PackError::Evidence`].
     pub fn conclude(&self, passed: Passed, out: &mut PackReport) -> Result<(), PackError> {
         let report = &mut out.report;
+        if let Some(flaw) = passed.facts.rotation_flaw.clone() {
+            report.tampered(flaw);
+        }
         let trust = self.trust(&passed.facts, report);
         let mut anchored = self.checkpoint(&trust, &passed, report);
         let heads = self.heads(&trust, &passed, report);
@@ -89,7 +93,7 @@ impl Judge<'_> {
             .filter(|head| head.witnesses.quorum)
             .map(|head| head.size);
         anchored = witnessed.fold(anchored, TreeSize::max);
-        anchored = anchored.max(self.evidence(&passed, report)?);
+        anchored = anchored.max(self.evidence(&trust, &passed, report)?);
         let open_from = self.range(&passed, report);
         out.values = passed.values;
         report.entries = passed.entries;
@@ -126,12 +130,13 @@ impl Judge<'_> {
         if outside.is_known() {
             report.keys = outside.keys().map(ToString::to_string).collect();
             report.keys_from = KeysFrom::Outside;
-            return outside.clone();
+            return over_rotations(outside, self.origin, &facts.keys);
         }
         let named = facts.log_keys.iter().filter(|key| key.name() == self.origin);
         let trust = Trust {
             keys: named.cloned().collect(),
-            policy: None,
+            rotations: facts.keys.rotations().to_vec(),
+            ..Trust::default()
         };
         report.keys = trust.keys.iter().map(ToString::to_string).collect();
         report.keys_from = if trust.is_known() {
@@ -183,8 +188,11 @@ impl Judge<'_> {
     }
 
     /// What was kept elsewhere; the largest size that it confirms.
-    fn evidence(&self, passed: &Passed, report: &mut Report) -> Result<TreeSize, PackError> {
-        let known = known_roots(&self.settings.evidence, self.origin, &self.settings.trust)?;
+    fn evidence(&self, trust: &Trust, passed: &Passed, report: &mut Report) -> Result<TreeSize, PackError> {
+        // What the pack says of its keys judges nothing that was kept.
+        let own = &self.settings.trust;
+        let trust = if own.is_known() { trust } else { own };
+        let known = known_roots(&self.settings.evidence, self.origin, trust)?;
         let mut anchored = TreeSize::EMPTY;
         for known in known {
             match passed.roots.get(&known.size.get()) {
@@ -423,4 +431,32 @@ impl Judge<'_> {
 
 fn tampered(report: &mut Report, what: String) {
     report.tampered(Flaw { position: None, what });
+}
+
+/// What the rotations in a pack lead to, where one of the asker's keys stands on their way; one that the recovery key
+/// vouched for counts if the asker has that key, or the new one.
+fn over_rotations(outside: &Trust, origin: &str, history: &KeyHistory) -> Trust {
+    let has = |key: &VerifierKey| outside.keys().any(|known| known == key);
+    let of_log = || history.rotations().iter().filter(|it| it.role == Role::Log);
+    let begins = history.key_at(Role::Log, TreeSize(1)).is_some_and(has);
+    let mut believed = begins || of_log().any(|it| has(&it.new));
+    let last_known = of_log()
+        .enumerate()
+        .filter(|(_, it)| has(&it.new))
+        .map(|(n, _)| n)
+        .last();
+    for (n, rotation) in of_log().enumerate() {
+        let vouched = rotation.by == VouchedBy::Old || has(&rotation.voucher);
+        // Beyond the newest key that the asker has, each step must be vouched for by one that they believe.
+        believed &= vouched || last_known.is_some_and(|known| n <= known);
+    }
+    debug_assert!(outside.origin().is_none_or(|own| own == origin));
+    Trust {
+        rotations: if believed {
+            history.rotations().to_vec()
+        } else {
+            Vec::new()
+        },
+        ..outside.clone()
+    }
 }

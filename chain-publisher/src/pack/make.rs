@@ -8,6 +8,7 @@
 //! Source: FORMAT §7.
 //! Not here: what is chosen (`plan`), the first pass (`scan`), where the ledger is (`api` wires the traits), who may ask.
 
+use super::artefacts::{ATTACHMENTS_MAX, Registered, copies};
 use super::manifest::{ASKER_MAX, Counts, FileOf, Manifest, Query, SOFTWARE_MAX};
 use super::plan::Plan;
 use super::scan::{Scan, Scanned};
@@ -29,11 +30,15 @@ use domain::registry::Registry;
 use domain::{Date, Hash, Position, TreeSize};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 /// The verifiers that every pack brings along.
-const VERIFIER_HTML: &[u8] = include_bytes!("../../assets/verify.html");
+const VERIFIER_HTML: &[u8] = super::VERIFIER_PAGE.as_bytes();
 const VERIFIER_PY: &[u8] = include_bytes!("../../assets/verify.py");
+
+/// Nodes between two words of progress.
+const NODES_BETWEEN: u64 = 4_096;
 
 /// Which positions the streams that are not readings have.
 pub trait StreamIndex: Send + Sync {
@@ -77,6 +82,8 @@ pub struct Order<'a> {
     pub signer: &'a dyn Signer,
     /// Where temporary files go: as much room as the pack takes.
     pub scratch: &'a Path,
+    /// Files that are put in, which must be registered among the entries of the pack.
+    pub attachments: &'a [PathBuf],
 }
 
 /// A pack that was made.
@@ -90,6 +97,8 @@ pub struct Made {
     pub counts: Counts,
     /// Lines of `readings.csv`.
     pub values: u64,
+    /// Files that were put in.
+    pub artefacts: u64,
     /// The size of the checkpoint that it leads to.
     pub size: TreeSize,
     /// The first day asked for that is not closed: completeness cannot be shown from there on.
@@ -127,12 +136,24 @@ pub enum MakeError {
     /// What the ledger keeps does not fit together.
     #[error("the ledger does not fit together: {0}")]
     Damaged(String),
+    /// A file that was to be put in.
+    #[error("{path}: {reason}")]
+    Attachment {
+        /// Which.
+        path: String,
+        /// Why it is not.
+        reason: String,
+    },
+    /// Whoever watches the progress wants no more of it.
+    #[error("it was stopped")]
+    Stopped,
     /// A file.
     #[error("a file cannot be written: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Makes a pack and writes it to `out`. `progress` is told now and then how many entries were looked through.
+/// Makes a pack and writes it to `out`. `progress` is told now and then how many entries were looked through, and may
+/// end it.
 ///
 /// # Errors
 /// [`MakeError`]; what is in `out` then is no pack.
@@ -140,13 +161,21 @@ pub fn make(
     source: &PackSource<'_>,
     order: &Order<'_>,
     out: &mut dyn Write,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Made, MakeError> {
     let plan = Plan::new(source, order)?;
     let mut scan = Scan::new(source, order, &plan)?;
     scan.run(progress)?;
     let scanned = scan.finish()?;
-    pack(source, order, &plan, scanned, out)
+    pack(source, order, &plan, scanned, out, progress)
+}
+
+/// Ends what nobody wants any more.
+pub(super) fn goes_on(told: ControlFlow<()>) -> Result<(), MakeError> {
+    match told {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(MakeError::Stopped),
+    }
 }
 
 /// The hashes beside the entries.
@@ -155,6 +184,7 @@ fn nodes(
     order: &Order<'_>,
     plan: &Plan,
     positions: &mut Part,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<(Part, u64), MakeError> {
     let borders = plan.days.iter().map(|day| day.position.size_through().get());
     let mut walk = Walk::new(plan.size, borders.collect());
@@ -187,6 +217,13 @@ fn nodes(
             "{{\"hash\":\"{hash}\",\"index\":{index},\"level\":{level}}}"
         )?;
         count += 1;
+        if count % NODES_BETWEEN == 0 {
+            let all = plan.end - plan.first;
+            goes_on(progress(Progress {
+                done: all,
+                total: all,
+            }))?;
+        }
     }
     let mut all = Spool::new(order.scratch)?;
     for (_, spool) in levels {
@@ -211,8 +248,11 @@ fn pack(
     plan: &Plan,
     mut scanned: Scanned,
     out: &mut dyn Write,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Made, MakeError> {
-    let (nodes, count) = nodes(source, order, plan, &mut scanned.positions)?;
+    let (nodes, count) = nodes(source, order, plan, &mut scanned.positions, progress)?;
+    let attached = attached(order, &scanned.artefacts)?;
+    let artefacts = attached.len() as u64;
     let origin = plan.signed.checkpoint().origin();
     let counts = Counts {
         heads: plan.days.len() as u64,
@@ -230,12 +270,13 @@ fn pack(
     let texts = [
         (VERIFY_HTML, VERIFIER_HTML.to_vec()),
         (VERIFY_PY, VERIFIER_PY.to_vec()),
-        (README, readme(origin, order.query).into_bytes()),
+        (README, readme(origin, order.query, artefacts).into_bytes()),
     ];
     files.push((STREAMS.to_owned(), scanned.lines));
     files.push((POLICY.to_owned(), Part::of(plan.policy.clone().into_bytes())));
     files.push((READINGS_CSV.to_owned(), scanned.csv));
     files.push((CONFIG.to_owned(), Part::of(scanned.config)));
+    files.extend(attached);
     files.extend(texts.map(|(name, bytes)| (name.to_owned(), Part::of(bytes))));
     let of = |part: &Part| FileOf {
         bytes: part.bytes,
@@ -273,19 +314,52 @@ fn pack(
         manifest_sha256,
         counts,
         values: scanned.values,
+        artefacts,
         size: plan.size,
         open_from: plan.open_from,
     })
 }
 
+/// Copies of the files that are put in, by the names that they have there.
+fn attached(order: &Order<'_>, registered: &[Registered]) -> Result<Vec<(String, Part)>, MakeError> {
+    let refuse = |path: &Path, reason: String| MakeError::Attachment {
+        path: path.display().to_string(),
+        reason,
+    };
+    let mut files = BTreeMap::new();
+    for (n, path) in order.attachments.iter().enumerate() {
+        if n == ATTACHMENTS_MAX {
+            return Err(refuse(
+                path,
+                format!("a pack holds at most {ATTACHMENTS_MAX} files"),
+            ));
+        }
+        let found =
+            copies(path, registered, order.scratch).map_err(|error| refuse(path, error.to_string()))?;
+        if found.is_empty() {
+            let reason = "nothing of this pack registers a file with these bytes: register it first \
+                          (POST /v1/artifacts), and ask for a range whose last day is not before that";
+            return Err(refuse(path, reason.to_owned()));
+        }
+        files.extend(found);
+    }
+    Ok(files.into_iter().collect())
+}
+
 /// What the pack is, for a person.
-fn readme(origin: &str, query: &Query) -> String {
+fn readme(origin: &str, query: &Query, artefacts: u64) -> String {
     let Query { from, to, subject } = query;
+    let artefacts = match artefacts {
+        0 => "",
+        _ => {
+            "artefacts/     files whose hashes were registered, each under its entry's id; config.json has the entries\n"
+        }
+    };
     format!(
         "Evidence of the ledger {origin}: what was recorded of the {} {}\nfrom {from} to {to} (UTC, both days inclusive).\n\n\
          readings.csv   the values, for a table\n\
          config.json    what was configured then\n\
-         entries.ndjson the entries themselves; the other files prove that they are whole\n\n\
+         entries.ndjson the entries themselves; the other files prove that they are whole\n{artefacts}\n\
          Nothing in here is to be believed because it says so. Take the log's key, and if you can the head of a day,\n\
          from a place that whoever gave you this file cannot change, and verify it in one of three ways:\n\n\
          daybook evidence verify THIS.zip --key KEY --head HEAD\n\

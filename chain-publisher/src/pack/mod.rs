@@ -4,6 +4,7 @@
 //! - `walk`: which hashes a reader needs beside the entries given, and the roots that both lead to.
 //! - `lines`: lines of a day's stream map with their proofs.
 //! - `derived`: `readings.csv` and `config.json`, made from entries alone, by whoever makes or verifies a pack.
+//! - `artefacts`: files that a pack brings along, by the hashes that the ledger has of them.
 //! - `manifest`: what a pack says of itself; `spool` keeps a file until it is known how large it is.
 //! - `make`: a pack from a ledger: `plan` says what it holds, `scan` goes over the entries.
 //! - `verify`: a verdict from a pack. `read` and `nodes` read its files, `pass` its entries, `streams` holds the streams
@@ -14,6 +15,7 @@
 //! Source: FORMAT §7, §8.
 //! Not here: who may ask for a pack (`api`), where it is recorded.
 
+pub mod artefacts;
 mod derived;
 mod judge;
 mod lines;
@@ -58,6 +60,8 @@ pub const READINGS_CSV: &str = "readings.csv";
 pub const CONFIG: &str = "config.json";
 /// The verifier for a browser.
 pub const VERIFY_HTML: &str = "verify.html";
+/// The page itself, a verifier without a network; the service's own page shares its code.
+pub const VERIFIER_PAGE: &str = include_str!("../../assets/verify.html");
 /// The verifier for Python.
 pub const VERIFY_PY: &str = "verify.py";
 /// What this is, for a person.

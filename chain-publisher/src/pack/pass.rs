@@ -5,6 +5,7 @@
 //! Not here: that they lead to the checkpoint (`verify`), the streams (`streams`), the verdict (`judge`).
 
 use super::ENTRIES;
+use super::artefacts::Registered;
 use super::derived::{CSV_HEADER, Config, Rows, is_configuration};
 use super::manifest::{FileOf, Query, Subject};
 use super::plan::is_at;
@@ -16,6 +17,7 @@ use domain::entry::Entry;
 use domain::event::{Class, class_of};
 use domain::hash::{Sha256Stream, leaf_hash};
 use domain::note::VerifierKey;
+use domain::rotation::KeyHistory;
 use domain::verify::Retention;
 use domain::{Date, Hash, Position, Timestamp};
 use serde::Deserialize;
@@ -33,6 +35,10 @@ pub struct Facts {
     pub log_keys: Vec<VerifierKey>,
     pub receipt_keys: Vec<VerifierKey>,
     pub policy: String,
+    /// The same keys over time, as their rotations hold.
+    pub keys: KeyHistory,
+    /// The first rotation that does not hold.
+    pub rotation_flaw: Option<Flaw>,
     /// How long entries are kept, and what went.
     retention: Retention,
 }
@@ -71,9 +77,17 @@ impl Facts {
                 self.log_keys = keys(&says.log_keys);
                 self.receipt_keys = keys(&says.receipt_keys);
                 self.policy = policy.to_owned();
+                self.keys = KeyHistory::begin(entry.payload);
             }
             "WitnessPolicySet" => self.policy = policy.to_owned(),
             "KeyRotated" => {
+                if let Err(what) = self.keys.take(entry) {
+                    self.rotation_flaw.get_or_insert(Flaw {
+                        position: Some(entry.position),
+                        what,
+                    });
+                    return;
+                }
                 let new = keys(&says.new.into_iter().collect::<Vec<_>>());
                 match says.role.as_deref() {
                     Some("receipt") => self.receipt_keys.extend(new),
@@ -99,6 +113,8 @@ pub struct Passed {
     pub csv: FileOf,
     /// `config.json` made again, where it could be.
     pub config: Option<Vec<u8>>,
+    /// What entries of the pack register, by id.
+    pub artefacts: BTreeMap<String, Registered>,
     pub entries: u64,
     pub stubs: u64,
     pub values: u64,
@@ -133,6 +149,7 @@ pub struct Pass<'a> {
     csv: Sha256Stream,
     csv_bytes: u64,
     config: Config,
+    artefacts: BTreeMap<String, Registered>,
     derivable: bool,
     /// Devices that were at the site asked for.
     at_site: BTreeSet<String>,
@@ -160,6 +177,7 @@ impl<'a> Pass<'a> {
             csv,
             csv_bytes: CSV_HEADER.len() as u64,
             config: Config::new(query),
+            artefacts: BTreeMap::new(),
             derivable: true,
             at_site: BTreeSet::new(),
             last: None,
@@ -254,6 +272,11 @@ impl<'a> Pass<'a> {
             self.derivable = false;
             self.flaw(entry.position, what);
         }
+        match Registered::of(entry) {
+            Ok(Some(it)) => _ = self.artefacts.insert(it.id.clone(), it),
+            Ok(None) => {}
+            Err(what) => self.flaw(entry.position, what),
+        }
         self.row.clear();
         match self.rows.take(entry, &mut self.row) {
             Ok(Some(rests)) => self.streams.rests(entry, &rests),
@@ -305,6 +328,7 @@ impl<'a> Pass<'a> {
                 sha256: self.csv.finish(),
             },
             config: self.config.encode().ok().filter(|_| self.derivable),
+            artefacts: self.artefacts,
             entries: self.entries,
             stubs: self.stubs,
             values: self.values,

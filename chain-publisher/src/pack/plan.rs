@@ -188,6 +188,12 @@ impl Plan {
             let ids = channels.chain(trays).map(|id| (id.as_bytes().into(), ()));
             self.ids.extend(ids);
         }
+        for owner in &self.owners {
+            let ids = registry
+                .artefacts_of(owner)
+                .map(|it| (it.id.as_bytes().into(), ()));
+            self.ids.extend(ids);
+        }
         if self.first >= self.end {
             return Err(MakeError::Days(format!(
                 "there was no {} {id} yet on {}",

@@ -6,9 +6,10 @@
 //! Not here: what is chosen (`plan`), the hashes beside it, how it is put together (`make`).
 
 use super::TOKENS;
+use super::artefacts::Registered;
 use super::derived::{CSV_HEADER, Config, Rows};
 use super::lines::{LineTree, MapLine, Opening, blinded, prefix};
-use super::make::{MakeError, Order, PackSource};
+use super::make::{MakeError, Order, PackSource, goes_on};
 use super::manifest::{Counts, Query};
 use super::plan::{PackDay, Plan, read};
 use super::spool::{Part, Spool};
@@ -21,6 +22,7 @@ use domain::stream::{CHAIN_START, chain};
 use domain::{Date, Hash, Position};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
+use std::ops::ControlFlow;
 
 /// A stream of an owner.
 struct Stream {
@@ -50,6 +52,7 @@ pub struct Scan<'a> {
     lined_before: HashSet<String>,
     rows: Rows,
     config: Config,
+    artefacts: Vec<Registered>,
     row: Vec<u8>,
     entries: Spool,
     csv: Spool,
@@ -66,6 +69,8 @@ pub struct Scanned {
     pub lines: Part,
     pub positions: Part,
     pub config: Vec<u8>,
+    /// What its entries register.
+    pub artefacts: Vec<Registered>,
     pub counts: Counts,
     pub values: u64,
 }
@@ -88,6 +93,7 @@ impl<'a> Scan<'a> {
             lined_before: HashSet::new(),
             rows: Rows::new(order.query),
             config: Config::new(order.query),
+            artefacts: Vec::new(),
             row: Vec::new(),
             entries: spool()?,
             csv,
@@ -98,7 +104,7 @@ impl<'a> Scan<'a> {
         })
     }
 
-    pub fn run(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), MakeError> {
+    pub fn run(&mut self, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<(), MakeError> {
         let (first, end) = (self.plan.first, self.plan.end);
         self.ledger_until(first)?;
         let mut next = first;
@@ -117,10 +123,11 @@ impl<'a> Scan<'a> {
                 }
                 next = position.get() + 1;
             }
-            progress(Progress {
+            let told = progress(Progress {
                 done: next - first,
                 total: end - first,
             });
+            goes_on(told)?;
         }
         self.ledger_until(u64::MAX)
     }
@@ -187,6 +194,8 @@ impl<'a> Scan<'a> {
             self.config
                 .take(&entry)
                 .map_err(|what| damaged(position, &what))?;
+            let registered = Registered::of(&entry).map_err(|what| damaged(position, &what))?;
+            self.artefacts.extend(registered);
         }
         self.row.clear();
         self.rows
@@ -324,6 +333,7 @@ impl<'a> Scan<'a> {
                 .config
                 .encode()
                 .map_err(|error| MakeError::Damaged(error.to_string()))?,
+            artefacts: self.artefacts,
             counts: self.counts,
             values: self.values,
         })

@@ -8,6 +8,7 @@
 //! Not here: the container (`zip`), how files are read (`read`, `nodes`), what entries say (`pass`), streams and days
 //! (`streams`), heads by themselves (`heads`), the verdict (`judge`) and its words (`report`).
 
+use super::artefacts::{artefact_of, is_meant};
 use super::judge::Judge;
 use super::lines::MapLine;
 use super::manifest::{Counts, FileOf, Manifest, Query};
@@ -36,6 +37,10 @@ use domain::{Date, TreeSize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek};
 
+/// Which of the last files artefacts stand behind: `config.json` is the fourth.
+const ARTEFACTS_AFTER: usize = 4;
+/// How a file begins that age encrypted: as it is, or as text.
+const AGE_BEGINS: [&[u8]; 2] = [b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----"];
 /// Entries between two words of progress.
 const PROGRESS_ENTRIES: u64 = 8_192;
 
@@ -64,7 +69,7 @@ pub enum PackError {
 /// [`PackError`]: then nothing was found out.
 pub fn verify(
     name: &str,
-    reader: impl Read + Seek,
+    mut reader: impl Read + Seek,
     settings: &VerifySettings,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PackReport, PackError> {
@@ -80,6 +85,12 @@ pub fn verify(
         manifest_sha256: None,
         values: 0,
     };
+    if is_encrypted(&mut reader).map_err(|error| unreadable(error.to_string()))? {
+        return Err(unreadable(format!(
+            "it is encrypted with age, and nothing of it can be checked before it is decrypted: run  age --decrypt \
+             --identity YOUR_KEY --output pack.zip {name}  and verify pack.zip"
+        )));
+    }
     let archive = match Archive::open(reader) {
         Ok(archive) => archive,
         Err(ZipError::Unreadable(reason)) => return Err(unreadable(reason)),
@@ -101,8 +112,15 @@ pub fn verify(
         Err(Stop::Failed(error)) => return Err(error),
         Err(Stop::Io(error)) => return Err(unreadable(error.to_string())),
     }
-
     Ok(report)
+}
+
+/// Whether a file is encrypted; it stands at its beginning afterwards.
+fn is_encrypted(reader: &mut (impl Read + Seek)) -> io::Result<bool> {
+    let mut begins = Vec::new();
+    reader.by_ref().take(64).read_to_end(&mut begins)?;
+    reader.rewind()?;
+    Ok(AGE_BEGINS.iter().any(|age| begins.starts_with(age)))
 }
 
 /// The files of a pack by what they are.
@@ -115,6 +133,8 @@ struct Files {
     policy: usize,
     csv: usize,
     config: usize,
+    /// By the ids of their entries.
+    artefacts: Vec<(String, usize)>,
     /// What nobody reads but a person.
     others: [usize; 3],
 }
@@ -191,6 +211,7 @@ impl<R: Read + Seek> Pack<'_, R> {
             heads: &heads,
         };
         judge.derived(&passed, &mut out.report);
+        self.artefacts(&files, &manifest, &passed, &mut out.report)?;
         judge.note(&note, &manifest_sha256, &passed.facts, &mut out.report);
         judge.conclude(passed, out).map_err(Stop::Failed)
     }
@@ -227,12 +248,25 @@ impl<R: Read + Seek> Pack<'_, R> {
             README,
         ];
         let wrong = || flaw("the files of the pack are not those of a pack in their order");
+        let artefacts = names.iter().filter(|name| is_meant(name)).count();
         let heads = names
             .len()
-            .checked_sub(first.len() + last.len())
+            .checked_sub(first.len() + artefacts + last.len())
             .ok_or_else(wrong)?;
         let at = first.len() + heads;
-        if names[..first.len()] != first || names[at..] != last {
+        let (before, behind) = last.split_at(ARTEFACTS_AFTER);
+        let attached = at + before.len();
+        if names[..first.len()] != first
+            || names[at..attached] != *before
+            || names[attached + artefacts..] != *behind
+        {
+            return Err(wrong());
+        }
+        let ids: Vec<&str> = names[attached..attached + artefacts]
+            .iter()
+            .filter_map(|name| artefact_of(name))
+            .collect();
+        if ids.len() != artefacts || !ids.is_sorted_by(|a, b| a < b) {
             return Err(wrong());
         }
         let dates: Vec<Date> = names[first.len()..at]
@@ -261,7 +295,12 @@ impl<R: Read + Seek> Pack<'_, R> {
             policy: at + 1,
             csv: at + 2,
             config: at + 3,
-            others: [at + 4, at + 5, at + 6],
+            artefacts: ids
+                .into_iter()
+                .enumerate()
+                .map(|(n, id)| (id.to_owned(), attached + n))
+                .collect(),
+            others: [0, 1, 2].map(|n| attached + artefacts + n),
         })
     }
 
@@ -299,6 +338,45 @@ impl<R: Read + Seek> Pack<'_, R> {
         match hashed.check(&name, &listed, crc32) {
             Err(Stop::Flaw(flaw)) => report.tampered(flaw),
             other => other?,
+        }
+        Ok(())
+    }
+
+    /// That every file that was put in is the one that its entry registers.
+    fn artefacts(
+        &mut self,
+        files: &Files,
+        manifest: &Manifest,
+        passed: &Passed,
+        report: &mut Report,
+    ) -> Result<(), Stop> {
+        for (id, n) in &files.artefacts {
+            let (name, listed, crc32) = self.says(*n, manifest)?;
+            let mut hashed = Hashed::new(self.archive.content(*n)?);
+            let holds = match passed.artefacts.get(id) {
+                Some(registered) => registered.is(listed.bytes, &mut hashed)?,
+                None => false,
+            };
+            io::copy(&mut hashed, &mut io::sink())?;
+            let what = match hashed.check(&name, &listed, crc32) {
+                Err(Stop::Flaw(flaw)) => flaw.what,
+                Err(other) => return Err(other),
+                Ok(()) if holds => continue,
+                Ok(()) => format!("{name} is not the file that an entry of the pack registers"),
+            };
+            report.tampered(Flaw { position: None, what });
+        }
+        let (given, known) = (files.artefacts.len(), passed.artefacts.len());
+        if given > 0 {
+            report.checked.push(format!(
+                "{given} files of artefacts against the hashes registered"
+            ));
+        }
+        if known > given {
+            report.not_checked.push(format!(
+                "the files of {} artefacts: the pack has their hashes and not the files",
+                known - given
+            ));
         }
         Ok(())
     }

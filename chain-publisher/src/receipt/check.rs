@@ -16,6 +16,7 @@ use crate::verify::{VerifyError, VerifySettings};
 use domain::entry::Entry;
 use domain::hash::{leaf_hash, sha256};
 use domain::note::{Note, NoteError, VerifierKey};
+use domain::rotation::{Role, Rotation};
 use domain::verify::Verdict;
 use domain::{Position, Timestamp, TreeSize};
 
@@ -100,8 +101,17 @@ fn signed(
 ) -> Result<bool, VerifyError> {
     // Only what is named so signs receipts: a log's own key does not.
     let name = format!("{}/receipt", tree.origin());
+    // A rotation that the log's own key signed leads from one receipt key to the next.
+    let rotated = tree.rotations().iter().filter(|it| it.role == Role::Receipt);
+    let rotated: Vec<&Rotation> = rotated.collect();
     let verify = |keys: &[VerifierKey]| {
-        let named = keys.iter().filter(|key| key.name() == name);
+        let mut known: Vec<&VerifierKey> = keys.iter().collect();
+        for rotation in &rotated {
+            if rotation.old.as_ref().is_some_and(|old| known.contains(&old)) {
+                known.push(&rotation.new);
+            }
+        }
+        let named = known.into_iter().filter(|key| key.name() == name);
         note.verify(named).map(|_| ())
     };
     if !question.keys.is_empty() {

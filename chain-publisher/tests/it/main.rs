@@ -2,6 +2,7 @@
 //!
 //! Not here: every byte of a log flipped (the end-to-end tests), units (beside the code).
 
+mod by_hand;
 mod head;
 mod log;
 mod proof;

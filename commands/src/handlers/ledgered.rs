@@ -387,6 +387,10 @@ async fn execute_step(gathering: Gathering, handling: Handling, step: Step) -> R
         Step::Integration(id, command) => {
             execute::<aggregate::Integration>(gathering, handling, &id, command).await
         }
+        Step::Artefact { id, command, .. } => {
+            execute::<aggregate::Artefact>(gathering, handling, &id, command).await
+        }
+        Step::Pack(id, command) => execute::<aggregate::Pack>(gathering, handling, &id, command).await,
     }
 }
 

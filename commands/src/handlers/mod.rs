@@ -10,6 +10,7 @@
 
 mod adopt;
 mod devices;
+mod evidence;
 mod integrations;
 mod ledgered;
 mod people;

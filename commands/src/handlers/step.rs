@@ -1,9 +1,11 @@
 //! A command and the stream it is for, as data: a request is a few of these, and can be run again after a lost race.
 
 use domain::aggregate::account::AccountCommand;
+use domain::aggregate::artefact::ArtefactCommand;
 use domain::aggregate::channel::ChannelCommand;
 use domain::aggregate::device::DeviceCommand;
 use domain::aggregate::integration::IntegrationCommand;
+use domain::aggregate::pack::PackCommand;
 use domain::aggregate::site::SiteCommand;
 use domain::aggregate::tokens::TokensCommand;
 use domain::aggregate::user::UserCommand;
@@ -32,6 +34,17 @@ pub enum Step {
     Tokens(String, TokensCommand),
     /// Of an integration.
     Integration(String, IntegrationCommand),
+    /// Of an artefact.
+    Artefact {
+        /// The artefact's id.
+        id: String,
+        /// The device, site or account that it is about.
+        owner: String,
+        /// What is asked.
+        command: ArtefactCommand,
+    },
+    /// Of an evidence pack.
+    Pack(String, PackCommand),
 }
 
 impl Step {
@@ -45,6 +58,8 @@ impl Step {
             Self::Channel { .. } => "channel",
             Self::Tokens(..) => "tokens",
             Self::Integration(..) => "integration",
+            Self::Artefact { .. } => "artefact",
+            Self::Pack(..) => "pack",
         }
     }
 
@@ -57,7 +72,9 @@ impl Step {
             | Self::Device(id, _)
             | Self::Channel { id, .. }
             | Self::Tokens(id, _)
-            | Self::Integration(id, _) => id,
+            | Self::Integration(id, _)
+            | Self::Artefact { id, .. }
+            | Self::Pack(id, _) => id,
         }
     }
 
@@ -75,8 +92,9 @@ impl Step {
         match self {
             Self::Account(id, _) | Self::Site(id, _) | Self::Device(id, _) => id,
             Self::Channel { device, .. } => device,
+            Self::Artefact { owner, .. } => owner,
             Self::Tokens(id, _) if id.starts_with("dev_") => id,
-            Self::Tokens(..) | Self::User(..) | Self::Integration(..) => account,
+            Self::Tokens(..) | Self::User(..) | Self::Integration(..) | Self::Pack(..) => account,
         }
     }
 }

@@ -36,7 +36,7 @@ pub enum OpenError {
     /// The folder is older than what was signed.
     #[error(
         "the ledger in {} has {size} entries, but a checkpoint of size {anchored} was signed, as {} shows: this is \
-         an older copy. Restore the newest one; if it is lost, start a new ledger that continues this one",
+         an older copy. Restore the newest one; if it is lost, start a new ledger that continues this one with `daybook continue`",
         dir.display(), anchor.display()
     )]
     Older {

@@ -5,13 +5,14 @@
 //! exactly the size after its `DayClosed`, before anything larger is signed.
 //! Not here: who else gets to see them (`chain-publisher`), asking for the cosignatures that are added to heads (`api`).
 
+use super::rotate::{Handover, Signers};
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
 use domain::merkle::Frontier;
 use domain::note::Signer;
 use domain::ports::{CheckpointStore, SwapError, TileStore};
 use domain::tlog_proof::TlogProof;
-use domain::{Date, Hash, TreeSize};
-use parking_lot::{Condvar, Mutex};
+use domain::{Date, Hash, Position, TreeSize};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +29,8 @@ pub enum CheckpointError {
     /// ledger was changed.
     #[error(
         "a checkpoint of size {signed} was signed, but the ledger has {size} entries or another root: this is an \
-         older copy or a changed ledger; restore the newest copy, or begin a ledger that continues this one"
+         older copy or a changed ledger; restore the newest copy, or begin a ledger that continues this one with \
+         `daybook continue`"
     )]
     Inconsistent {
         /// The size that was signed.
@@ -51,10 +53,16 @@ struct Signed {
     note: Vec<u8>,
 }
 
+/// Who signs now, and from a rotation on.
+pub(super) struct Signing {
+    pub now: Signers,
+    pub handover: Option<Handover>,
+}
+
 /// The one that signs.
 pub struct Checkpointer {
     origin: String,
-    signer: Arc<dyn Signer>,
+    signing: Mutex<Signing>,
     store: Arc<dyn CheckpointStore>,
     latest: Mutex<Option<Signed>>,
     wanted: Mutex<(TreeSize, Hash, bool)>,
@@ -84,13 +92,27 @@ impl Checkpointer {
             .map_or((TreeSize::EMPTY, Hash::default()), |l| (l.size, l.root));
         Ok(Self {
             origin: origin.to_owned(),
-            signer,
+            signing: Mutex::new(Signing {
+                now: vec![signer],
+                handover: None,
+            }),
             store,
             latest: Mutex::new(latest),
             wanted: Mutex::new((wanted.0, wanted.1, false)),
             changed: Condvar::new(),
             damaged: AtomicBool::new(false),
         })
+    }
+
+    /// Further keys sign beside the log key.
+    #[must_use]
+    pub fn with_beside(self, beside: Signers) -> Self {
+        self.signing.lock().now.extend(beside);
+        self
+    }
+
+    pub(super) fn signing(&self) -> MutexGuard<'_, Signing> {
+        self.signing.lock()
     }
 
     /// The latest signed checkpoint: its size and note.
@@ -123,11 +145,27 @@ impl Checkpointer {
         }
         let unsound = |e: domain::checkpoint::CheckpointError| CheckpointError::Unreadable(e.to_string());
         let checkpoint = Checkpoint::new(&self.origin, size, root).map_err(unsound)?;
-        let note = SignedCheckpoint::sign(checkpoint, &[&*self.signer])
-            .map_err(unsound)?
-            .encode()
-            .into_bytes();
-        self.store.swap(latest.as_ref().map(|l| &*l.note), &note)?;
+        let mut signing = self.signing.lock();
+        let due = signing
+            .handover
+            .take_if(|handover| size.contains(handover.position));
+        let signers = due.as_ref().map_or(&signing.now, |handover| &handover.both);
+        let signers: Vec<&dyn Signer> = signers.iter().map(|signer| &**signer).collect();
+        let note = SignedCheckpoint::sign(checkpoint, &signers)
+            .map_err(unsound)
+            .and_then(|signed| {
+                let note = signed.encode().into_bytes();
+                self.store.swap(latest.as_ref().map(|l| &*l.note), &note)?;
+                Ok(note)
+            });
+        // The old key steps back only when both signatures are durable; until then the next try has both again.
+        match (&note, due) {
+            (Ok(_), Some(handover)) => signing.now = handover.after,
+            (Err(_), due @ Some(_)) => signing.handover = due,
+            (_, None) => {}
+        }
+        drop(signing);
+        let note = note?;
         *latest = Some(Signed {
             size,
             root,
@@ -223,6 +261,8 @@ fn check(
     })
 }
 
+/// The folder of rotations, `<position>.tlog-proof`.
+const ROTATIONS: &str = "keys";
 /// The latest checkpoint that a witness has cosigned.
 const COSIGNED: &str = "cosigned";
 
@@ -326,6 +366,56 @@ impl HeadStore {
             return Ok(());
         }
         replace(&path, proof)
+    }
+
+    /// The time stamp over the head of that day, whose file ends so.
+    pub fn stamp(&self, date: Date, ending: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.path(date).with_extension(ending)).ok()
+    }
+
+    /// Keeps it; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub fn put_stamp(&self, date: Date, ending: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(date).with_extension(ending);
+        if path.exists() {
+            return Ok(());
+        }
+        replace(&path, bytes)
+    }
+
+    fn rotation_path(&self, position: Position) -> PathBuf {
+        self.dir.join(ROTATIONS).join(format!("{position}.tlog-proof"))
+    }
+
+    /// The rotation at that position, proven under the checkpoint that both keys signed.
+    pub fn rotation(&self, position: Position) -> Option<Vec<u8>> {
+        std::fs::read(self.rotation_path(position)).ok()
+    }
+
+    /// Keeps it; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub fn put_rotation(&self, position: Position, proof: &[u8]) -> io::Result<()> {
+        let path = self.rotation_path(position);
+        if path.exists() {
+            return Ok(());
+        }
+        replace(&path, proof)
+    }
+
+    /// The positions of rotations, rising.
+    pub fn rotations(&self) -> Vec<Position> {
+        let files = std::fs::read_dir(self.dir.join(ROTATIONS));
+        let names = files.into_iter().flatten().flatten().map(|file| file.path());
+        let mut positions: Vec<Position> = names
+            .filter(|path| path.extension().is_some_and(|it| it == "tlog-proof"))
+            .filter_map(|path| path.file_stem()?.to_str()?.parse().ok().map(Position))
+            .collect();
+        positions.sort_unstable();
+        positions
     }
 
     /// The latest checkpoint that a witness has cosigned, with its lines.

@@ -55,6 +55,8 @@ impl ClockGuard {
 
     /// Judges the clock now.
     pub fn check(&mut self, now: Reading) -> ClockState {
+        // A word counts for the clock as it is now, never for a later jump.
+        let accepted = std::mem::take(&mut self.accepted);
         if now.wall < self.not_before {
             return ClockState::Implausible(format!(
                 "the clock says {}, which is before this software was made; set the clock",
@@ -63,24 +65,23 @@ impl ClockGuard {
         }
         if let Some(last) = self.last_entry {
             let ahead_days = now.wall.since(last) / domain::time::DAY_US;
-            if ahead_days > AHEAD_AT_START_DAYS_MAX && !self.accepted {
+            if ahead_days > AHEAD_AT_START_DAYS_MAX && !accepted {
                 return ClockState::Implausible(format!(
-                    "the clock says {}, {ahead_days} days after the last entry; set the clock, or accept it if it is right",
+                    "the clock says {}, {ahead_days} days after the last entry; set the clock, or start with --accept-clock if it is right",
                     now.wall
                 ));
             }
         }
         let step = self.step(now);
-        if step > JUMP_MAX_US && !self.accepted {
+        if step > JUMP_MAX_US && !accepted {
             return ClockState::Implausible(format!(
-                "the clock jumped {} s ahead to {}; set the clock, or accept it if it is right",
+                "the clock jumped {} s ahead to {}; set the clock, or say `daybook clock accept` if it is right",
                 step / 1_000_000,
                 now.wall
             ));
         }
         self.base = now;
         self.last_entry = None;
-        self.accepted = false;
         if step.abs() > STEP_US {
             ClockState::Stepped(step)
         } else {
@@ -162,5 +163,17 @@ mod tests {
         let mut guard = ClockGuard::new(at(0, 0), Date::from_civil(2100, 1, 1).expect("a day"), None);
         guard.accept();
         assert!(matches!(guard.check(at(0, 0)), ClockState::Implausible(_)));
+    }
+
+    #[test]
+    fn a_word_for_a_clock_that_cannot_be_right_does_not_count_for_a_later_jump() {
+        let mut guard = guard(None);
+        assert_eq!(guard.check(at(0, 0)), ClockState::Plausible);
+        guard.accept();
+        assert!(matches!(
+            guard.check(at(-1_000_000_000, 1)),
+            ClockState::Implausible(_)
+        ));
+        assert!(matches!(guard.check(at(4000, 2)), ClockState::Implausible(_)));
     }
 }

@@ -8,6 +8,7 @@ use super::commit::set_writing;
 use super::days::DerivedStore;
 use super::owner::Owner;
 use super::recover::LoadError;
+use super::rotate::{Keys, RotationOrder, Settled};
 use super::state::StreamPositions;
 use super::types::{EventGroup, GroupAnswer, PendingReading, ReadingGroup, RecordError, Status, Writing};
 use domain::entry::NewEvent;
@@ -83,6 +84,7 @@ pub(super) enum Submission {
     Events(EventGroup, oneshot::Sender<GroupAnswer>),
     Readings(Box<ReadingGroup>, oneshot::Sender<GroupAnswer>),
     AcceptClock(NewEvent, oneshot::Sender<GroupAnswer>),
+    Rotate(Box<RotationOrder>, oneshot::Sender<GroupAnswer>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -95,7 +97,10 @@ impl Submission {
     }
 
     pub fn refuse(self, error: RecordError) {
-        let (Self::Events(_, answer) | Self::Readings(_, answer) | Self::AcceptClock(_, answer)) = self
+        let (Self::Events(_, answer)
+        | Self::Readings(_, answer)
+        | Self::AcceptClock(_, answer)
+        | Self::Rotate(_, answer)) = self
         else {
             return;
         };
@@ -125,16 +130,39 @@ impl Sequencer {
         settings: Settings,
         registry: Arc<RwLock<Registry>>,
     ) -> Result<Self, StartError> {
-        let checkpointer = Arc::new(Checkpointer::open(
+        let (this, _) = Self::start_with(ports, settings, registry, Keys::default())?;
+        Ok(this)
+    }
+
+    /// As [`Sequencer::start`], with keys that sign beside the log key, and one that is being brought into force: what
+    /// became of it is told, and what its rotation asks for is made good before anything is recorded.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn start_with(
+        ports: Ports,
+        settings: Settings,
+        registry: Arc<RwLock<Registry>>,
+        keys: Keys,
+    ) -> Result<(Self, Option<Settled>), StartError> {
+        let checkpointer = Checkpointer::open(
             &settings.origin,
             ports.signer.clone(),
             ports.checkpoints.clone(),
             &*ports.tiles,
             ports.log.size(),
-        )?);
+        )?;
+        let checkpointer = Arc::new(checkpointer.with_beside(keys.beside));
         let positions = StreamPositions::default();
         let heads = settings.heads.clone();
-        let owner = Owner::open(ports, settings, registry, positions.clone(), checkpointer.clone())?;
+        let (owner, settled) = Owner::open(
+            ports,
+            settings,
+            registry,
+            positions.clone(),
+            checkpointer.clone(),
+            keys.next,
+        )?;
         let status = owner.status();
         let (queue, submissions) = sync_channel(QUEUE_GROUPS);
         let signing = checkpointer.clone();
@@ -147,14 +175,25 @@ impl Sequencer {
                 .spawn(move || owner.run(&submissions))?,
         ];
         let threads = Arc::new(parking_lot::Mutex::new(threads));
-        Ok(Self {
+        let this = Self {
             queue,
             status,
             positions,
             checkpointer,
             heads,
             threads,
-        })
+        };
+        Ok((this, settled))
+    }
+
+    /// Records a rotation, and signs the checkpoint that ends with it as it asks.
+    ///
+    /// # Errors
+    /// [`RecordError`]; whether it is recorded is then told by a start with the same key as the next one.
+    pub async fn rotate(&self, order: RotationOrder) -> GroupAnswer {
+        let (answer, answered) = oneshot::channel();
+        self.submit(Submission::Rotate(Box::new(order), answer), answered)
+            .await
     }
 
     /// Records the events of one command, all or none.

@@ -21,6 +21,7 @@ mod handle;
 mod index;
 mod owner;
 mod recover;
+mod rotate;
 mod slots;
 mod snapshot;
 mod state;
@@ -32,9 +33,10 @@ pub use clock::{ClockGuard, ClockState, Reading as ClockReading};
 pub use days::{DayPreparer, DerivedStore, Due, Moved};
 pub use dedup::Dedup;
 pub use handle::{Ports, Sequencer, Settings, StartError};
-pub use index::read_index;
+pub use index::{read_index, read_positions};
 pub use owner::{BESIDE_ENTRIES, SNAPSHOT_ENTRIES};
 pub use recover::LoadError;
+pub use rotate::{Keys, NextKey, RotationOrder, Settled, Signers};
 pub use state::StreamPositions;
 pub use types::{
     EventGroup, GroupAnswer, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup,

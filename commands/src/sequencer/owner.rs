@@ -1,9 +1,10 @@
 //! The thread that owns the order: it gathers what waits, decides it as one commit, and has that written.
 //!
-//! `closing` what it records of its own accord.
+//! `closing` what it records of its own accord, `rotation` the entry that brings a new key into force.
 //! Not here: the handle (`handle`), what a commit holds (`batch`), how it becomes durable (`commit`).
 
 mod closing;
+mod rotation;
 
 use super::batch::{Batch, Broken, Deciding};
 use super::checkpoints::Checkpointer;
@@ -12,6 +13,7 @@ use super::commit::{Commit, Committer, Pending, answer, refuse, set_writing, unk
 use super::days::{DayPreparer, DerivedStore, Due};
 use super::handle::{Ports, Settings, StartError, Submission, stopping};
 use super::recover::{LoadError, SNAPSHOT, load};
+use super::rotate::{NextKey, RotationOrder, Settled};
 use super::snapshot;
 use super::state::{State, StreamPositions};
 use super::types::{EventGroup, GroupAnswer, RecordError, Status, Writing};
@@ -83,6 +85,8 @@ pub(super) struct Owner {
     observed_at: Option<Timestamp>,
     given_up: Option<GivenUp>,
     snapshot_at: TreeSize,
+    /// The key that is being brought into force.
+    next_key: Option<NextKey>,
     /// The thread that keeps a snapshot.
     saving: Option<JoinHandle<()>>,
 }
@@ -98,7 +102,8 @@ impl Owner {
         registry: Arc<RwLock<Registry>>,
         positions: StreamPositions,
         checkpointer: Arc<Checkpointer>,
-    ) -> Result<Self, StartError> {
+        next_key: Option<NextKey>,
+    ) -> Result<(Self, Option<Settled>), StartError> {
         let preparer = DayPreparer::start(ports.derived.clone())?;
         let loaded = load(
             &settings.origin,
@@ -150,15 +155,17 @@ impl Owner {
             failed_at: None,
             observed_at: None,
             given_up: None,
+            next_key,
             saving: None,
         };
+        let settled = owner.settle_rotation()?;
         owner.finish_heads()?;
         if let Some(state) = &owner.state
             && !state.size().is_empty()
         {
             owner.checkpointer.committed(state.size(), state.frontier.root());
         }
-        Ok(owner)
+        Ok((owner, settled))
     }
 
     /// What others see.
@@ -178,6 +185,10 @@ impl Owner {
             }
             match stop {
                 Gathered::GoOn => {}
+                Gathered::Rotate(order, answer) => {
+                    // The one who asked may have gone.
+                    let _ = answer.send(self.rotate(*order));
+                }
                 Gathered::Stop(done) => {
                     self.finish();
                     // The one who stops us may have gone.
@@ -368,7 +379,7 @@ impl Owner {
                     }),
                     answer,
                 ),
-                Submission::Stop(_) => continue,
+                Submission::Rotate(..) | Submission::Stop(_) => continue,
             };
             match result {
                 Ok(result) => deciding.batch.answers.push(Pending {
@@ -487,7 +498,8 @@ impl Owner {
                 let (size, root) = (loaded.state.size(), loaded.state.frontier.root());
                 self.status.write().size = size;
                 self.state = Some(loaded.state);
-                if let Err(error) = self.finish_heads() {
+                let settled = self.settle_rotation().map(|_| ());
+                if let Err(error) = settled.and_then(|()| self.finish_heads()) {
                     self.set_writing(Writing::StoreFailing(error.to_string()));
                     return self.give_up(&unknown(&error.to_string()));
                 }
@@ -568,6 +580,7 @@ fn keep_snapshot(derived: &dyn DerivedStore, bytes: &[u8]) {
 
 enum Gathered {
     GoOn,
+    Rotate(Box<RotationOrder>, oneshot::Sender<GroupAnswer>),
     Stop(oneshot::Sender<()>),
     Abandoned,
 }
@@ -583,6 +596,8 @@ fn gather(submissions: &Receiver<Submission>, gathered: &mut Vec<Submission>) ->
     while let Some(submission) = next {
         match submission {
             Submission::Stop(done) => return Gathered::Stop(done),
+            // What came before it is one commit, it is one of its own.
+            Submission::Rotate(order, answer) => return Gathered::Rotate(order, answer),
             Submission::Readings(..) | Submission::Events(..) | Submission::AcceptClock(..) => {
                 let more = submission.readings().len().max(1);
                 entries += more;

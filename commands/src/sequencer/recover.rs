@@ -53,14 +53,18 @@ pub(super) fn load(
     positions: &StreamPositions,
     preparer: &DayPreparer,
 ) -> Result<Loaded, LoadError> {
-    let (mut state, clean) = restore(origin, log.size(), tiles, derived, positions);
+    // Readers keep what they have until all of it is there again: a stream must never seem to be missing.
+    let gathered = StreamPositions::default();
+    let (mut state, clean) = restore(origin, log.size(), tiles, derived, &gathered);
     let from = state.size();
     let clean = clean && from == log.size();
     let mut fresh = Registry::default();
-    load_registry(&mut fresh, log, positions)?;
+    load_registry(&mut fresh, log, &gathered)?;
     fold_registry(&mut fresh, log, from)?;
     fold_rest(&mut state, log, &fresh)?;
     *registry.write() = fresh;
+    positions.take_over(&gathered);
+    state.positions = positions.clone();
     if !clean && !state.size().is_empty() {
         state.day.unclean = true;
     }
@@ -115,7 +119,9 @@ pub(super) fn fold_registry(
     log: &dyn EventLog,
     from: TreeSize,
 ) -> Result<(), LoadError> {
-    each(log, from, |position, bytes| apply(registry, position, bytes))
+    each(log, from, log.size(), |position, bytes| {
+        apply(registry, position, bytes)
+    })
 }
 
 fn apply(registry: &mut Registry, position: Position, bytes: &[u8]) -> Result<(), LoadError> {
@@ -134,7 +140,7 @@ fn apply(registry: &mut Registry, position: Position, bytes: &[u8]) -> Result<()
 
 pub(super) fn fold_rest(state: &mut State, log: &dyn EventLog, registry: &Registry) -> Result<(), LoadError> {
     let from = state.size();
-    each(log, from, |position, bytes| {
+    each(log, from, log.size(), |position, bytes| {
         let entry = Entry::read(bytes).map_err(|e| LoadError::Corrupt {
             position,
             reason: e.to_string(),
@@ -148,15 +154,17 @@ pub(super) fn fold_rest(state: &mut State, log: &dyn EventLog, registry: &Regist
     })
 }
 
-fn each(
+/// Shows `take` the entries from a size on, up to another.
+pub(super) fn each(
     log: &dyn EventLog,
     from: TreeSize,
+    end: TreeSize,
     mut take: impl FnMut(Position, &[u8]) -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
-    let size = log.size();
     let mut next = from.next_position();
-    while size.contains(next) {
-        let block = super::owner::block_on(log.read(next, READ_ENTRIES, READ_BYTES))?;
+    while end.contains(next) {
+        let left = usize::try_from(end.since(next.size_before())).unwrap_or(READ_ENTRIES);
+        let block = super::owner::block_on(log.read(next, READ_ENTRIES.min(left), READ_BYTES))?;
         for (position, bytes) in block.iter() {
             take(position, bytes)?;
         }

@@ -142,7 +142,8 @@ pub(super) fn read(bytes: &[u8], origin: &str, positions: StreamPositions) -> Op
         }
         all.insert(name, list);
     }
-    state.positions.replace(all);
+    let accounts = state.streams.iter().map(|stream| (stream.account, stream.name));
+    state.positions.replace(all, accounts);
     for which in 0..2 {
         for _ in 0..from.u64()? {
             let key = from.array()?;

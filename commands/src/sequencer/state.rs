@@ -57,34 +57,74 @@ impl Stream {
     }
 }
 
-/// Positions of each stream's entries but for readings: how aggregates are loaded.
+/// Positions of each stream's entries but for readings: how aggregates are loaded, and which streams an account has.
 #[derive(Debug, Clone, Default)]
-pub struct StreamPositions(Arc<RwLock<HashMap<[u8; 16], Vec<Position>>>>);
+pub struct StreamPositions(Arc<RwLock<Places>>);
+
+#[derive(Debug, Default)]
+struct Places {
+    streams: HashMap<[u8; 16], Vec<Position>>,
+    /// The streams of an account, in order of their first entries.
+    accounts: HashMap<[u8; 16], Vec<[u8; 16]>>,
+}
 
 impl StreamPositions {
     /// The positions of a stream's entries, rising.
     pub fn of(&self, aggregate_type: &str, aggregate_id: &str) -> Vec<Position> {
         let name = blind(&format!("{aggregate_type}/{aggregate_id}"));
-        self.0.read().get(&name).cloned().unwrap_or_default()
+        self.0.read().streams.get(&name).cloned().unwrap_or_default()
     }
 
-    pub(super) fn push(&self, name: [u8; 16], position: Position) {
-        self.0.write().entry(name).or_default().push(position);
+    /// The positions of every entry of an account but its readings, rising, stream by stream.
+    pub fn of_account(&self, account: &str) -> Vec<Vec<Position>> {
+        let places = self.0.read();
+        let names = places.accounts.get(&blind(account));
+        let streams = names.into_iter().flatten();
+        streams
+            .filter_map(|name| places.streams.get(name).cloned())
+            .collect()
     }
 
-    pub(super) fn replace(&self, all: HashMap<[u8; 16], Vec<Position>>) {
+    pub(super) fn push(&self, account: [u8; 16], name: [u8; 16], position: Position) {
+        let places = &mut *self.0.write();
+        let positions = places.streams.entry(name).or_default();
+        if positions.is_empty() {
+            places.accounts.entry(account).or_default().push(name);
+        }
+        positions.push(position);
+    }
+
+    /// Everything that `gathered` holds, in one step; `gathered` is empty after it.
+    pub(super) fn take_over(&self, gathered: &Self) {
+        let all = std::mem::take(&mut *gathered.0.write());
         *self.0.write() = all;
     }
 
-    /// Every position, rising.
-    pub(super) fn all(&self) -> Vec<Position> {
-        let mut all: Vec<Position> = self.0.read().values().flatten().copied().collect();
+    /// Takes these in place of what is there; `accounts` says whose the streams are, in order of first entries.
+    pub(super) fn replace(
+        &self,
+        all: HashMap<[u8; 16], Vec<Position>>,
+        accounts: impl Iterator<Item = ([u8; 16], [u8; 16])>,
+    ) {
+        let mut places = Places {
+            streams: all,
+            ..Places::default()
+        };
+        for (account, name) in accounts.filter(|(_, name)| places.streams.contains_key(name)) {
+            places.accounts.entry(account).or_default().push(name);
+        }
+        *self.0.write() = places;
+    }
+
+    /// The positions of every entry but readings, rising.
+    pub fn all(&self) -> Vec<Position> {
+        let mut all: Vec<Position> = self.0.read().streams.values().flatten().copied().collect();
         all.sort_unstable();
         all
     }
 
     pub(super) fn with<R>(&self, read: impl FnOnce(&HashMap<[u8; 16], Vec<Position>>) -> R) -> R {
-        read(&self.0.read())
+        read(&self.0.read().streams)
     }
 }
 
@@ -127,7 +167,7 @@ pub struct FoldError {
 
 impl State {
     pub fn new(origin: &str, positions: StreamPositions) -> Self {
-        positions.replace(HashMap::new());
+        positions.replace(HashMap::new(), std::iter::empty());
         Self {
             origin: origin.to_owned(),
             frontier: Frontier::new(),
@@ -300,8 +340,8 @@ impl State {
         self.frontier.push(*leaf, nodes);
         self.last_recorded_at = Some(entry.recorded_at);
         if !readings {
-            self.positions
-                .push(self.streams[stream as usize].name, entry.position);
+            let stream = &self.streams[stream as usize];
+            self.positions.push(stream.account, stream.name, entry.position);
         }
         self.observe(entry, slot);
         if closes_day {
@@ -409,7 +449,7 @@ pub(super) fn account_of(metadata: &[u8]) -> String {
 }
 
 /// Account and owner of a stream's first entry; `-` where there is none.
-fn names_of(metadata: &[u8]) -> (String, String) {
+pub(super) fn names_of(metadata: &[u8]) -> (String, String) {
     #[derive(serde::Deserialize)]
     struct Names {
         account: Option<String>,

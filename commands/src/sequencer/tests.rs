@@ -25,6 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+mod rotation;
+
 const ORIGIN: &str = "daybook.test/log";
 
 struct TestClock {

@@ -5,17 +5,25 @@
 //! Not here: judging values by these limits (rules), which channel a value belongs to (`registry`).
 
 use super::{Aggregate, Stamp, text};
-use crate::event::{Change, Changed, ChannelChanges, ChannelRegistered, Event, Text, TextChange, Vertical};
+use crate::event::{
+    CalibrationSet, Change, Changed, ChannelChanges, ChannelRegistered, Correction, DerivationSet, Event,
+    Text, TextChange, Vertical,
+};
 use crate::kinds;
 use crate::reading::{is_value_key, slug};
 use crate::rejection::Rejection;
+use crate::rule::Derivation;
 use crate::sealed::SealedField;
+use crate::time::{Date, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Longest grace, minutes (REFERENCE §1.4: a sanity limit).
 pub const GRACE_MIN_MAX: u32 = 360;
 /// Largest magnitude of a limit; beyond it no kind measures anything.
 pub const LIMIT_MAX: f64 = 1e12;
+
+/// Least distance of a two-point calibration's raw values, so that its line is not a wall.
+pub const RAW_SPAN_MIN: f64 = 1e-3;
 
 /// What is right for a channel, and how long it may be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -49,6 +57,38 @@ pub struct Channel {
     pub auxiliary: bool,
     /// What is right for it.
     pub limits: Limits,
+    /// How its values are corrected.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
+    /// What its values are made of, where they are made of other channels'.
+    #[serde(default)]
+    pub derivation: Option<Derivation>,
+}
+
+/// How a channel's values are corrected, and since when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// From raw to true; none where a calibration found nothing to correct, or took one back.
+    pub correction: Option<Correction>,
+    /// Values measured from here on.
+    pub valid_from: Timestamp,
+    /// When the next one is due.
+    pub due: Option<Date>,
+    /// The certificate, sealed.
+    pub certificate: Option<SealedField>,
+}
+
+/// A calibration to set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewCalibration {
+    /// From raw to true.
+    pub correction: Option<Correction>,
+    /// Values measured from here on.
+    pub valid_from: Timestamp,
+    /// When the next one is due.
+    pub due: Option<Date>,
+    /// The certificate's number, or how it was found.
+    pub certificate: Option<String>,
 }
 
 /// What may be asked of a channel.
@@ -58,6 +98,10 @@ pub enum ChannelCommand {
     Register(NewChannel),
     /// Changes what is given; absent fields stay.
     Change(ChannelPatch),
+    /// Corrects its values from some time on.
+    Calibrate(NewCalibration),
+    /// Has its values made of other channels', or no longer.
+    Derive(Option<Derivation>),
 }
 
 /// A channel to make known.
@@ -118,6 +162,15 @@ impl Aggregate for Channel {
                 };
             }
             Event::ChannelChanged(Changed { changes }) => self.take(changes, stamp),
+            Event::DerivationSet(set) => self.derivation.clone_from(&set.derivation.new),
+            Event::CalibrationSet(set) => {
+                self.calibration = Some(Calibration {
+                    correction: set.correction.new,
+                    valid_from: set.valid_from,
+                    due: set.due,
+                    certificate: stamp.maybe(set.certificate.as_ref(), "/certificate"),
+                });
+            }
             _ => {}
         }
     }
@@ -129,10 +182,21 @@ impl Aggregate for Channel {
                 "this channel exists already",
             )),
             ChannelCommand::Register(channel) => Ok(vec![Event::ChannelRegistered(registered(channel)?)]),
-            ChannelCommand::Change(_) if self.sequence == 0 => {
+            ChannelCommand::Change(_) | ChannelCommand::Calibrate(_) | ChannelCommand::Derive(_)
+                if self.sequence == 0 =>
+            {
                 Err(Rejection::not_found("channel_not_found", "no such channel"))
             }
             ChannelCommand::Change(patch) => self.changed(patch),
+            ChannelCommand::Calibrate(calibration) => self.calibrated(calibration),
+            ChannelCommand::Derive(derivation) => {
+                derivation.as_ref().map_or(Ok(()), Derivation::check)?;
+                let change = Change::between(&self.derivation, derivation);
+                Ok(change
+                    .map(|derivation| Event::DerivationSet(DerivationSet { derivation }))
+                    .into_iter()
+                    .collect())
+            }
         }
     }
 
@@ -156,6 +220,23 @@ impl Channel {
         if let Some(change) = &changes.unit {
             self.unit.clone_from(&change.new);
         }
+    }
+
+    fn calibrated(&self, new: &NewCalibration) -> Result<Vec<Event>, Rejection> {
+        if let Some(correction) = new.correction {
+            check_correction(correction)?;
+        }
+        let old = self.calibration.as_ref().and_then(|c| c.correction);
+        let certificate = text::notes("certificate", new.certificate.as_deref())?;
+        Ok(vec![Event::CalibrationSet(CalibrationSet {
+            certificate: certificate.map(Text::Plain),
+            correction: Change {
+                old,
+                new: new.correction,
+            },
+            due: new.due,
+            valid_from: new.valid_from,
+        })])
     }
 
     fn changed(&self, patch: &ChannelPatch) -> Result<Vec<Event>, Rejection> {
@@ -224,6 +305,25 @@ impl Limits {
     pub fn is_outside(&self, value: f64) -> bool {
         self.ok_min.is_some_and(|min| value < min) || self.ok_max.is_some_and(|max| value > max)
     }
+}
+
+/// Checks that a correction gives a number for every value.
+fn check_correction(correction: Correction) -> Result<(), Rejection> {
+    let fits = |n: f64| n.is_finite() && n.abs() <= LIMIT_MAX;
+    let right = match correction {
+        Correction::Offset(offset) => fits(offset),
+        Correction::TwoPoint([[raw_low, true_low], [raw_high, true_high]]) => {
+            [raw_low, true_low, raw_high, true_high].into_iter().all(fits)
+                && raw_high - raw_low >= RAW_SPAN_MIN
+        }
+    };
+    if right {
+        return Ok(());
+    }
+    Err(Rejection::invalid(
+        "invalid_calibration",
+        "an offset of at most 1e12, or two points [raw, true] whose raw values rise by at least 0.001",
+    ))
 }
 
 fn registered(channel: &NewChannel) -> Result<ChannelRegistered, Rejection> {

@@ -6,9 +6,14 @@
 //! between `decide` and `apply`.
 
 pub mod account;
+pub mod alarm;
+pub mod artefact;
 pub mod channel;
 pub mod device;
 pub mod integration;
+pub mod pack;
+pub mod rule;
+pub mod silence;
 pub mod site;
 #[cfg(test)]
 mod tests;
@@ -17,9 +22,14 @@ pub mod tokens;
 pub mod user;
 
 pub use account::Account;
+pub use alarm::Alarm;
+pub use artefact::Artefact;
 pub use channel::{Channel, Limits};
 pub use device::Device;
 pub use integration::Integration;
+pub use pack::Pack;
+pub use rule::Rule;
+pub use silence::Silence;
 pub use site::Site;
 pub use tokens::Tokens;
 pub use user::User;

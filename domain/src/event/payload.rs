@@ -5,6 +5,10 @@
 //! Source: docs/events.md. Not here: what commands are allowed (`aggregate`).
 
 use super::text::Text;
+use crate::Date;
+use crate::aggregate::artefact::About;
+use crate::hash::Hash;
+use crate::position::TreeSize;
 use crate::sealed::SealedField;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -411,4 +415,101 @@ pub struct UplinkParked {
     /// Session key id, or device address where the server gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+}
+
+/// What stands for a file in a payload (FORMAT §2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtefactFile {
+    /// Such as `application/pdf`.
+    pub media_type: String,
+    /// base64url of 16 bytes, or empty where the hash is of the file alone.
+    pub salt: String,
+    /// SHA-256 of the salt's bytes and the file's, base64.
+    pub sha256: Hash,
+    /// Bytes of the file.
+    pub size: u64,
+}
+
+/// `ArtefactRegistered`. At most one of `channel`, `device` and `site`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArtefactRegistered {
+    /// The file.
+    pub artefact: ArtefactFile,
+    /// The channel that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// Canonical JSON of whoever registered it; sealed with the account's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Text>,
+    /// The device that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Sealed with the account's key.
+    pub name: Text,
+    /// The site that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+}
+
+impl ArtefactRegistered {
+    /// What it is about.
+    pub fn about(&self) -> About {
+        match (&self.channel, &self.device, &self.site) {
+            (Some(id), ..) => About::Channel(id.clone()),
+            (_, Some(id), _) => About::Device(id.clone()),
+            (.., Some(id)) => About::Site(id.clone()),
+            (None, None, None) => About::Account,
+        }
+    }
+}
+
+/// What an evidence pack was asked for (FORMAT §7). Exactly one of `channel`, `device` and `site`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackQuery {
+    /// One channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// A device with its channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The first day of recording, UTC.
+    pub from: Date,
+    /// A site with its devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// The last day.
+    pub to: Date,
+}
+
+/// The file that was handed out, where the pack was encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncryptedPack {
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of each recipient's public key as age writes it, base64.
+    pub recipients: Vec<Hash>,
+    /// SHA-256 of its bytes, base64.
+    pub sha256: Hash,
+}
+
+/// `EvidencePackIssued`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvidencePackIssued {
+    /// Who asked, as the manifest says it; sealed with the account's key.
+    pub asker: Text,
+    /// The pack's size before it was encrypted.
+    pub bytes: u64,
+    /// The file that was handed out, where it was encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted: Option<EncryptedPack>,
+    /// SHA-256 of its manifest, base64.
+    pub manifest_sha256: Hash,
+    /// SHA-256 of the pack before it was encrypted, base64.
+    pub pack_sha256: Hash,
+    /// What was asked for.
+    pub query: PackQuery,
+    /// The size of the checkpoint that it leads to.
+    pub size: TreeSize,
+    /// `api` or `command_line`.
+    pub through: String,
 }

@@ -3,10 +3,18 @@
 //! Invariant: every [`Text`] of a payload is shown, so that none is left unsealed; old values are not, because they
 //! are sealed already. Not here: the payloads themselves (`payload`).
 
+use super::alarm::{
+    AlarmAcknowledged, AlarmCleared, AlarmClosed, AlarmCommented, AlarmEscalated, AlarmOpened, AlarmReopened,
+};
 use super::payload::{
-    AccountChanges, AccountOpened, Changed, ChannelChanges, ChannelRegistered, DeviceChanges, DeviceMoved,
-    DeviceRegistered, IntegrationCreated, Nothing, SiteChanges, SiteCreated, TextChange, TokenExpirySet,
-    TokenIssued, TokenRevoked, UplinkParked, UserChanges, UserRegistered,
+    AccountChanges, AccountOpened, ArtefactRegistered, Changed, ChannelChanges, ChannelRegistered,
+    DeviceChanges, DeviceMoved, DeviceRegistered, EvidencePackIssued, IntegrationCreated, Nothing,
+    SiteChanges, SiteCreated, TextChange, TokenExpirySet, TokenIssued, TokenRevoked, UplinkParked,
+    UserChanges, UserRegistered,
+};
+use super::rule::{
+    CalibrationSet, ChannelStateChanged, DerivationSet, DeviceStateChanged, ReadingAnnotated, RuleChanged,
+    RuleCreated, RulesRecomputed, SilenceEnded, SilenceOpened,
 };
 use super::text::Text;
 use crate::sealed::SealedField;
@@ -32,8 +40,61 @@ without_texts!(
     TokenIssued,
     TokenExpirySet,
     TokenRevoked,
-    UplinkParked
+    UplinkParked,
+    DerivationSet,
+    RuleChanged,
+    RulesRecomputed,
+    SilenceEnded,
+    ChannelStateChanged,
+    DeviceStateChanged,
+    AlarmOpened,
+    AlarmEscalated,
+    AlarmCleared,
+    AlarmReopened
 );
+
+impl VisitTexts for RuleCreated {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        maybe(&mut self.name, "/name", each);
+    }
+}
+
+impl VisitTexts for CalibrationSet {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        maybe(&mut self.certificate, "/certificate", each);
+    }
+}
+
+impl VisitTexts for ReadingAnnotated {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        each("/note", &mut self.note);
+    }
+}
+
+impl VisitTexts for SilenceOpened {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        maybe(&mut self.text, "/text", each);
+    }
+}
+
+impl VisitTexts for AlarmAcknowledged {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        maybe(&mut self.corrective_action, "/corrective_action", each);
+        maybe(&mut self.text, "/text", each);
+    }
+}
+
+impl VisitTexts for AlarmCommented {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        each("/text", &mut self.text);
+    }
+}
+
+impl VisitTexts for AlarmClosed {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        maybe(&mut self.text, "/text", each);
+    }
+}
 
 impl VisitTexts for AccountOpened {
     fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
@@ -71,6 +132,19 @@ impl VisitTexts for ChannelRegistered {
 impl VisitTexts for IntegrationCreated {
     fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
         each("/name", &mut self.name);
+    }
+}
+
+impl VisitTexts for ArtefactRegistered {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        maybe(&mut self.details, "/details", each);
+        each("/name", &mut self.name);
+    }
+}
+
+impl VisitTexts for EvidencePackIssued {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        each("/asker", &mut self.asker);
     }
 }
 

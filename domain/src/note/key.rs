@@ -8,6 +8,7 @@
 use super::KeyId;
 use crate::cosignature::Cosignature;
 use crate::hash::sha256_of;
+use crate::pq;
 use crate::text;
 use ed25519_dalek::{Signature, VerifyingKey};
 use std::fmt;
@@ -30,7 +31,7 @@ pub enum KeyType {
     Ed25519 = 0x01,
     /// Timestamped Ed25519 cosignature of a checkpoint.
     CosignatureV1 = 0x04,
-    /// Timestamped ML-DSA-44 cosignature. Its keys are read and named; its signatures cannot be checked here.
+    /// Timestamped ML-DSA-44 cosignature, by a witness, or by a log beside its Ed25519 line.
     MlDsa44 = 0x06,
 }
 
@@ -79,6 +80,14 @@ impl VerifierKey {
     /// [`KeyError`]; `Type` for a type whose keys are not Ed25519.
     pub fn ed25519(name: &str, key_type: KeyType, public: &[u8; 32]) -> Result<Self, KeyError> {
         Self::new(name, key_type as u8, public)
+    }
+
+    /// An ML-DSA-44 key, type 0x06.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn ml_dsa_44(name: &str, public: &[u8]) -> Result<Self, KeyError> {
+        Self::new(name, KeyType::MlDsa44 as u8, public)
     }
 
     /// Reads `NAME+HEX_KEY_ID+BASE64`.
@@ -142,9 +151,9 @@ impl VerifierKey {
         }
     }
 
-    /// Whether signatures of this key can be checked here.
+    /// Whether signatures of this key can be checked here; a type that is only named could not.
     pub const fn can_verify(&self) -> bool {
-        !matches!(self.key, PublicKey::MlDsa44(_))
+        true
     }
 
     #[cfg(test)]
@@ -171,7 +180,13 @@ impl VerifierKey {
                     timestamp_s: Some(cosignature.timestamp_s),
                 })
             }
-            PublicKey::MlDsa44(_) => None,
+            PublicKey::MlDsa44(key) => {
+                let timestamp_s = pq::check(&self.name, key, text, signature)?;
+                Some(Signed {
+                    // A cosigner that states no time says 0.
+                    timestamp_s: (timestamp_s > 0).then_some(timestamp_s),
+                })
+            }
         }
     }
 }

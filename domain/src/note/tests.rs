@@ -175,7 +175,7 @@ fn keys_that_collide_in_name_and_id_are_ambiguous() {
 fn malformed_keys_are_refused() {
     let ml_dsa =
         VerifierKey::parse(&spelled("pq.example", 0x06, &[9; 1312])).expect("a key of the right length");
-    assert!(!ml_dsa.can_verify());
+    assert!(ml_dsa.can_verify());
     let mut beyond = [0xff; 32];
     beyond[0] = 0xee;
     for (what, text) in [

@@ -4,7 +4,9 @@
 //! sequence already seen) stops the fold, because then the ledger is damaged or newer than this software.
 //! Streams of other types pass by. Not here: whether an event may be recorded (`check`).
 
-use super::{Account, Channel, Device, Integration, Mark, Registry, Site, Slot, TokenSet, Tray, User};
+use super::{
+    Account, Artefact, Channel, Device, Integration, Mark, Pack, Registry, Site, Slot, TokenSet, Tray, User,
+};
 use crate::aggregate::{self, Aggregate, Stamp};
 use crate::entry::Entry;
 use crate::event::{Changed, Event, EventError, Metadata, UplinkParked};
@@ -159,7 +161,9 @@ impl Registry {
             Event::DeviceChanged(_) | Event::DeviceMoved(_) | Event::DeviceRemoved(_) => {
                 self.change_device(incoming)
             }
-            Event::ChannelChanged(_) => self.change_channel(incoming),
+            Event::ChannelChanged(_) | Event::CalibrationSet(_) | Event::DerivationSet(_) => {
+                self.change_channel(incoming)
+            }
             Event::IntegrationRemoved(_) => {
                 let integration = known(incoming, self.integrations.get_mut(incoming.id()))?;
                 incoming.go_on(&mut integration.state)?;
@@ -172,6 +176,9 @@ impl Registry {
                 incoming.go_on(&mut set.state)
             }
             Event::UplinkParked(parked) => self.park(incoming, parked),
+            Event::ArtefactRegistered(_) => self.register_artefact(incoming),
+            Event::EvidencePackIssued(_) => self.issue_pack(incoming),
+            _ => Err(incoming.inconsistent("an event of a stream that is not folded here")),
         }
     }
 
@@ -193,6 +200,7 @@ impl Registry {
             sites: Vec::new(),
             devices: Vec::new(),
             integrations: Vec::new(),
+            artefacts: Vec::new(),
             trays: Vec::new(),
         };
         self.accounts.push(&id, account);
@@ -277,6 +285,35 @@ impl Registry {
         };
         let slot = self.integrations.push(incoming.id(), integration);
         self.accounts.at_mut(owner).integrations.push(slot);
+        Ok(())
+    }
+
+    fn register_artefact(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {
+        fresh(incoming, self.artefacts.slot(incoming.id()))?;
+        let (of, account) = self.named_account(incoming)?;
+        let owner = incoming.metadata()?.owner.unwrap_or_else(|| account.to_string());
+        let artefact = Artefact {
+            id: incoming.id().into(),
+            account,
+            created: incoming.mark,
+            state: incoming.begin(),
+        };
+        let slot = self.artefacts.push(incoming.id(), artefact);
+        self.accounts.at_mut(of).artefacts.push(slot);
+        self.artefacts_of.entry(owner.into()).or_default().push(slot);
+        Ok(())
+    }
+
+    fn issue_pack(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {
+        fresh(incoming, self.packs.slot(incoming.id()))?;
+        let (_, account) = self.named_account(incoming)?;
+        let pack = Pack {
+            id: incoming.id().into(),
+            account,
+            created: incoming.mark,
+            state: incoming.begin(),
+        };
+        self.packs.push(incoming.id(), pack);
         Ok(())
     }
 
@@ -460,7 +497,16 @@ fn identifiers(device: &aggregate::Device) -> Identifiers {
 fn is_registered_type(aggregate_type: &str) -> bool {
     matches!(
         aggregate_type,
-        "account" | "channel" | "device" | "integration" | "site" | "tokens" | "tray" | "user"
+        "account"
+            | "artefact"
+            | "channel"
+            | "device"
+            | "integration"
+            | "pack"
+            | "site"
+            | "tokens"
+            | "tray"
+            | "user"
     )
 }
 

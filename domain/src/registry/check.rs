@@ -6,16 +6,19 @@
 //! Not here: what one stream decides for itself (`aggregate`), expected sequences (the sequencer).
 
 use super::Registry;
+use crate::aggregate::artefact::About;
 use crate::entry::NewEvent;
 use crate::event::{
-    ChannelRegistered, DeviceChanges, DeviceRegistered, Event, EventError, Metadata, TokenIssued, TokenKind,
-    UplinkParked, UserChanges, UserRegistered,
+    ArtefactRegistered, ChannelRegistered, DeviceChanges, DeviceRegistered, Event, EventError, Metadata,
+    TokenIssued, TokenKind, UplinkParked, UserChanges, UserRegistered,
 };
 use crate::rejection::{Fault, Rejection};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most channels of one device: a reading has at most 64 values, and labels come and go.
 pub const CHANNELS_PER_DEVICE_MAX: usize = 128;
+/// Most artefacts of one device, site or account: each is held in memory, some 500 bytes.
+pub const ARTEFACTS_PER_OWNER_MAX: usize = 100_000;
 /// Most DevEUIs that wait in an account's tray (DESIGN "Decided").
 pub const TRAY_DEVICES_MAX: usize = 200;
 /// Most uplinks that wait for one DevEUI (DESIGN "Decided").
@@ -42,6 +45,7 @@ struct Group<'r> {
     freed: BTreeSet<(Space, String, String)>,
     owners: BTreeMap<String, i64>,
     channels: BTreeMap<String, usize>,
+    artefacts: BTreeMap<String, usize>,
     parked: BTreeMap<String, usize>,
     parked_devices: BTreeMap<String, BTreeSet<String>>,
 }
@@ -67,6 +71,7 @@ impl Registry {
             freed: BTreeSet::new(),
             owners: BTreeMap::new(),
             channels: BTreeMap::new(),
+            artefacts: BTreeMap::new(),
             parked: BTreeMap::new(),
             parked_devices: BTreeMap::new(),
         };
@@ -110,6 +115,11 @@ impl Group<'_> {
             Event::ChannelRegistered(channel) => self.channel(id, &account, channel),
             Event::TokenIssued(token) => self.token(id, &account, token),
             Event::UplinkParked(parked) => self.parked(id, &account, parked),
+            Event::ArtefactRegistered(artefact) => {
+                let owner = metadata.owner.as_deref().unwrap_or(&account);
+                self.artefact(id, &account, owner, artefact)
+            }
+            Event::EvidencePackIssued(_) => self.begin(id, &account),
             Event::AccountRenamed(_)
             | Event::AccountSuspended(_)
             | Event::AccountResumed(_)
@@ -119,7 +129,26 @@ impl Group<'_> {
             | Event::ChannelChanged(_)
             | Event::TokenExpirySet(_)
             | Event::TokenRevoked(_)
-            | Event::IntegrationRemoved(_) => Ok(()),
+            | Event::IntegrationRemoved(_)
+            | Event::CalibrationSet(_)
+            | Event::DerivationSet(_) => Ok(()),
+            // Rules and alarms take no names and begin no stream that the registry folds.
+            Event::ReadingAnnotated(_)
+            | Event::RuleCreated(_)
+            | Event::RuleChanged(_)
+            | Event::RuleRemoved(_)
+            | Event::RulesRecomputed(_)
+            | Event::AlarmOpened(_)
+            | Event::AlarmEscalated(_)
+            | Event::AlarmAcknowledged(_)
+            | Event::AlarmCommented(_)
+            | Event::AlarmCleared(_)
+            | Event::AlarmReopened(_)
+            | Event::AlarmClosed(_)
+            | Event::SilenceOpened(_)
+            | Event::SilenceEnded(_)
+            | Event::ChannelStateChanged(_)
+            | Event::DeviceStateChanged(_) => Ok(()),
         }
     }
 
@@ -135,6 +164,8 @@ impl Group<'_> {
             "channel" => ("channel_not_found", "channel"),
             "integration" => ("integration_not_found", "integration"),
             "tokens" => ("token_not_found", "token"),
+            "artefact" => ("artifact_not_found", "artefact"),
+            "pack" => ("evidence_not_found", "evidence pack"),
             _ => ("account_not_found", "account"),
         };
         if exists && of.is_none_or(|of| of == account) {
@@ -329,6 +360,44 @@ impl Group<'_> {
             return Err(Rejection::invalid(
                 "too_many_channels",
                 format!("a device has at most {CHANNELS_PER_DEVICE_MAX} channels"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn artefact(
+        &mut self,
+        id: &str,
+        account: &str,
+        owner: &str,
+        artefact: &ArtefactRegistered,
+    ) -> Result<(), Rejection> {
+        self.begin(id, account)?;
+        let registry = self.registry;
+        let of = match artefact.about() {
+            About::Account => Some(account),
+            About::Site(site) => registry.site(account, &site).map(|it| &*it.id),
+            About::Device(device) => registry.device(account, &device).map(|it| &*it.id),
+            About::Channel(channel) => registry
+                .channel(account, &channel)
+                .map(|it| it.state.device.as_str()),
+        };
+        let Some(of) = of else {
+            return Err(Rejection::not_found(
+                "subject_not_found",
+                "no such site, device or channel",
+            ));
+        };
+        if of != owner {
+            return Err(malformed("an artefact in another's streams"));
+        }
+        let added = self.artefacts.entry(owner.to_owned()).or_default();
+        *added += 1;
+        let there = registry.artefacts_of.get(owner).map_or(0, Vec::len);
+        if there + *added > ARTEFACTS_PER_OWNER_MAX {
+            return Err(Rejection::invalid(
+                "too_many_artifacts",
+                format!("one device, site or account has at most {ARTEFACTS_PER_OWNER_MAX} artefacts"),
             ));
         }
         Ok(())

@@ -4,7 +4,10 @@
 //! lists are in order of creation, and a cursor is the position of the last thing's first entry.
 //! Not here: whether a token is taken (`admit`).
 
-use super::{Account, Arena, Channel, Device, Integration, Mark, Registry, Site, Slot, Token, Tray, User};
+use super::{
+    Account, Arena, Artefact, Channel, Device, Integration, Mark, Pack, Registry, Site, Slot, Token, Tray,
+    User,
+};
 use crate::aggregate::text::LOCAL_ID_MAX;
 use crate::position::{Position, TreeSize};
 
@@ -23,6 +26,8 @@ impl Registry {
             "device" => self.devices.get(id).map(|x| x.state.sequence),
             "channel" => self.channels.get(id).map(|x| x.state.sequence),
             "integration" => self.integrations.get(id).map(|x| x.state.sequence),
+            "artefact" => self.artefacts.get(id).map(|x| x.state.sequence),
+            "pack" => self.packs.get(id).map(|x| x.state.sequence),
             "tokens" => self.token_sets.get(id).map(|x| x.state.sequence),
             "tray" => self.trays.get(id).map(|x| x.sequence),
             _ => None,
@@ -125,6 +130,23 @@ impl Registry {
         self.integrations.get(id).filter(|it| *it.account == *account)
     }
 
+    /// An artefact of the account.
+    pub fn artefact(&self, account: &str, id: &str) -> Option<&Artefact> {
+        self.artefacts.get(id).filter(|it| *it.account == *account)
+    }
+
+    /// An evidence pack of the account that was handed out.
+    pub fn pack(&self, account: &str, id: &str) -> Option<&Pack> {
+        self.packs.get(id).filter(|it| *it.account == *account)
+    }
+
+    /// The artefacts that are about a device (or a channel of it), a site, or an account as a whole, in order of
+    /// creation.
+    pub fn artefacts_of<'r>(&'r self, owner: &str) -> impl Iterator<Item = &'r Artefact> {
+        let slots = self.artefacts_of.get(owner).map_or(&[][..], |slots| &slots[..]);
+        slots.iter().map(|slot| self.artefacts.at(*slot))
+    }
+
     /// A token by the id inside it, in whichever account.
     pub fn token(&self, id: &str) -> Option<Token<'_>> {
         let (slot, index) = *self.tokens.get(id)?;
@@ -221,8 +243,18 @@ impl Registry {
         listed(&self.integrations, slots, after, |it| it.created).filter(|it| !it.state.removed)
     }
 
+    /// The account's artefacts, after the cursor.
+    pub fn artefacts<'r>(
+        &'r self,
+        account: &str,
+        after: Option<Position>,
+    ) -> impl Iterator<Item = &'r Artefact> {
+        let slots = self.accounts.get(account).map_or(&[][..], |a| &a.artefacts);
+        listed(&self.artefacts, slots, after, |it| it.created)
+    }
+
     /// The account that something with an id belongs to: account, user, site, device, channel, sensor,
-    /// integration or tray.
+    /// integration, artefact, pack or tray.
     pub fn account_of(&self, id: &str) -> Option<&str> {
         let account = self.accounts.get(id).map(|x| &x.id);
         let account = account.or_else(|| self.users.get(id).map(|x| &x.account));
@@ -230,6 +262,8 @@ impl Registry {
         let account = account.or_else(|| self.devices.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.channels.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.integrations.get(id).map(|x| &x.account));
+        let account = account.or_else(|| self.artefacts.get(id).map(|x| &x.account));
+        let account = account.or_else(|| self.packs.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.trays.get(id).map(|x| &x.account));
         let sensor = || Some(&self.channels.at(*self.sensors.get(id)?).account);
         account.or_else(sensor).map(|account| &**account)

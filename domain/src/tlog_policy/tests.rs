@@ -140,26 +140,25 @@ fn a_bad_line_of_a_known_witness_condemns_even_where_none_is_required() {
 }
 
 #[test]
-fn a_witness_that_cannot_be_checked_here_is_named_and_does_not_count() {
-    let material = [&[6u8][..], &[9; 1312]].concat();
-    let id = crate::note::KeyId::of("pq.example", 6, &[9; 1312]);
-    let text = format!(
-        "witness PQ pq.example+{id}+{}\nquorum PQ\n",
-        text::base64(&material)
-    );
+fn a_post_quantum_witness_counts_and_a_forged_line_of_it_condemns() {
+    let witness = crate::pq::MlDsaKey::from_seed("pq.example", &[8; 32]).expect("a name");
+    let text = format!("witness PQ {}\nquorum PQ\n", witness.verifier_key());
     let policy = Policy::parse(text.as_bytes()).expect("valid");
-    let mut signed = signed(&[]);
-    let line = format!(
-        "— pq.example {}\n",
-        text::base64(&[&id.0.to_be_bytes()[..], &[0; 2428]].concat())
-    );
-    let line = crate::note::parse_signatures(&line)
-        .expect("a valid line")
-        .remove(0);
-    signed.note_mut().add(line).expect("within the limit");
     let keys = [log_key().verifier_key()];
-    let examined = policy.examine_with(&signed, &keys).expect("the log signed it");
-    assert_eq!((examined.quorum, examined.unchecked.len()), (Quorum::Missed, 1));
+    let bare = signed(&[]);
+    let mut good = bare.clone();
+    let line = crate::note::NoteSignature::sign(good.note().text(), &witness).expect("a line");
+    good.note_mut().add(line).expect("within the limit");
+    let examined = policy.examine_with(&good, &keys).expect("the log signed it");
+    assert_eq!((examined.quorum, examined.unchecked.len()), (Quorum::Met, 0));
+    let id = witness.verifier_key().id();
+    let forged = text::base64(&[&id.0.to_be_bytes()[..], &[0; 2428]].concat());
+    let forged = crate::note::parse_signatures(&format!("— pq.example {forged}\n"));
+    let mut bad = bare;
+    bad.note_mut()
+        .add(forged.expect("a line").remove(0))
+        .expect("within the limit");
+    assert!(policy.examine_with(&bad, &keys).is_err());
 }
 
 #[test]

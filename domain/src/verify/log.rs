@@ -9,6 +9,7 @@
 use super::log_hasher::{Hashed, KnownRoot, LeafMismatch, LogHasher};
 use super::pruning::Pruning;
 use super::verdict::Verdict;
+use crate::continues::Continues;
 use crate::day::{DAY_CLOSED, DayClosed, DayCounts, IDLE_DAYS_MAX, PreviousDay};
 use crate::entry::Entry;
 use crate::event::{CLASSES, Class, class_of};
@@ -16,6 +17,7 @@ use crate::hash::{Hash, sha256};
 use crate::merkle::TileNodes;
 use crate::position::{Position, TreeSize};
 use crate::reading::{READING_RECORDED, READINGS};
+use crate::rotation::{KEY_ROTATED, KeyHistory};
 use crate::stream::{CHAIN_START, StreamDay, StreamKey, StreamMap, blind, chain};
 use crate::time::{Date, Timestamp};
 use serde::Deserialize;
@@ -65,6 +67,13 @@ pub struct LogReport {
     pub withheld: u64,
     /// Entries whose bytes retention removed.
     pub pruned: u64,
+    /// The keys that it names for itself, over time.
+    #[serde(skip)]
+    pub keys: KeyHistory,
+    /// The ledger that it continues, as it says.
+    pub continues: Option<Continues>,
+    /// The witness policy in force at its end, as it says: a hint.
+    pub policy: Option<String>,
     /// What was not checked, in words.
     pub not_checked: Vec<String>,
 }
@@ -97,6 +106,9 @@ pub struct LogVerifier {
     days: Vec<CheckedDay>,
     withheld: u64,
     pruning: Pruning,
+    keys: KeyHistory,
+    continues: Option<Continues>,
+    policy: Option<String>,
     failure: Option<Verdict>,
 }
 
@@ -129,6 +141,9 @@ impl LogVerifier {
             days: Vec::new(),
             withheld: 0,
             pruning: Pruning::default(),
+            keys: KeyHistory::default(),
+            continues: None,
+            policy: None,
             failure: None,
         }
     }
@@ -236,6 +251,9 @@ impl LogVerifier {
             days: self.days,
             withheld: self.withheld,
             pruned,
+            keys: self.keys,
+            continues: self.continues,
+            policy: self.policy,
             not_checked,
         }
     }
@@ -302,6 +320,10 @@ impl LogVerifier {
         #[derive(Deserialize)]
         struct Created {
             origin: String,
+            #[serde(default)]
+            continues: Option<Continues>,
+            #[serde(default)]
+            policy: Option<String>,
         }
         let created: Created =
             serde_json::from_slice(entry.payload).map_err(|e| format!("LedgerCreated: {e}"))?;
@@ -317,6 +339,8 @@ impl LogVerifier {
             ));
         }
         self.origin = Some(created.origin);
+        self.keys = KeyHistory::begin(entry.payload);
+        (self.continues, self.policy) = (created.continues, created.policy);
         Ok(())
     }
 
@@ -415,6 +439,19 @@ impl LogVerifier {
                     .for_each(|(code, count)| self.day.counts.refuse(code, *count));
             }
             "LedgerCreated" | "SoftwareStarted" | "RetentionPolicySet" => self.learn_classes(entry),
+            // Where the first entry is withheld nobody knows whose signatures count.
+            KEY_ROTATED if self.withheld == 0 || !self.keys.is_empty() => {
+                self.keys.take(entry)?;
+            }
+            "WitnessPolicySet" => {
+                #[derive(Deserialize)]
+                struct Set {
+                    policy: String,
+                }
+                let set: Set =
+                    serde_json::from_slice(entry.payload).map_err(|e| format!("WitnessPolicySet: {e}"))?;
+                self.policy = Some(set.policy);
+            }
             _ => {}
         }
         Ok(())

@@ -89,7 +89,17 @@ fn an_auditor_reads_everything_and_changes_nothing_but_their_own_tokens() {
             "{path}"
         );
     }
+    // A pack holds nothing that they could not read.
+    let pack = json!({"device_id": device, "from": "2026-01-01", "to": "2999-01-01"});
+    let asked = daybook
+        .call("POST", "/v1/evidence")
+        .token(&token)
+        .json(&pack)
+        .send();
+    assert_eq!(asked.expect(202)["state"], "queued");
+    let artefact = json!({"sha256": "ab".repeat(32), "size": 1, "media_type": "text/plain", "name": "x"});
     let changes = [
+        ("POST", "/v1/artifacts".to_owned(), artefact),
         (
             "POST",
             "/v1/sites".to_owned(),

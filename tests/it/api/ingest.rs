@@ -313,7 +313,7 @@ fn a_receipt_verifies_and_holds_what_was_sent() {
     let settings = VerifySettings {
         trust: Trust {
             keys: vec![VerifierKey::parse(keys.lines().next().expect("the log's key")).expect("a key")],
-            policy: None,
+            ..Trust::default()
         },
         ..VerifySettings::default()
     };

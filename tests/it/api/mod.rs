@@ -1,7 +1,9 @@
 //! The API over HTTP, one file a group of routes.
 
 mod access;
+mod as_of;
 mod document;
+mod evidence;
 mod ingest;
 mod ledger;
 mod limits;

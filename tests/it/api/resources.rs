@@ -411,7 +411,7 @@ fn what_was_taken_out_of_service_is_still_there_as_it_was_then() {
     let online = daybook.get(&format!("/v1/devices?site_id={site}&online=true&as_of={then}"));
     assert_eq!(online.refused(400), "bad_query");
     let bare_plus = daybook.get(&format!("/v1/devices/{device}?as_of=2020-01-01T00:00:00+01:00"));
-    assert_eq!(bare_plus.refused(404), "device_not_found");
+    assert_eq!(bare_plus.refused(404), "before_the_ledger");
 }
 
 #[test]

@@ -18,6 +18,8 @@ struct Theirs {
     user: String,
     token: String,
     dev_eui: &'static str,
+    pack: String,
+    artifact: String,
 }
 
 fn furnish(daybook: &Daybook) -> Theirs {
@@ -39,7 +41,17 @@ fn furnish(daybook: &Daybook) -> Theirs {
         .send()
         .expect(200);
     let tokens = daybook.get("/v1/tokens").expect(200);
+    let pack = daybook.post(
+        "/v1/evidence",
+        &json!({"device_id": device, "from": "2026-01-01", "to": "2999-01-01"}),
+    );
+    let artifact = daybook.post(
+        "/v1/artifacts",
+        &json!({"sha256": "ab".repeat(32), "size": 1, "media_type": "text/plain", "name": "x", "device_id": device}),
+    );
     Theirs {
+        pack: text(&pack.expect(202)["id"]),
+        artifact: text(&artifact.expect(201)["id"]),
         site,
         device,
         sensor: text(&sensors["data"][0]["id"]),
@@ -93,11 +105,14 @@ fn another_accounts_ids_are_not_there_on_any_route() {
         ("/v1/users/", &theirs.user),
         ("/v1/tokens/", &theirs.token),
         ("/v1/tray/", theirs.dev_eui),
+        ("/v1/evidence/", &theirs.pack),
+        ("/v1/artifacts/", &theirs.artifact),
     ]);
     // What these name belongs to no account.
     let public = [
         "/v1/heads/{date}",
         "/heads/{year}/{file}",
+        "/keys/{file}",
         "/log/tile/{path}",
         "/log/entries/{path}",
     ];
@@ -150,6 +165,27 @@ fn another_accounts_ids_are_not_there_on_any_route() {
         let answer = daybook.call("GET", &path).token(&token).send();
         assert_eq!(answer.status, 404, "{path}: {}", answer.text());
     }
+    let registered = daybook
+        .call("POST", "/v1/artifacts")
+        .token(&token)
+        .json(
+            &json!({"sha256": "ab".repeat(32), "size": 1, "media_type": "text/plain", "name": "x",
+            "device_id": theirs.device}),
+        )
+        .send();
+    assert_eq!(registered.refused(404), "subject_not_found");
+    for (name, id) in [
+        ("site_id", &theirs.site),
+        ("device_id", &theirs.device),
+        ("channel_id", &theirs.channel),
+    ] {
+        let asked = daybook
+            .call("POST", "/v1/evidence")
+            .token(&token)
+            .json(&json!({name: id, "from": "2026-01-01", "to": "2999-01-01"}))
+            .send();
+        assert_eq!(asked.status, 404, "{name}: {}", asked.text());
+    }
     let moved = daybook
         .call("POST", "/v1/devices")
         .token(&token)
@@ -178,6 +214,8 @@ fn another_accounts_things_are_in_no_list_and_its_entries_are_stubs() {
         &theirs.user,
         &theirs.token,
         theirs.dev_eui,
+        &theirs.pack,
+        &theirs.artifact,
     ];
     let lists = [
         "/v1/sites",
@@ -186,6 +224,8 @@ fn another_accounts_things_are_in_no_list_and_its_entries_are_stubs() {
         "/v1/tray",
         "/v1/users",
         "/v1/tokens",
+        "/v1/evidence",
+        "/v1/artifacts",
         "/v1/timeline",
         &format!("/v1/timeline?subject={}", theirs.device),
         "/v1/refusals",

@@ -5,12 +5,13 @@
 
 use super::forged::{FROM, Forger, TO};
 use chain_publisher::pack::{self, Subject};
+use domain::ids::IdKind;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use tests::chromium::{self, Chromium};
-use tests::pack_ledger::{PackLedger, device, site, verdict};
+use tests::pack_ledger::{CLIP, Files, PackLedger, device, id, query, site, verdict};
 
 const HTML: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -19,7 +20,7 @@ const HTML: &str = concat!(
 const PY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../chain-publisher/assets/verify.py");
 /// Lines and characters that a person is asked to read.
 const PY_LINES_MAX: usize = 199;
-const PY_COLUMNS_MAX: usize = 110;
+const PY_COLUMNS_MAX: usize = 112;
 
 /// What `verify.py` says that it does not check, and so finds nothing wrong with.
 const NOT_DONE_BY_PY: &[(&str, &str)] = &[
@@ -50,12 +51,36 @@ impl Shared {
         let forger = Forger::new();
         let (ledger, head) = (&forger.ledger, forger.ledger.head(TO));
         let settings = ledger.auditor(&[&head]);
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let clip = dir.path().join("clip");
+        std::fs::write(&clip, CLIP).expect("writable");
+        let asked = query(Subject::Device(device(1)), FROM, TO);
+        let (with_clip, _) = ledger.make_with(&asked, &[clip]).expect("a pack");
+        let with_clip = Files::of(&with_clip);
         let mut packs: Vec<(&str, Vec<u8>)> = vec![
             ("good", forger.good.zip()),
             ("site", ledger.files(Subject::Site(site(1)), FROM, TO).zip()),
             (
                 "open",
                 ledger.files(Subject::Device(device(1)), FROM, "2026-06-02").zip(),
+            ),
+            ("artefact", with_clip.zip()),
+            ("artefact-changed", {
+                let mut files = with_clip.clone();
+                files.file(&format!("artefacts/{}", id(IdKind::Artefact, 1)))[2] ^= 1;
+                ledger.reseal(&mut files);
+                files.zip()
+            }),
+            ("artefact-of-nobody", {
+                let mut files = with_clip.clone();
+                let name = |n| format!("artefacts/{}", id(IdKind::Artefact, n));
+                files.rename(&name(1), &name(3));
+                ledger.reseal(&mut files);
+                files.zip()
+            }),
+            (
+                "encrypted-with-age",
+                b"age-encryption.org/v1\n-> X25519 ...\n".to_vec(),
             ),
             ("cut-short", {
                 let mut bytes = forger.good.zip();
@@ -64,7 +89,6 @@ impl Shared {
             }),
         ];
         packs.extend(forger.all().into_iter().map(|(name, bytes, ..)| (name, bytes)));
-        let dir = tempfile::tempdir().expect("a scratch directory");
         let keep = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).expect("writable");
         keep("head.tlog-proof", &head);
         keep("log.vkey", format!("{}\n", ledger.key).as_bytes());
@@ -126,7 +150,7 @@ fn the_short_verifier_is_short_and_agrees_wherever_it_looks() {
     let good = shared.path("good.pack.zip");
     assert_eq!(py(&[&good, Path::new("--key"), &key]).0, 3);
     assert_eq!(py(&[&good]).0, 3);
-    assert_eq!(py(&[&good, Path::new("--key"), Path::new("nonsense")]).0, 1);
+    assert_eq!(py(&[&good, Path::new("--key"), Path::new("nonsense")]).0, 2);
     assert_eq!(py(&[&good, Path::new("--head"), &head]).0, 2);
     assert_eq!(py(&[Path::new("/nowhere")]).0, 2);
 }

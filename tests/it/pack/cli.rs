@@ -1,11 +1,15 @@
 //! `daybook evidence` as it is typed, beside a running service and without one.
 
 use chain_publisher::pack::Subject;
-use serde_json::Value;
+use domain::hash::sha256;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tests::daybook::{Daybook, binary};
-use tests::pack_ledger::{PackLedger, device};
+use tests::pack_ledger::{Files, PackLedger, device};
+
+/// The first recipient of age's own documentation.
+const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path of ours")
@@ -155,4 +159,95 @@ fn a_pack_is_made_beside_the_service_and_says_which_day_is_not_closed() {
             .into_iter()
             .any(|file| file.file_name().to_string_lossy().contains("other.pack"))
     );
+}
+
+#[test]
+fn a_pack_of_the_command_line_is_recorded_brings_files_along_and_can_be_encrypted() {
+    let mut service = Daybook::with().set("rate_per_minute", 0).start();
+    let (_, id, token) = service.device("fridge");
+    service.send(&token, "fridge", None, 4.0).expect(200);
+    let clip = service.scratch().join("clip.mp4");
+    std::fs::write(&clip, b"what the camera saw").expect("writable");
+    let artefact = service
+        .post(
+            "/v1/artifacts",
+            &json!({"sha256": sha256(b"what the camera saw"), "size": 19, "media_type": "video/mp4",
+                "name": "clip.mp4", "device_id": id}),
+        )
+        .expect(201);
+    service.until_signed(service.size());
+    let key = service
+        .cli(&["key", "show"])
+        .1
+        .lines()
+        .next()
+        .expect("a key")
+        .to_owned();
+    let make = |service: &Daybook, name: &str, more: &[&str]| {
+        let out = service.scratch().join(name);
+        let mut args = vec![
+            "evidence",
+            "--device",
+            &id,
+            "--from",
+            "2026-01-01",
+            "--to",
+            "2999-01-01",
+            "--json",
+        ];
+        args.extend(["--out", text(&out)]);
+        args.extend(more);
+        let (code, said, err) = service.cli(&args);
+        (
+            code,
+            serde_json::from_str::<Value>(&said).unwrap_or_default(),
+            err,
+            out,
+        )
+    };
+    let (code, made, err, pack) = make(&service, "a.zip", &["--attach", text(&clip)]);
+    assert_eq!((code, &made["artefacts"]), (0, &json!(1)), "{err}");
+    let position = made["recorded"]["position"].as_u64().expect("it is recorded");
+    let entry = service
+        .get("/v1/entries?type=EvidencePackIssued")
+        .ndjson()
+        .pop()
+        .expect("an entry");
+    assert_eq!(
+        (entry["position"].as_u64(), &entry["payload"]["through"]),
+        (Some(position), &json!("command_line"))
+    );
+    assert_eq!(entry["payload"]["manifest_sha256"], made["manifest_sha256"]);
+    let mut files = Files::of(&std::fs::read(&pack).expect("readable"));
+    let name = format!("artefacts/{}", artefact["id"].as_str().expect("an id"));
+    assert_eq!(files.file(&name), b"what the camera saw");
+    let (code, said, _) = daybook(&["evidence", "verify", text(&pack), "--key", &key]);
+    assert_eq!((code, said.contains("1 files of artefacts")), (3, true), "{said}");
+
+    // A file that nobody registered is not put in, and nothing is left behind.
+    let other = service.scratch().join("other.mp4");
+    std::fs::write(&other, b"something else").expect("writable");
+    let (code, _, err, out) = make(&service, "b.zip", &["--attach", text(&other)]);
+    assert!(code == 2 && err.contains("registers") && !out.exists(), "{err}");
+
+    let (code, made, err, closed) = make(&service, "c.zip.age", &["--recipient", RECIPIENT]);
+    assert_eq!(
+        (code, made["encrypted"]["recipients"].as_array().map(Vec::len)),
+        (0, Some(1)),
+        "{err}"
+    );
+    assert!(err.contains("age --decrypt"), "{err}");
+    let (code, _, err) = daybook(&["evidence", "verify", text(&closed), "--key", &key]);
+    assert!(
+        code == 2 && err.contains("encrypted with age") && err.contains("age --decrypt"),
+        "{err}"
+    );
+    let (code, _, err, _) = make(&service, "d.zip", &["--recipient", "alice@example.org"]);
+    assert!(code == 2 && err.contains("no recipient"), "{err}");
+
+    // Without a service nobody may append, and that is said.
+    service.stop();
+    let (code, made, err, _) = make(&service, "e.zip", &[]);
+    assert_eq!((code, &made["recorded"]), (0, &Value::Null));
+    assert!(err.contains("is not recorded"), "{err}");
 }

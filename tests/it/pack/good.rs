@@ -3,7 +3,7 @@
 use chain_publisher::VerifySettings;
 use chain_publisher::pack::Subject;
 use domain::ids::IdKind;
-use tests::pack_ledger::{Files, PackLedger, device, id, query, site, verdict};
+use tests::pack_ledger::{CLIP, Files, PackLedger, device, id, query, site, verdict};
 
 #[test]
 fn a_pack_is_verified_with_a_head_from_outside_and_unanchored_without() {
@@ -143,4 +143,75 @@ fn nobody_gets_a_pack_of_what_is_not_there() {
         let error = ledger.make(&query(subject, from, to)).expect_err("no pack");
         assert!(error.to_string().contains(said), "{error}");
     }
+}
+
+#[test]
+fn files_are_put_in_where_they_are_registered_and_a_changed_one_is_found() {
+    let ledger = PackLedger::record();
+    let dir = tempfile::tempdir().expect("a directory");
+    let keep = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).expect("writable");
+        path
+    };
+    let (clip, other) = (
+        keep("clip", CLIP),
+        keep("other", b"a clop of what the camera saw"),
+    );
+    let asked = query(Subject::Device(device(1)), "2026-05-18", "2026-05-21");
+    let head = ledger.head("2026-05-21");
+    let settings = ledger.auditor(&[&head]);
+    let (with, made) = ledger
+        .make_with(&asked, std::slice::from_ref(&clip))
+        .expect("a pack");
+    assert_eq!(made.artefacts, 1);
+    let (again, _) = ledger
+        .make_with(&asked, std::slice::from_ref(&clip))
+        .expect("a pack");
+    assert!(with == again, "the same bytes when it is made twice");
+    let report = verdict(&with, &settings);
+    assert_eq!(report.report.verdict.word(), "VERIFIED", "{report}");
+    let said = report.to_string();
+    assert!(
+        said.contains("1 files of artefacts") && said.contains("the files of 1 artefacts"),
+        "{said}"
+    );
+    let (without, _) = ledger.make(&asked).expect("a pack");
+    let said = verdict(&without, &settings).to_string();
+    assert!(
+        said.starts_with("VERIFIED") && said.contains("the files of 2 artefacts"),
+        "{said}"
+    );
+
+    let name = format!("artefacts/{}", id(IdKind::Artefact, 1));
+    let forge = |change: &dyn Fn(&mut Files)| {
+        let mut files = Files::of(&with);
+        change(&mut files);
+        ledger.reseal(&mut files);
+        verdict(&files.zip(), &settings)
+    };
+    let another = format!("artefacts/{}", id(IdKind::Artefact, 2));
+    let nowhere = format!("artefacts/{}", id(IdKind::Artefact, 3));
+    let changes: [&dyn Fn(&mut Files); 4] = [
+        &|files| files.file(&name)[2] ^= 1,
+        &|files| files.file(&name).push(b'!'),
+        &|files| files.rename(&name, &another),
+        &|files| files.rename(&name, &nowhere),
+    ];
+    for change in changes {
+        let report = forge(change);
+        assert_eq!(report.report.verdict.word(), "TAMPERED", "{report}");
+        assert!(report.report.message.contains("registers"), "{report}");
+    }
+    for bad in ["artefacts/..", "artefacts/x", "artefacts/art_", "artefact/x"] {
+        let report = forge(&|files| files.rename(&name, bad));
+        assert_eq!(report.report.verdict.word(), "TAMPERED", "{bad}: {report}");
+    }
+    let refused = ledger
+        .make_with(&asked, &[other])
+        .expect_err("nobody registered it");
+    assert!(refused.to_string().contains("registers"), "{refused}");
+    // What was registered after the days asked for is not in their pack.
+    let before = query(Subject::Device(device(1)), "2026-05-18", "2026-05-20");
+    assert!(ledger.make_with(&before, &[clip]).is_err());
 }

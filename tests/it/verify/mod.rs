@@ -26,7 +26,7 @@ pub fn auditor(key: &str, kept: &[&[u8]]) -> VerifySettings {
     VerifySettings {
         trust: Trust {
             keys: vec![VerifierKey::parse(key).expect("a key")],
-            policy: None,
+            ..Trust::default()
         },
         evidence: evidence.collect(),
         ..VerifySettings::default()

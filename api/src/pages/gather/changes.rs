@@ -124,6 +124,8 @@ fn title(event_type: &str, payload: &Value) -> String {
         "TokenRevoked" => "Token revoked".to_owned(),
         "IntegrationCreated" => "Integration added".to_owned(),
         "IntegrationRemoved" => "Integration removed".to_owned(),
+        "ArtefactRegistered" => "File registered by its hash".to_owned(),
+        "EvidencePackIssued" => "Evidence pack issued".to_owned(),
         other => other.to_owned(),
     }
 }

@@ -8,11 +8,13 @@
 mod account;
 mod changes;
 mod devices;
+mod evidence;
 mod history;
 mod refusals;
 
 pub use account::{account, frame, integrations, tokens, tray, users};
 pub use devices::{device, onboarding_status, overview, site, site_cards};
+pub use evidence::{Typed, evidence};
 pub use history::{Asked, channel};
 
 use commands::refusals::{Refusal, Source};

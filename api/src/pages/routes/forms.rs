@@ -15,6 +15,7 @@ use domain::event::metadata::REASON_NOT_GIVEN;
 use domain::hash::sha256_of;
 use warp::http::{StatusCode, header};
 
+use super::super::gather::Typed;
 use super::super::onboarding::MODELS;
 use super::super::site as site_page;
 use super::super::view::{DeviceForm, FreshToken, Notice};
@@ -25,6 +26,8 @@ use crate::reply::{self, Response};
 use crate::request::pairs;
 use crate::router::{Answer, Ctx};
 use crate::routes::change;
+use crate::routes::evidence::{Asked, take_on};
+use chain_publisher::pack::Subject;
 
 /// Largest form, bytes: the longest note, percent-encoded, and room.
 const FORM_BYTES_MAX: usize = 64 << 10;
@@ -560,6 +563,41 @@ pub async fn remove_integration(mut visit: Visit) -> Answer {
     match visit.settled(made).await.map_err(refused) {
         Ok(_) => Ok(to("/app/integrations", "revoked")),
         Err(refused) => show::integrations_with(&visit, None, Some(refused?)).await,
+    }
+}
+
+pub async fn ask_for_evidence(mut visit: Visit) -> Answer {
+    let form = visit.form().await?;
+    let typed = Typed {
+        subject: form.some("subject"),
+        from: form.some("from"),
+        to: form.some("to"),
+        recipients: form.get("recipients").to_owned(),
+        error: None,
+    };
+    let subject = match form.get("subject").split_once(':') {
+        Some(("site", id)) => Subject::Site(id.to_owned()),
+        Some(("channel", id)) => Subject::Channel(id.to_owned()),
+        Some((_, id)) => Subject::Device(id.to_owned()),
+        None => Subject::Device(String::new()),
+    };
+    let asked = Asked {
+        subject,
+        from: form.get("from").to_owned(),
+        to: form.get("to").to_owned(),
+        recipients: form.get("recipients").lines().map(str::to_owned).collect(),
+    };
+    let actor = visit.actor(&form, "");
+    match take_on(&visit.ctx.app, &visit.user, actor, form.reason(), asked).await {
+        Ok(_) => Ok(reply::see_other("/app/evidence")),
+        Err(error) if error.status.is_client_error() => {
+            let typed = Typed {
+                error: Some(format!("Not asked for: {}.", error.message.trim_end_matches('.'))),
+                ..typed
+            };
+            show::evidence_with(&visit, typed, error.status).await
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -60,6 +60,7 @@ pub const ROUTES: &[Route] = &[
     get("/", |ctx| Box::pin(public::home(ctx))),
     get("/assets/{name}", |ctx| Box::pin(public::asset(ctx))),
     get("/ledger", |ctx| Box::pin(public::ledger(ctx))),
+    get("/ledger/verify", |ctx| Box::pin(public::check_log(ctx))),
     get("/sign-in", |ctx| Box::pin(public::sign_in(ctx))),
     post("/sign-in", |ctx| Box::pin(public::ask(ctx))),
     post("/sign-in/confirm", |ctx| Box::pin(public::confirm(ctx))),
@@ -118,6 +119,10 @@ pub const ROUTES: &[Route] = &[
     }),
     post("/app/integrations/{id}/remove", |ctx| {
         Box::pin(signed_in(ctx, forms::remove_integration))
+    }),
+    get("/app/evidence", |ctx| Box::pin(signed_in(ctx, show::evidence))),
+    post("/app/evidence", |ctx| {
+        Box::pin(signed_in(ctx, forms::ask_for_evidence))
     }),
     get("/app/users", |ctx| Box::pin(signed_in(ctx, show::users))),
     post("/app/users", |ctx| Box::pin(signed_in(ctx, forms::invite))),

@@ -10,7 +10,7 @@ use warp::http::{StatusCode, header};
 
 use super::super::sign_in::{self as door, Delivery};
 use super::super::view::{AuditRow, HeadRow, LedgerPage, PublicationRow, WitnessRow};
-use super::super::{assets, ledger as page};
+use super::super::{assets, ledger as page, verify_log};
 use super::forms::Form;
 use super::{html, public_frame, signed_in, trouble};
 use crate::auth::{self, Caller};
@@ -36,7 +36,7 @@ pub async fn asset(ctx: Ctx) -> Answer {
     let Some(asset) = assets::find(ctx.id()) else {
         return Ok(trouble(&ApiError::no_route(), &ctx.request.id));
     };
-    let response = reply::bytes(StatusCode::OK, asset.media_type, asset.text);
+    let response = reply::bytes(StatusCode::OK, asset.media_type, asset.text());
     let response = reply::with(
         response,
         header::CACHE_CONTROL,
@@ -119,15 +119,35 @@ pub async fn ledger(ctx: Ctx) -> Answer {
     })
 }
 
+/// The page that checks the live log in the browser.
+pub async fn check_log(ctx: Ctx) -> Answer {
+    let (origin, key) = (ctx.app.origin().to_owned(), ctx.app.verifier_keys().0);
+    if matches!(ctx.caller, Caller::User(_)) {
+        return signed_in(ctx, |visit| async move {
+            let frame = visit.frame(None).await?;
+            Ok(html(StatusCode::OK, verify_log::page(&frame, &origin, &key)))
+        })
+        .await;
+    }
+    let page = verify_log::page(&public_frame(&ctx), &origin, &key);
+    Ok(html(StatusCode::OK, page))
+}
+
 async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
     let app = &ctx.app;
     let days = app.ask(|rows| rows.days(None, HEADS_MAX)).await?;
     let mut heads: Vec<HeadRow> = days.iter().filter_map(|day| head(&day.payload)).collect();
-    for head in heads.iter_mut().take(page::DAYS_MAX) {
-        head.state = match app.witnesses() {
+    let channels = app.publishing().channels();
+    for head in &mut heads {
+        let state = match app.witnesses() {
             Some(witnesses) => witnesses.head_state(head.date),
-            None if app.heads().has(head.date) => HeadState::Published,
+            None if app.heads().has(head.date) => HeadState::Integrated,
             None => HeadState::Sequenced,
+        };
+        let is_out = channels.iter().any(|channel| channel.last >= Some(head.date));
+        head.state = match state {
+            HeadState::Integrated if is_out => HeadState::Published,
+            other => other,
         };
     }
     let status = app.sequencer().status();
@@ -157,9 +177,7 @@ async fn view(ctx: &Ctx) -> Result<LedgerPage, ApiError> {
         heads_total,
         older_href: oldest.map(|date: Date| format!("/v1/heads?cursor={date}")),
         heads,
-        channels: app
-            .publishing()
-            .channels()
+        channels: channels
             .into_iter()
             .map(|channel| PublicationRow {
                 name: channel.name,

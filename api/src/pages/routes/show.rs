@@ -14,15 +14,15 @@ use domain::{Position, Timestamp};
 use jiff::civil;
 use warp::http::StatusCode;
 
-use super::super::gather::{self, Asked};
+use super::super::gather::{self, Asked, Typed};
 use super::super::view::{
     AddDevice, ChannelPage, DeviceForm, EntryPage, FreshToken, Notice, Onboarding, Range, WebhookStep,
 };
 use super::super::words::Zone;
 use super::super::{
-    add_device, channel as channel_page, device as device_page, integrations as integrations_page, ledger,
-    onboarding as onboarding_page, overview as overview_page, parts, people, site as site_page,
-    tray as tray_page,
+    add_device, channel as channel_page, device as device_page, evidence as evidence_page,
+    integrations as integrations_page, ledger, onboarding as onboarding_page, overview as overview_page,
+    parts, people, site as site_page, tray as tray_page,
 };
 use super::{Visit, html};
 use crate::errors::ApiError;
@@ -331,6 +331,35 @@ pub async fn integrations_with(
     Ok(html(
         status,
         integrations_page::page(&visit.frame(notice).await?, &view),
+    ))
+}
+
+pub async fn evidence(visit: Visit) -> Answer {
+    let chosen = ["site", "device", "channel"].into_iter().find_map(|kind| {
+        let id = visit.ctx.request.query(kind)?;
+        Some(format!("{kind}:{id}"))
+    });
+    let typed = Typed {
+        subject: chosen,
+        ..Typed::default()
+    };
+    evidence_with(&visit, typed, StatusCode::OK).await
+}
+
+/// The evidence packs, with what was typed.
+pub async fn evidence_with(visit: &Visit, typed: Typed, status: StatusCode) -> Answer {
+    let app = visit.ctx.app.clone();
+    let told = app.evidence().list(&visit.user.account, None);
+    let view = visit
+        .ask(move |asker| {
+            let last_closed = app.heads().dates().last().copied();
+            let key = parts::idempotency_key(app.entropy());
+            Ok(gather::evidence(asker, &told, typed, last_closed, key))
+        })
+        .await?;
+    Ok(html(
+        status,
+        evidence_page::page(&visit.frame(None).await?, &view),
     ))
 }
 

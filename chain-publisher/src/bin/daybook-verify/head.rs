@@ -2,13 +2,14 @@
 //!
 //! Not here: the verdict (`chain_publisher::kept_heads`).
 
+use chain_publisher::anchor::{ANCHOR_BYTES_MAX, ANCHOR_KINDS, AnchorKind};
 use chain_publisher::arguments::{Outside, Token, read_file, tell, with_exit_codes};
 use chain_publisher::evidence::EVIDENCE_MAX;
 use chain_publisher::kept_heads::{HeadFile, verify_heads};
 use chain_publisher::terminal::{Failure, Outcome};
 use clap::Args;
 use domain::tlog_proof::TLOG_PROOF_BYTES_MAX;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Check heads of days, each by itself and against one another
 #[derive(Debug, Args)]
@@ -33,9 +34,22 @@ Examples:
   daybook-verify head given/*.tlog-proof --key log.vkey --head kept/2026-05-17.tlog-proof
   daybook-verify head kept/*.tlog-proof --key log.vkey --log https://daybook.example.eu
 
-A head that a kept one (--head) or enough witnesses (--policy) confirm is VERIFIED, and so are those that it leads back
+Time stamps beside a head (.tsr, .ots of the same name) are read: what they say is told, their own signatures are not
+checked. A head that a kept one (--head) or enough witnesses (--policy) confirm is VERIFIED, and so are those that it leads back
 to; with the key alone it is UNANCHORED. Two heads that both hold and contradict each other are FORKED: keep both files,
 they are the proof.";
+
+/// The time stamps that lie beside a head.
+fn stamps(head: &Path) -> Result<Vec<(AnchorKind, Vec<u8>)>, Failure> {
+    let mut stamps = Vec::new();
+    for kind in ANCHOR_KINDS {
+        let path = head.with_extension(kind.ending());
+        if path.exists() {
+            stamps.push((kind, read_file(&path, ANCHOR_BYTES_MAX)?));
+        }
+    }
+    Ok(stamps)
+}
 
 impl Head {
     pub fn run(self, json: bool) -> Outcome {
@@ -47,6 +61,7 @@ impl Head {
             Ok(HeadFile {
                 name: path.display().to_string(),
                 bytes: read_file(path, TLOG_PROOF_BYTES_MAX)?,
+                stamps: stamps(path)?,
             })
         };
         let files = self.file.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;

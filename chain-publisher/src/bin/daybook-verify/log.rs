@@ -25,13 +25,14 @@ const EXAMPLES: &str = "\
 Examples:
   daybook-verify log ./export --key log.vkey --head kept/2026-05-17.tlog-proof
   daybook-verify log https://daybook.example.eu --key log.vkey --head kept/2026-05-17.tlog-proof --allow-partial
+  daybook-verify log ./new --key new.vkey --continues ./old --continues-key old.vkey
   DAYBOOK_TOKEN=$(cat auditor.token) daybook-verify log https://daybook.example.eu --key log.vkey
 
 A URL without a token shows the tree and not the entries: then the hashes are checked in their place.";
 
 impl Log {
     pub fn run(self, json: bool) -> Outcome {
-        let settings = self.closely.settings(self.outside.settings()?);
+        let settings = self.closely.settings(self.outside.settings()?)?;
         let source = self.token.source(&self.log)?;
         tell(&verify_with_bar(&*source, &settings)?, json)
     }

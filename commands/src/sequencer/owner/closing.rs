@@ -98,7 +98,7 @@ impl Owner {
         }
     }
 
-    fn entry_before(&self, size: TreeSize) -> Result<Vec<u8>, String> {
+    pub(super) fn entry_before(&self, size: TreeSize) -> Result<Vec<u8>, String> {
         let last = size.last().ok_or("an empty ledger has no head")?;
         let block = block_on(self.ports.log.read_at(&[last])).map_err(|e| e.to_string())?;
         Ok(block.get(0).ok_or("the entry is gone")?.1.to_vec())

@@ -1,0 +1,187 @@
+//! Derived channels: values that are made of other channels' values, at each of their readings.
+//!
+//! Invariants: a value is made only of source values that are at most `max_age_s` older than the newest one; sums
+//! are of scaled integers, so the order of readings does not change a bit; what is remembered is bounded.
+//! A reading that came late makes a derived value only where it holds every source itself.
+//! Source: REFERENCE §3 (defaults per vertical, energy); docs/rules.md. Not here: rules over derived values, which are
+//! rules like others.
+
+mod baseline;
+mod hours;
+mod kinetic;
+mod psychro;
+
+use super::kinds::Sample;
+use crate::ids::IdKind;
+use crate::rejection::Rejection;
+use crate::time::Timestamp;
+use hours::Hours;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+/// Oldest value of a source that is used, seconds, where a derivation says nothing else.
+pub const MAX_AGE_S: u32 = 900;
+/// Largest `max_age_s`: a day.
+pub const MAX_AGE_S_MAX: u32 = 86_400;
+/// Days over which a mean kinetic temperature goes, where a derivation says nothing else.
+const KINETIC_DAYS: u32 = 30;
+/// Days over which a baseline goes, where a derivation says nothing else.
+const BASELINE_DAYS: u32 = 30;
+/// Most days that anything goes back.
+pub const TRAILING_DAYS_MAX: u32 = 90;
+
+/// What a derived value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Function {
+    /// Supply minus return, K.
+    FlowDelta,
+    /// Exhaust minus intake, K.
+    DeltaT,
+    /// Of temperature (Cel) and relative humidity (%), Cel.
+    Dewpoint,
+    /// Of a temperature over the trailing days, Cel.
+    MeanKineticTemperature,
+    /// The median of a load in this hour of this weekday over the trailing days, in its unit.
+    EnergyBaseline,
+    /// The load's mean of this hour so far, divided by its baseline.
+    OverBaseline,
+}
+
+impl Function {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::FlowDelta,
+        Self::DeltaT,
+        Self::Dewpoint,
+        Self::MeanKineticTemperature,
+        Self::EnergyBaseline,
+        Self::OverBaseline,
+    ];
+
+    /// How many sources it has, in the order that its description names.
+    pub const fn sources(self) -> usize {
+        match self {
+            Self::FlowDelta | Self::DeltaT | Self::Dewpoint => 2,
+            Self::MeanKineticTemperature | Self::EnergyBaseline | Self::OverBaseline => 1,
+        }
+    }
+}
+
+/// How a derived channel's values are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Derivation {
+    /// What they are.
+    pub function: Function,
+    /// Oldest value of a source that is used, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_s: Option<u32>,
+    /// The channels, in the function's order.
+    pub sources: Vec<String>,
+    /// How far back it goes, days: 7, 30 or 90.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trailing_days: Option<u32>,
+}
+
+impl Derivation {
+    /// Checks that values can be made so.
+    ///
+    /// # Errors
+    /// `invalid_derivation`.
+    pub fn check(&self) -> Result<(), Rejection> {
+        let invalid = |message: &'static str| Rejection::invalid("invalid_derivation", message);
+        if self.sources.len() != self.function.sources() {
+            return Err(invalid(
+                "flow_delta, delta_t and dewpoint have two sources, the others one",
+            ));
+        }
+        let distinct = self.sources.first() != self.sources.get(1);
+        if !distinct || !self.sources.iter().all(|id| IdKind::Channel.is(id)) {
+            return Err(invalid("sources are ids of different channels"));
+        }
+        if self.max_age_s.is_some_and(|s| s == 0 || s > MAX_AGE_S_MAX) {
+            return Err(invalid("max_age_s is 1 to 86400"));
+        }
+        if self
+            .trailing_days
+            .is_some_and(|days| !matches!(days, 7 | 30 | 90))
+        {
+            return Err(invalid("trailing_days is 7, 30 or 90"));
+        }
+        Ok(())
+    }
+}
+
+/// A derived channel at work.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Derived {
+    derivation: Derivation,
+    #[serde(default, skip_serializing_if = "Hours::is_empty")]
+    hours: Hours,
+    newest: Vec<Option<Sample>>,
+    sources: Vec<u32>,
+}
+
+impl Derived {
+    /// One that has seen nothing; `sources` are the numbers of the derivation's channels.
+    pub(super) fn new(derivation: Derivation, sources: Vec<u32>) -> Self {
+        Self {
+            hours: Hours::default(),
+            newest: vec![None; sources.len()],
+            derivation,
+            sources,
+        }
+    }
+
+    pub(super) fn sources(&self) -> &[u32] {
+        &self.sources
+    }
+
+    /// The value that follows from these, measured at one time; `None` where one cannot be told.
+    pub(super) fn take(
+        &mut self,
+        zone: &TimeZone,
+        measured_at: Timestamp,
+        values: &[(u32, f64)],
+    ) -> Option<f64> {
+        let age_us = i64::from(self.derivation.max_age_s.unwrap_or(MAX_AGE_S)) * 1_000_000;
+        let mut used = Vec::with_capacity(self.sources.len());
+        for (source, newest) in self.sources.iter().zip(&mut self.newest) {
+            let given = values.iter().find(|(channel, _)| channel == source);
+            if let Some((_, value)) = given {
+                if newest.is_none_or(|newest| newest.at <= measured_at) {
+                    *newest = Some(Sample {
+                        at: measured_at,
+                        value: *value,
+                    });
+                }
+                used.push(Some(*value));
+            } else {
+                let fresh = newest.filter(|newest| (0..=age_us).contains(&measured_at.since(newest.at)));
+                used.push(fresh.map(|newest| newest.value));
+            }
+        }
+        let first = used.first().copied().flatten()?;
+        let second = used.get(1).copied().flatten();
+        let days = |otherwise| {
+            self.derivation
+                .trailing_days
+                .unwrap_or(otherwise)
+                .min(TRAILING_DAYS_MAX)
+        };
+        let value = match self.derivation.function {
+            Function::FlowDelta | Function::DeltaT => first - second?,
+            Function::Dewpoint => psychro::dewpoint(first, second?)?,
+            Function::MeanKineticTemperature => {
+                kinetic::take(&mut self.hours, days(KINETIC_DAYS), measured_at, first)?
+            }
+            Function::EnergyBaseline => {
+                baseline::take(&mut self.hours, days(BASELINE_DAYS), zone, measured_at, first)?.baseline
+            }
+            Function::OverBaseline => {
+                baseline::take(&mut self.hours, days(BASELINE_DAYS), zone, measured_at, first)?.over()?
+            }
+        };
+        value.is_finite().then_some(value)
+    }
+}

@@ -1,0 +1,3 @@
+//! What several test binaries share. Not here: tests.
+
+pub mod scenario;
