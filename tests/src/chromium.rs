@@ -208,6 +208,20 @@ impl Chromium {
         }
     }
 
+    /// Chooses files in a field for files, as its dialogue does: the page hears of it.
+    pub fn choose_files(&mut self, selector: &str, files: &[&Path]) {
+        self.wait(&format!("{selector} to choose"), &format!("!!{}", find(selector)));
+        let document = self.call("DOM.getDocument", json!({"depth": 0}));
+        let field = self.call(
+            "DOM.querySelector",
+            json!({"nodeId": document["root"]["nodeId"], "selector": selector}),
+        );
+        self.call(
+            "DOM.setFileInputFiles",
+            json!({"nodeId": field["nodeId"], "files": files}),
+        );
+    }
+
     /// The text of what a selector finds, as it is seen.
     pub fn text(&mut self, selector: &str) -> String {
         let text = self.evaluate(&format!("(e => e ? e.innerText : null)({})", find(selector)));

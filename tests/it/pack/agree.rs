@@ -171,12 +171,7 @@ fn open(browser: &mut Chromium, key: &str, head: &Path) {
     browser.open(&format!("file://{HTML}"));
     browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)");
     browser.fill("#key", key);
-    let text = std::fs::read_to_string(head).expect("a head is text");
-    browser.evaluate(&format!(
-        "(() => {{ const chosen = new DataTransfer(); chosen.items.add(new File([{}], 'head.tlog-proof')); \
-         document.getElementById('heads').files = chosen.files; }})()",
-        Value::from(text)
-    ));
+    browser.choose_files("#heads", &[head]);
 }
 
 /// Drops a pack on the page, and gives the report that it ends with.
@@ -192,7 +187,6 @@ fn dropped(browser: &mut Chromium, pack: &Path) -> Value {
 }
 
 #[test]
-#[ignore = "the head that is chosen by script does not reach the page yet"]
 fn the_page_agrees_on_every_pack_that_is_dropped_on_it() {
     let Some(mut browser) = browser() else { return };
     let shared = Shared::new();
@@ -212,7 +206,6 @@ fn the_page_agrees_on_every_pack_that_is_dropped_on_it() {
 const SIZES: &[u32] = &[10, 10_000];
 
 #[test]
-#[ignore = "the head that is chosen by script does not reach the page yet"]
 fn packs_of_ten_and_ten_thousand_readings_are_verified_in_the_page_and_a_changed_byte_is_seen() {
     let Some(mut browser) = browser() else { return };
     let more = std::env::var("DAYBOOK_BROWSER_READINGS");
