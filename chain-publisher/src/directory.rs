@@ -16,6 +16,7 @@ use domain::tlog_proof::TLOG_PROOF_BYTES_MAX;
 use domain::{Date, Position, TreeSize};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The largest bundle: 256 of the largest entries with their lengths.
@@ -63,7 +64,9 @@ impl Directory {
             _ => SourceError::Unavailable(format!("{}: {error}", self.dir.join(path).display())),
         };
         let file = File::open(self.dir.join(path)).map_err(unreadable)?;
-        let mut bytes = Vec::new();
+        // A hint for the room that it takes, which is grown otherwise.
+        let says = file.metadata().map_or(0, |metadata| metadata.len());
+        let mut bytes = Vec::with_capacity(says.min(bytes_max as u64) as usize + 1);
         // One byte more than allowed tells a larger file.
         let limit = bytes_max as u64 + 1;
         file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -279,16 +282,16 @@ fn take(
         Err(error) => Err(error.clone()),
     };
     if let Ok(entries) = &entries {
-        entries.iter().for_each(|entry| chunk.push(entry));
-        let expected = join_lines(entries);
         match &lines {
-            Ok(found) if *found == expected => {}
+            Ok(found) if are_lines_of(entries, found) => {}
             Ok(found) => chunk.flaws.push(Flaw {
-                position: Some(first_other_line(bundle, &expected, found)),
+                position: Some(first_other_line(bundle, &join_lines(entries), found)),
                 what: format!("{lines_name} does not hold the entries of {name}"),
             }),
             Err(error) => chunk.flaws.push(flaw(bundle, error)),
         }
+        let ranges = ranges_of(entries);
+        chunk.hold(binary.unwrap_or_default(), &ranges);
         return Ok(());
     }
     let items = match &lines {
@@ -304,7 +307,7 @@ fn take(
             position: Some(first_other_entry(bundle, &whole, found)),
             what: format!("{name} does not hold the entries of {lines_name}: {error}"),
         }),
-        // No bundle can hold what is withheld.
+        // No bundle can hold what is withheld or gone.
         Err(SourceError::Missing { .. }) if whole.len() < items.len() => {}
         Err(error) => chunk.flaws.push(flaw(bundle, error)),
     }
@@ -312,6 +315,7 @@ fn take(
         match item {
             Line::Entry(entry) => chunk.push(entry),
             Line::Withheld(leaf) => chunk.push_withheld(leaf),
+            Line::Pruned(leaf, by) => chunk.push_pruned(leaf, *by),
         }
     }
     Ok(())
@@ -337,7 +341,7 @@ fn missing_entries(bundle: Bundle, binary: Option<SourceError>, lines: Option<So
 fn entry_of<'a>(line: &Line<'a>) -> Option<&'a [u8]> {
     match line {
         Line::Entry(entry) => Some(entry),
-        Line::Withheld(_) => None,
+        Line::Withheld(_) | Line::Pruned(..) => None,
     }
 }
 
@@ -374,6 +378,32 @@ fn first_other_entry(bundle: Bundle, entries: &[&[u8]], found: &[u8]) -> Positio
 
 fn last_or_before(bundle: Bundle, offset: u64) -> Position {
     bundle.start().plus(offset.min(u64::from(bundle.width()) - 1))
+}
+
+/// Where the entries of a bundle stand in it, each behind two bytes of length.
+fn ranges_of(entries: &[&[u8]]) -> Vec<Range<usize>> {
+    let mut end = 0;
+    let range = |entry: &&[u8]| {
+        let start = end + size_of::<u16>();
+        end = start + entry.len();
+        start..end
+    };
+    entries.iter().map(range).collect()
+}
+
+/// Whether these are the entries, each with a line feed behind it, and nothing else.
+fn are_lines_of(entries: &[&[u8]], found: &[u8]) -> bool {
+    let mut rest = found;
+    for entry in entries {
+        match rest
+            .strip_prefix(*entry)
+            .and_then(|rest| rest.strip_prefix(b"\n"))
+        {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    rest.is_empty()
 }
 
 fn join_lines(entries: &[&[u8]]) -> Vec<u8> {

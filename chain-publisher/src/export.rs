@@ -9,7 +9,9 @@
 //! Not here: reading the log (`source`), checking the copy (`verify`).
 
 use crate::anchor::ANCHOR_KINDS;
-use crate::layout::{self, CHECKPOINT, README, UNFINISHED, VERIFIER_KEY, lines_path, withheld_line};
+use crate::layout::{
+    self, CHECKPOINT, README, UNFINISHED, VERIFIER_KEY, lines_path, pruned_line, withheld_line,
+};
 use crate::source::{Chunk, Given, LogSource, SourceError};
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
 use domain::hash::leaf_hash;
@@ -253,6 +255,7 @@ impl<'a> Export<'a> {
                 bundle.push(match item {
                     Given::Entry(bytes) => Item::Entry(bytes.to_vec()),
                     Given::Withheld(leaf) => Item::Withheld(leaf),
+                    Given::Pruned(leaf, by) => Item::Pruned(leaf, by),
                 });
                 next = next.next();
                 if (bundle.len() as u64) < TILE_WIDTH && size.contains(next) {
@@ -291,11 +294,14 @@ impl<'a> Export<'a> {
                 Item::Withheld(leaf) => {
                     lines.extend_from_slice(withheld_line(leaf, Position(position)).as_bytes())
                 }
+                Item::Pruned(leaf, by) => {
+                    lines.extend_from_slice(pruned_line(leaf, Position(position), *by).as_bytes())
+                }
             }
             lines.push(b'\n');
         }
         self.files.write(&lines_path(bundle), &lines)?;
-        // No bundle can hold what is withheld.
+        // No bundle can hold what is withheld or gone.
         let entries: Option<Vec<&[u8]>> = items.iter().map(Item::entry).collect();
         if let Some(entries) = entries {
             let bytes =
@@ -431,20 +437,21 @@ fn partial_files(old: TreeSize, new: TreeSize) -> Vec<String> {
 enum Item {
     Entry(Vec<u8>),
     Withheld(Hash),
+    Pruned(Hash, Position),
 }
 
 impl Item {
     fn entry(&self) -> Option<&[u8]> {
         match self {
             Self::Entry(bytes) => Some(bytes),
-            Self::Withheld(_) => None,
+            Self::Withheld(_) | Self::Pruned(..) => None,
         }
     }
 
     fn leaf(&self) -> Hash {
         match self {
             Self::Entry(bytes) => leaf_hash(bytes),
-            Self::Withheld(leaf) => *leaf,
+            Self::Withheld(leaf) | Self::Pruned(leaf, _) => *leaf,
         }
     }
 }

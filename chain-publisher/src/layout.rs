@@ -124,6 +124,11 @@ pub fn withheld_line(leaf: &Hash, position: Position) -> String {
     format!("{{\"leaf_hash\":\"{leaf}\",\"position\":{position},\"withheld\":true}}")
 }
 
+/// The line of an entry whose bytes were removed, without its line feed: canonical JSON.
+pub fn pruned_line(leaf: &Hash, position: Position, by: Position) -> String {
+    format!("{{\"leaf_hash\":\"{leaf}\",\"position\":{position},\"pruned_by\":{by}}}")
+}
+
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'a> {
@@ -131,6 +136,8 @@ pub enum Line<'a> {
     Entry(&'a [u8]),
     /// A withheld entry's leaf hash.
     Withheld(Hash),
+    /// The leaf hash of an entry whose bytes are gone, and the position of what is said to have removed them.
+    Pruned(Hash, Position),
 }
 
 /// Reads a line without its line feed.
@@ -151,8 +158,14 @@ pub fn parse_line(line: &[u8], position: Position) -> Result<Line<'_>, String> {
     if line == withheld_line(&leaf, position).as_bytes() {
         return Ok(Line::Withheld(leaf));
     }
-    if rest.windows(12).any(|part| part == b"\"pruned_by\":") {
-        return Err("entries are pruned, which this version cannot check: use a newer one".to_owned());
+    let by = line
+        .strip_suffix(b"}")
+        .and_then(|line| line.rsplit(|byte| *byte == b':').next());
+    let by = by.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    if let Some(by) = by.map(Position)
+        && line == pruned_line(&leaf, position, by).as_bytes()
+    {
+        return Ok(Line::Pruned(leaf, by));
     }
     Err(format!("not the stub of position {position}"))
 }
@@ -217,7 +230,14 @@ mod tests {
         assert!(parse_line(stub.replace("true", "false").as_bytes(), Position(7)).is_err());
         assert!(parse_line(b"", Position(7)).is_err());
         let pruned = stub.replace("\"withheld\":true", "\"pruned_by\":9");
-        assert!(parse_line(pruned.as_bytes(), Position(7)).is_err_and(|why| why.contains("newer")));
+        assert_eq!(
+            parse_line(pruned.as_bytes(), Position(7)),
+            Ok(Line::Pruned(Hash([3; 32]), Position(9)))
+        );
+        for wrong in ["\"pruned_by\":09", "\"pruned_by\":-1", "\"pruned_by\":9,\"x\":1"] {
+            let wrong = pruned.replace("\"pruned_by\":9", wrong);
+            assert!(parse_line(wrong.as_bytes(), Position(7)).is_err(), "{wrong}");
+        }
         assert_eq!(
             parse_line(b"{\"a\":1}", Position(7)),
             Ok(Line::Entry(b"{\"a\":1}"))

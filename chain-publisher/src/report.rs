@@ -137,6 +137,8 @@ pub struct Report {
     pub entries: u64,
     /// Entries whose bytes were withheld.
     pub withheld: u64,
+    /// Entries whose bytes retention removed.
+    pub pruned: u64,
     /// Streams whose chains were followed.
     pub streams: u64,
     /// Heads of days that hold.
@@ -191,6 +193,7 @@ impl Report {
             anchored: TreeSize::EMPTY,
             entries: 0,
             withheld: 0,
+            pruned: 0,
             streams: 0,
             heads: 0,
             tiles: 0,

@@ -7,6 +7,7 @@
 use crate::anchor::AnchorKind;
 use domain::tile::Tile;
 use domain::{Date, Hash, Position, TreeSize};
+use std::ops::Range;
 
 /// A log that can be read from its beginning.
 pub trait LogSource: Send + Sync {
@@ -121,16 +122,32 @@ pub enum Given<'a> {
     Entry(&'a [u8]),
     /// Its leaf hash: its bytes are withheld from the asker.
     Withheld(Hash),
+    /// Its leaf hash, and the position of the entry that is said to have removed its bytes.
+    Pruned(Hash, Position),
 }
 
 /// Consecutive entries in one allocation.
 #[derive(Debug, Clone, Default)]
 pub struct Chunk {
     bytes: Vec<u8>,
-    /// Where each item ends in `bytes`; a stub is its leaf hash.
-    ends: Vec<(usize, bool)>,
+    items: Vec<Item>,
     /// What does not fit together within the source; the entries are given nevertheless.
     pub flaws: Vec<Flaw>,
+}
+
+/// Where an item stands in a chunk's bytes; a stub is its leaf hash.
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    start: usize,
+    end: usize,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Entry,
+    Withheld,
+    Pruned(Position),
 }
 
 /// Two things of a source that should say the same do not.
@@ -146,44 +163,66 @@ impl Chunk {
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.ends.clear();
+        self.items.clear();
         self.flaws.clear();
     }
 
     /// Adds an entry.
     pub fn push(&mut self, entry: &[u8]) {
-        self.bytes.extend_from_slice(entry);
-        self.ends.push((self.bytes.len(), true));
+        self.add(entry, Kind::Entry);
     }
 
-    /// Adds a stub.
+    /// Adds a stub of an entry that is withheld.
     pub fn push_withheld(&mut self, leaf: &Hash) {
-        self.bytes.extend_from_slice(&leaf.0);
-        self.ends.push((self.bytes.len(), false));
+        self.add(&leaf.0, Kind::Withheld);
+    }
+
+    /// Adds a stub of an entry whose bytes were removed.
+    pub fn push_pruned(&mut self, leaf: &Hash, by: Position) {
+        self.add(&leaf.0, Kind::Pruned(by));
+    }
+
+    /// Holds these entries of `bytes` and nothing else: nothing is copied.
+    pub fn hold(&mut self, bytes: Vec<u8>, entries: &[Range<usize>]) {
+        self.bytes = bytes;
+        self.items.clear();
+        self.items.extend(entries.iter().map(|entry| Item {
+            start: entry.start,
+            end: entry.end,
+            kind: Kind::Entry,
+        }));
+    }
+
+    fn add(&mut self, bytes: &[u8], kind: Kind) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        let end = self.bytes.len();
+        self.items.push(Item { start, end, kind });
     }
 
     /// How many items.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.items.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.items.is_empty()
     }
 
     /// The items in order.
     pub fn iter(&self) -> impl Iterator<Item = Given<'_>> {
-        let mut start = 0;
-        self.ends.iter().map(move |&(end, is_entry)| {
-            let bytes = &self.bytes[start..end];
-            start = end;
-            if is_entry {
-                Given::Entry(bytes)
-            } else {
+        self.items.iter().map(|item| {
+            let bytes = &self.bytes[item.start..item.end];
+            let leaf = || {
                 let mut leaf = Hash::default();
                 leaf.0.copy_from_slice(bytes);
-                Given::Withheld(leaf)
+                leaf
+            };
+            match item.kind {
+                Kind::Entry => Given::Entry(bytes),
+                Kind::Withheld => Given::Withheld(leaf()),
+                Kind::Pruned(by) => Given::Pruned(leaf(), by),
             }
         })
     }
@@ -243,6 +282,7 @@ mod tests {
         let mut chunk = Chunk::default();
         chunk.push(b"one");
         chunk.push_withheld(&Hash([7; 32]));
+        chunk.push_pruned(&Hash([8; 32]), Position(9));
         chunk.push(b"");
         let items: Vec<Given<'_>> = chunk.iter().collect();
         assert_eq!(
@@ -250,9 +290,13 @@ mod tests {
             [
                 Given::Entry(b"one"),
                 Given::Withheld(Hash([7; 32])),
+                Given::Pruned(Hash([8; 32]), Position(9)),
                 Given::Entry(b"")
             ]
         );
+        chunk.hold(b"\x03one\x03two".to_vec(), &[1..4, 5..8]);
+        let items: Vec<Given<'_>> = chunk.iter().collect();
+        assert_eq!(items, [Given::Entry(b"one"), Given::Entry(b"two")]);
         chunk.clear();
         assert_eq!((chunk.len(), chunk.iter().count()), (0, 0));
     }

@@ -223,7 +223,7 @@ impl<'a> SignedTree<'a> {
     fn check_entry(&self, at: Position, given: Given<'_>) -> Result<(), TreeError> {
         let leaf = match given {
             Given::Entry(bytes) => leaf_hash(bytes),
-            Given::Withheld(leaf) => leaf,
+            Given::Withheld(leaf) | Given::Pruned(leaf, _) => leaf,
         };
         if self.leaf(at)? == leaf {
             return Ok(());

@@ -324,6 +324,7 @@ impl EntryStream for Lines<'_> {
                 match item {
                     Line::Entry(entry) => chunk.push(entry),
                     Line::Withheld(leaf) => chunk.push_withheld(&leaf),
+                    Line::Pruned(leaf, by) => chunk.push_pruned(&leaf, by),
                 }
                 self.next = self.next.next();
                 continue;

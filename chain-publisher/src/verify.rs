@@ -540,6 +540,10 @@ impl Run<'_> {
                         verifier.withheld(leaf);
                         leaf
                     }
+                    Given::Pruned(leaf, by) => {
+                        verifier.pruned(leaf, by);
+                        leaf
+                    }
                 };
                 tiles.leaf(leaf, &mut faults)?;
             }
@@ -592,7 +596,7 @@ impl Run<'_> {
         from_tiles: bool,
         size: TreeSize,
     ) {
-        let entries = log.size.get() - log.withheld;
+        let entries = log.size.get() - log.withheld - log.pruned;
         if let Verdict::Tampered { position, what } = &log.verdict {
             let (position, what) = (*position, what.clone());
             self.report.list(Finding { position, what });
@@ -635,6 +639,7 @@ impl Run<'_> {
         };
         self.report.entries = entries;
         self.report.withheld = log.withheld;
+        self.report.pruned = log.pruned;
         self.report.streams = log.streams;
         let strangers = self.source.strangers(size);
         if !strangers.is_empty() {

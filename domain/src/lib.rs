@@ -14,6 +14,7 @@ pub mod hash;
 pub mod ids;
 pub mod in_force;
 pub mod kinds;
+pub mod levels;
 pub mod memory;
 pub mod merkle;
 pub mod note;

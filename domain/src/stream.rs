@@ -6,6 +6,7 @@
 //! Not here: who sequences (`commands`), the day's other figures (`day`).
 
 use crate::hash::{Hash, base64url, leaf_hash, node_hash, pair_hash, sha256, sha256_of};
+use crate::levels::{self, audit_path};
 
 /// Chain value of a stream without entries.
 pub const CHAIN_START: Hash = Hash([0; 32]);
@@ -293,16 +294,7 @@ impl StreamMap {
 
     /// The RFC 6962 root over the lines, as of the last [`StreamMap::settle`].
     pub fn root(&self) -> Hash {
-        let mut size = self.order.len();
-        let mut root: Option<Hash> = None;
-        for level in &self.levels {
-            if size & 1 == 1 {
-                let last = &level[size - 1];
-                root = Some(root.map_or(*last, |right| node_hash(last, &right)));
-            }
-            size >>= 1;
-        }
-        root.unwrap_or_else(Hash::empty_root)
+        levels::root(&self.levels)
     }
 
     /// The streams, sorted, as of the last [`StreamMap::settle`].
@@ -338,33 +330,7 @@ impl StreamMap {
 
     /// The audit path of the line at `index`, from the leaf up (RFC 6962 §2.1.1).
     pub fn proof(&self, index: u64) -> Option<Vec<Hash>> {
-        let size = self.order.len();
-        (index < size as u64).then(|| self.path(index as usize, 0, size))
-    }
-
-    fn path(&self, index: usize, from: usize, size: usize) -> Vec<Hash> {
-        if size <= 1 {
-            return Vec::new();
-        }
-        let left = size.next_power_of_two() / 2;
-        if index < left {
-            let mut path = self.path(index, from, left);
-            path.push(self.subtree(from + left, size - left));
-            path
-        } else {
-            let mut path = self.path(index - left, from + left, size - left);
-            path.push(self.subtree(from, left));
-            path
-        }
-    }
-
-    /// The root of `size` lines from `from` on; `from` is a multiple of the largest power of two below.
-    fn subtree(&self, from: usize, size: usize) -> Hash {
-        if size.is_power_of_two() {
-            return self.levels[size.trailing_zeros() as usize][from / size];
-        }
-        let left = size.next_power_of_two() / 2;
-        node_hash(&self.subtree(from, left), &self.subtree(from + left, size - left))
+        audit_path(&self.levels, usize::try_from(index).ok()?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod api;
+mod attacks;
 mod browser;
 mod check_log;
 mod cli;

@@ -187,6 +187,41 @@ impl Chromium {
         self.call("Input.insertText", json!({"text": text}));
     }
 
+    /// Drags a file from outside the browser onto what a selector finds.
+    pub fn drop_file(&mut self, selector: &str, file: &Path) {
+        self.wait(
+            &format!("{selector} to drop on"),
+            &format!("!!{}", find(selector)),
+        );
+        let place = self.evaluate(&format!(
+            "(() => {{ const e = {}; e.scrollIntoView({{block: 'center', behavior: 'instant'}}); \
+             const r = e.getBoundingClientRect(); \
+             return {{x: r.left + r.width / 2, y: r.top + r.height / 2}}; }})()",
+            find(selector)
+        ));
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            self.call(
+                "Input.dispatchDragEvent",
+                json!({"type": kind, "x": place["x"], "y": place["y"],
+                    "data": {"items": [], "files": [file], "dragOperationsMask": 1}}),
+            );
+        }
+    }
+
+    /// Chooses files in a field for files, as its dialogue does: the page hears of it.
+    pub fn choose_files(&mut self, selector: &str, files: &[&Path]) {
+        self.wait(&format!("{selector} to choose"), &format!("!!{}", find(selector)));
+        let document = self.call("DOM.getDocument", json!({"depth": 0}));
+        let field = self.call(
+            "DOM.querySelector",
+            json!({"nodeId": document["root"]["nodeId"], "selector": selector}),
+        );
+        self.call(
+            "DOM.setFileInputFiles",
+            json!({"nodeId": field["nodeId"], "files": files}),
+        );
+    }
+
     /// The text of what a selector finds, as it is seen.
     pub fn text(&mut self, selector: &str) -> String {
         let text = self.evaluate(&format!("(e => e ? e.innerText : null)({})", find(selector)));

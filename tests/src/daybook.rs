@@ -539,25 +539,36 @@ impl Reply {
 /// Where it cannot be built.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("DAYBOOK_BIN") {
-            return PathBuf::from(path);
-        }
-        let test = std::env::current_exe().expect("the test has a path");
-        let profile = test
-            .ancestors()
-            .nth(2)
-            .expect("a test stands in <target>/<profile>/deps");
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "api", "--bin", "daybook"]);
-        if profile.file_name().is_some_and(|name| name == "release") {
-            build.arg("--release");
-        }
-        let built = build
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the binary does not build");
-        profile.join("daybook")
+    BINARY.get_or_init(|| match std::env::var_os("DAYBOOK_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => built("api", "daybook"),
     })
+}
+
+/// The verifier's program, built where it is not up to date.
+///
+/// # Panics
+/// Where it cannot be built.
+pub fn verifier() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built("chain-publisher", "daybook-verify"))
+}
+
+fn built(package: &str, name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test has a path");
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("a test stands in <target>/<profile>/deps");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", package, "--bin", name]);
+    if profile.file_name().is_some_and(|name| name == "release") {
+        build.arg("--release");
+    }
+    let built = build
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "{name} does not build");
+    profile.join(name)
 }

@@ -13,7 +13,7 @@ use chain_publisher::pack::{
     DayLines, FileOf, MANIFEST, MANIFEST_NOTE, Made, MakeError, Manifest, NODES, Order, PackReport,
     PackSource, Query, StreamIndex, Subject, derive, make, note_text, verify,
 };
-use chain_publisher::ports_source::HeadFiles;
+use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use commands::sequencer::{EventGroup, PendingReading, PendingValue, ReadingGroup, StreamPositions};
 use domain::canonical::Canonical;
 use domain::entry::NewEvent;
@@ -230,13 +230,32 @@ impl PackLedger {
     /// Records it.
     ///
     /// Days from 2026-05-17: 17 and 18 busy; 19 idle; 20 device 3 moves from site 3 to site 1, device 1 changes; 21 only
-    /// device 1 and account 2; a gap of ten idle days; 1 June busy, and 18 May's readings pruned; 2 June is begun.
+    /// device 1 and account 2; a gap of ten idle days; 1 June busy; 2 June is begun.
     ///
     /// # Panics
     /// Where the sequencer refuses anything.
     pub fn record() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(record(7))
+        runtime.expect("a runtime").block_on(record(7, None))
+    }
+
+    /// The same up to 1 June, when a `RetentionApplied` names the readings of 18 May to `last`. Readings are to be kept ten
+    /// days: the 18th may go, the 25th may not. The bytes stay where they are: whoever shows them breaks the rules.
+    ///
+    /// # Panics
+    /// Where the sequencer refuses anything.
+    pub fn record_pruned(last: &'static str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(record(7, Some(last)))
+    }
+
+    /// Another one, of one device with so many readings, one a minute.
+    ///
+    /// # Panics
+    /// Where the sequencer refuses anything.
+    pub fn record_long(readings: u32) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(record_long(readings))
     }
 
     /// The same facts, recorded and signed by somebody else's keys.
@@ -245,7 +264,7 @@ impl PackLedger {
     /// Where the sequencer refuses anything.
     pub fn record_by(seed: u8) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(record(seed))
+        runtime.expect("a runtime").block_on(record(seed, None))
     }
 
     /// Makes a pack.
@@ -291,6 +310,24 @@ impl PackLedger {
     pub fn files(&self, subject: Subject, from: &str, to: &str) -> Files {
         let (bytes, _) = self.make(&query(subject, from, to)).expect("a pack");
         Files::of(&bytes)
+    }
+
+    /// The ledger as a source.
+    pub fn source(&self) -> PortsSource<'_> {
+        PortsSource {
+            name: "a ledger of two accounts".to_owned(),
+            log: &*self.log,
+            tiles: &*self.log,
+            size: domain::ports::EventLog::size(&*self.log),
+            checkpoint: Some(self.checkpoint.clone()),
+            key: Some(self.key.clone()),
+            heads: &self.heads,
+        }
+    }
+
+    /// The days that have a head.
+    pub fn dates(&self) -> Vec<Date> {
+        self.heads.dates().expect("heads in memory")
     }
 
     /// The head of a day.
@@ -579,12 +616,13 @@ impl Files {
     }
 }
 
-async fn record(seed: u8) -> PackLedger {
+async fn record(seed: u8, pruned_to: Option<&str>) -> PackLedger {
     let recorder = Recorder::start(seed);
     let receipt_key = SigningKey::from_seed(&format!("{ORIGIN}/receipt"), &[seed + 100; 32]).expect("a name");
     let vkey = recorder.key.verifier_key().to_string();
     let created = json!({"origin": ORIGIN, "format": 1, "log_keys": [vkey],
-        "receipt_keys": [receipt_key.verifier_key().to_string()], "policy": format!("log {vkey}\nquorum none\n")});
+        "receipt_keys": [receipt_key.verifier_key().to_string()], "policy": format!("log {vkey}\nquorum none\n"),
+        "retention": {"reading": 10}});
     recorder
         .events(vec![event(
             None,
@@ -661,23 +699,41 @@ async fn record(seed: u8) -> PackLedger {
     for _ in 0..11 {
         recorder.midnight();
     }
-    // 1 June: what removes the readings of 18 May is recorded, and the bytes stay where they are.
-    let applied = json!({"class": "reading", "days": {"first": "2026-05-18", "last": "2026-05-18"}, "count": 15,
-        "policy": 0, "holds": [], "reason": "test"});
-    recorder
-        .events(vec![event(
-            None,
-            ("ledger", "main"),
-            "",
-            "RetentionApplied",
-            &applied,
-        )])
-        .await;
+    // 1 June.
+    if let Some(last) = pruned_to {
+        let count = if last == "2026-05-18" { 15 } else { 30 };
+        let applied = json!({"class": "reading", "days": {"first": "2026-05-18", "last": last}, "count": count,
+            "policy": 0, "holds": [], "reason": "test"});
+        let removed = event(None, ("ledger", "main"), "", "RetentionApplied", &applied);
+        recorder.events(vec![removed]).await;
+    }
     recorder.readings(1, &[1, 2, 3], 2).await;
     recorder.readings(2, &[4], 2).await;
     recorder.midnight();
     // 2 June is begun.
     recorder.readings(1, &[1, 2], 2).await;
+    finished(recorder, receipt_key, vkey).await
+}
+
+/// One device of one account, and so many readings, one a minute from the first day on; the last day is closed.
+async fn record_long(readings: u32) -> PackLedger {
+    let recorder = Recorder::start(7);
+    let receipt_key = SigningKey::from_seed(&format!("{ORIGIN}/receipt"), &[107; 32]).expect("a name");
+    let vkey = recorder.key.verifier_key().to_string();
+    let created = json!({"origin": ORIGIN, "format": 1, "log_keys": [vkey],
+        "receipt_keys": [receipt_key.verifier_key().to_string()], "policy": ""});
+    let created = event(None, ("ledger", "main"), "", "LedgerCreated", &created);
+    recorder.events(vec![created]).await;
+    recorder
+        .events([account_of(1), device_of(1, 1, 1)].concat())
+        .await;
+    recorder.readings(1, &[1], readings).await;
+    recorder.midnight();
+    recorder.readings(1, &[1], 1).await;
+    finished(recorder, receipt_key, vkey).await
+}
+
+async fn finished(recorder: Recorder, receipt_key: SigningKey, vkey: String) -> PackLedger {
     recorder.sequencer.stop().await;
     let positions = recorder.sequencer.positions().clone();
     let registry = recorder.registry.read().clone();

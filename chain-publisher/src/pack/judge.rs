@@ -5,8 +5,10 @@
 //! Not here: reading the pack (`verify`).
 
 use super::manifest::{FileOf, Manifest};
+use super::pass::{Facts, Passed};
+use super::report::PackReport;
 use super::streams::Day;
-use super::verify::{Facts, PackError, PackReport, Passed};
+use super::verify::PackError;
 use super::{CONFIG, POLICY, READINGS_CSV, note_text};
 use crate::evidence::{Trust, known_roots};
 use crate::heads::{CheckedHead, HeadCheck};

@@ -6,7 +6,8 @@
 //! Not here: what the entries of a stream are (`streams`).
 
 use domain::canonical::Canonical;
-use domain::hash::{base64url, leaf_hash, node_hash, sha256};
+use domain::hash::{base64url, leaf_hash, sha256};
+use domain::levels::{audit_path, levels, root};
 use domain::proof::verify_inclusion;
 use domain::stream::{LINE_BYTES, blind};
 use domain::{Date, Hash, Position, TreeSize};
@@ -34,14 +35,7 @@ impl LineTree {
         if !whole || !ends || !lines.chunks_exact(LINE_BYTES).is_sorted_by(|a, b| a < b) {
             return None;
         }
-        let mut levels: Vec<Vec<Hash>> = vec![lines.chunks_exact(LINE_BYTES).map(leaf_hash).collect()];
-        while let Some(below) = levels.last().filter(|below| below.len() > 1) {
-            let above = below
-                .chunks_exact(2)
-                .map(|pair| node_hash(&pair[0], &pair[1]))
-                .collect();
-            levels.push(above);
-        }
+        let levels = levels(lines.chunks_exact(LINE_BYTES).map(leaf_hash).collect());
         Some(Self { lines, levels })
     }
 
@@ -52,10 +46,7 @@ impl LineTree {
 
     /// The root over them.
     pub fn root(&self) -> Hash {
-        match self.count() as usize {
-            0 => Hash::empty_root(),
-            count => self.subtree(0, count),
-        }
+        root(&self.levels)
     }
 
     /// The `index`-th line without its line feed.
@@ -89,31 +80,7 @@ impl LineTree {
 
     /// The audit path of the `index`-th line, from the leaf up.
     pub fn proof(&self, index: u64) -> Vec<Hash> {
-        self.path(index as usize, 0, self.count() as usize)
-    }
-
-    fn path(&self, index: usize, from: usize, size: usize) -> Vec<Hash> {
-        if size <= 1 {
-            return Vec::new();
-        }
-        let left = size.next_power_of_two() / 2;
-        if index < left {
-            let mut path = self.path(index, from, left);
-            path.push(self.subtree(from + left, size - left));
-            path
-        } else {
-            let mut path = self.path(index - left, from + left, size - left);
-            path.push(self.subtree(from, left));
-            path
-        }
-    }
-
-    fn subtree(&self, from: usize, size: usize) -> Hash {
-        if size.is_power_of_two() {
-            return self.levels[size.trailing_zeros() as usize][from / size];
-        }
-        let left = size.next_power_of_two() / 2;
-        node_hash(&self.subtree(from, left), &self.subtree(from + left, size - left))
+        audit_path(&self.levels, index as usize).unwrap_or_default()
     }
 }
 

@@ -6,8 +6,9 @@
 //! - `derived`: `readings.csv` and `config.json`, made from entries alone, by whoever makes or verifies a pack.
 //! - `artefacts`: files that a pack brings along, by the hashes that the ledger has of them.
 //! - `manifest`: what a pack says of itself; `spool` keeps a file until it is known how large it is.
-//! - `make`, `verify`: a pack from a ledger, a verdict from a pack; `streams` holds the streams against their days,
-//!   `judge` everything against what the asker knows.
+//! - `make`: a pack from a ledger: `plan` says what it holds, `scan` goes over the entries.
+//! - `verify`: a verdict from a pack. `read` and `nodes` read its files, `pass` its entries, `streams` holds the streams
+//!   against their days, `judge` everything against what the asker knows, `report` has the words.
 //!
 //! Invariants: the same ledger, checkpoint, query, asker and software give the same bytes; nothing that a pack says of
 //! itself makes a verdict better than UNANCHORED; a reader takes exactly the bytes that a writer writes.
@@ -20,6 +21,12 @@ mod judge;
 mod lines;
 mod make;
 mod manifest;
+mod nodes;
+mod pass;
+mod plan;
+mod read;
+mod report;
+mod scan;
 mod spool;
 mod streams;
 mod verify;
@@ -30,7 +37,8 @@ pub use derived::derive;
 pub use lines::MapLine;
 pub use make::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
 pub use manifest::{Counts, FileOf, Manifest, Query, QueryError, Subject};
-pub use verify::{PackError, PackReport, verify};
+pub use report::PackReport;
+pub use verify::{PackError, verify};
 
 /// What the pack says of itself.
 pub const MANIFEST: &str = "manifest.json";

@@ -205,9 +205,18 @@ impl<'a> StreamCheck<'a> {
         self.regions[region].pruned += u64::from(is_pruned);
     }
 
-    /// The day that a position is of, where it is asked for and closed.
-    pub fn date_of(&mut self, position: Position) -> Option<Date> {
-        self.day_of(position).map(|day| self.days[day].closed.date)
+    /// The first and last date of the day that a position is of, where it is asked for and closed.
+    pub fn dates_of(&mut self, position: Position) -> Option<(Date, Date)> {
+        let day = self.day_of(position)?;
+        Some((self.days[day].closed.begins(), self.days[day].closed.date))
+    }
+
+    /// The days asked for that are closed, with the positions of their `DayClosed`.
+    pub fn closed(&self) -> Vec<(Date, Position)> {
+        self.days
+            .iter()
+            .map(|day| (day.closed.date, day.position))
+            .collect()
     }
 
     /// Takes the next entry.

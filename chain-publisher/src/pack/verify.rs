@@ -5,43 +5,38 @@
 //! manifest, the manifest against the ledger's receipt keys, every entry against the checkpoint, every stream against the
 //! days; what could not be checked is said. Memory grows with streams, days and nodes.
 //! Source: FORMAT §7, §8.
-//! Not here: the container (`zip`), streams and days (`streams`), heads by themselves (`heads`), the words (`report`).
+//! Not here: the container (`zip`), how files are read (`read`, `nodes`), what entries say (`pass`), streams and days
+//! (`streams`), heads by themselves (`heads`), the verdict (`judge`) and its words (`report`).
 
-use super::artefacts::{Registered, artefact_of, is_meant};
-use super::derived::{CSV_HEADER, Config, Rows, is_configuration};
+use super::artefacts::{artefact_of, is_meant};
 use super::judge::Judge;
 use super::lines::MapLine;
-use super::make::is_at;
-use super::manifest::{Counts, FileOf, Manifest, Query, Subject};
-use super::streams::{Checked, Day, StreamCheck};
+use super::manifest::{Counts, FileOf, Manifest, Query};
+use super::nodes::{Nodes, node};
+use super::pass::{Pass, Passed};
+use super::read::{Hashed, Lines, Stop, flaw, flaw_at};
+use super::report::PackReport;
+use super::streams::{Day, StreamCheck};
 use super::walk::{Piece, Roots, Walk};
 use super::zip::{Archive, Crc32, ZipError};
 use super::{
-    CHECKPOINT, CONFIG, ENTRIES, LINE_BYTES_MAX, MANIFEST, MANIFEST_BYTES_MAX, MANIFEST_NOTE, NODES, POLICY,
-    READINGS_CSV, README, STREAMS, VERIFY_HTML, VERIFY_PY, head_date,
+    CHECKPOINT, CONFIG, ENTRIES, MANIFEST, MANIFEST_BYTES_MAX, MANIFEST_NOTE, NODES, POLICY, READINGS_CSV,
+    README, STREAMS, VERIFY_HTML, VERIFY_PY, head_date,
 };
 use crate::evidence::EvidenceError;
 use crate::report::Report;
 use crate::source::Flaw;
 use crate::verify::{Progress, VerifySettings};
-use domain::canonical::Scanner;
 use domain::checkpoint::SignedCheckpoint;
 use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
-use domain::hash::{Sha256Stream, leaf_hash, sha256};
-use domain::note::{NOTE_BYTES_MAX, VerifierKey};
-use domain::rotation::KeyHistory;
+use domain::hash::sha256;
+use domain::note::NOTE_BYTES_MAX;
 use domain::tlog_proof::{TLOG_PROOF_BYTES_MAX, TlogProof};
-use domain::{Date, Hash, Position, Timestamp, TreeSize};
-use serde::{Deserialize, Serialize};
+use domain::{Date, TreeSize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, Read, Seek};
 
-/// Bytes read at once.
-const BUFFER_BYTES: usize = 256 << 10;
-/// Findings of entries that are kept.
-const FINDINGS_MAX: usize = 200;
 /// Which of the last files artefacts stand behind: `config.json` is the fourth.
 const ARTEFACTS_AFTER: usize = 4;
 /// How a file begins that age encrypted: as it is, or as text.
@@ -66,49 +61,6 @@ pub enum PackError {
     /// What is asked contradicts itself.
     #[error("{0}")]
     Settings(String),
-}
-
-/// What the verification of a pack found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PackReport {
-    /// As of a whole log; entries, streams and days are those of the pack.
-    #[serde(flatten)]
-    pub report: Report,
-    /// What the pack says that was asked.
-    pub query: Option<Query>,
-    /// Who the pack says that asked.
-    pub asker: Option<String>,
-    /// What the pack says that it was made by.
-    pub software: Option<String>,
-    /// SHA-256 of its manifest, base64.
-    pub manifest_sha256: Option<Hash>,
-    /// Lines of `readings.csv`.
-    pub values: u64,
-}
-
-impl fmt::Display for PackReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.report.to_string();
-        let (verdict, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
-        writeln!(f, "{verdict}\n")?;
-        if let Some(Query { from, to, subject }) = &self.query {
-            writeln!(
-                f,
-                "  asked       {} {} from {from} to {to}",
-                subject.kind(),
-                subject.id()
-            )?;
-        }
-        if let (Some(asker), Some(software)) = (&self.asker, &self.software) {
-            writeln!(f, "  asked by    {asker}, made by {software}")?;
-        }
-        writeln!(
-            f,
-            "  holds       {} entries, {} values, {} streams",
-            self.report.entries, self.values, self.report.streams
-        )?;
-        f.write_str(rest)
-    }
 }
 
 /// Verifies a pack. `progress` is told now and then how many bytes were read.
@@ -160,7 +112,6 @@ pub fn verify(
         Err(Stop::Failed(error)) => return Err(error),
         Err(Stop::Io(error)) => return Err(unreadable(error.to_string())),
     }
-
     Ok(report)
 }
 
@@ -170,40 +121,6 @@ fn is_encrypted(reader: &mut (impl Read + Seek)) -> io::Result<bool> {
     reader.by_ref().take(64).read_to_end(&mut begins)?;
     reader.rewind()?;
     Ok(AGE_BEGINS.iter().any(|age| begins.starts_with(age)))
-}
-
-/// Why a verification does not go on.
-enum Stop {
-    /// Nothing behind it can be said.
-    Flaw(Flaw),
-    Failed(PackError),
-    Io(io::Error),
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<PackError> for Stop {
-    fn from(error: PackError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-fn flaw(what: impl Into<String>) -> Stop {
-    Stop::Flaw(Flaw {
-        position: None,
-        what: what.into(),
-    })
-}
-
-fn flaw_at(position: Position, what: impl fmt::Display) -> Stop {
-    Stop::Flaw(Flaw {
-        position: Some(position),
-        what: what.to_string(),
-    })
 }
 
 /// The files of a pack by what they are.
@@ -220,110 +137,6 @@ struct Files {
     artefacts: Vec<(String, usize)>,
     /// What nobody reads but a person.
     others: [usize; 3],
-}
-
-/// What the ledger's own entries say.
-#[derive(Default)]
-pub(super) struct Facts {
-    pub origin: Option<String>,
-    pub log_keys: Vec<VerifierKey>,
-    pub receipt_keys: Vec<VerifierKey>,
-    pub policy: String,
-    /// The same keys over time, as their rotations hold.
-    pub keys: KeyHistory,
-    /// The first rotation that does not hold.
-    pub rotation_flaw: Option<Flaw>,
-    /// `RetentionApplied`: position, first and last day.
-    pruned: BTreeMap<u64, (Date, Date)>,
-}
-
-impl Facts {
-    fn take(&mut self, entry: &Entry<'_>) {
-        #[derive(Deserialize)]
-        struct Says {
-            origin: Option<String>,
-            #[serde(default)]
-            log_keys: Vec<String>,
-            #[serde(default)]
-            receipt_keys: Vec<String>,
-            /// A text, or in `RetentionApplied` the position of one.
-            policy: Option<serde_json::Value>,
-            role: Option<String>,
-            new: Option<String>,
-            days: Option<Days>,
-        }
-        #[derive(Deserialize)]
-        struct Days {
-            first: Date,
-            last: Date,
-        }
-        let Ok(says) = serde_json::from_slice::<Says>(entry.payload) else {
-            return;
-        };
-        let keys = |texts: &[String]| -> Vec<VerifierKey> {
-            texts
-                .iter()
-                .filter_map(|text| VerifierKey::parse(text).ok())
-                .collect()
-        };
-        let policy = says
-            .policy
-            .as_ref()
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or_default();
-        match entry.event_type {
-            "LedgerCreated" => {
-                self.origin = says.origin;
-                self.log_keys = keys(&says.log_keys);
-                self.receipt_keys = keys(&says.receipt_keys);
-                self.policy = policy.to_owned();
-                self.keys = KeyHistory::begin(entry.payload);
-            }
-            "WitnessPolicySet" => self.policy = policy.to_owned(),
-            "KeyRotated" => {
-                if let Err(what) = self.keys.take(entry) {
-                    self.rotation_flaw.get_or_insert(Flaw {
-                        position: Some(entry.position),
-                        what,
-                    });
-                    return;
-                }
-                let new = keys(&says.new.into_iter().collect::<Vec<_>>());
-                match says.role.as_deref() {
-                    Some("receipt") => self.receipt_keys.extend(new),
-                    Some("log") => self.log_keys.extend(new),
-                    _ => {}
-                }
-            }
-            "RetentionApplied" => {
-                if let Some(days) = says.days {
-                    self.pruned.insert(entry.position.get(), (days.first, days.last));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What the pass over the entries gives.
-pub(super) struct Passed {
-    /// The roots where included checkpoints end, and the pack's own.
-    pub roots: BTreeMap<u64, Hash>,
-    pub facts: Facts,
-    pub checked: Checked,
-    /// The day of the ledger's first entry.
-    pub created: Option<Date>,
-    /// Whether the pack tells who the owners are.
-    pub owners: bool,
-    pub csv: FileOf,
-    /// `config.json` made again, where it could be.
-    pub config: Option<Vec<u8>>,
-    /// What entries of the pack register, by id.
-    pub artefacts: BTreeMap<String, Registered>,
-    pub entries: u64,
-    pub stubs: u64,
-    pub values: u64,
-    pub flaws: Vec<Flaw>,
 }
 
 struct Pack<'p, R> {
@@ -639,364 +452,6 @@ impl<R: Read + Seek> Pack<'_, R> {
         nodes.all_taken()?;
         lines.check(&listed, crc32)?;
         Ok(pass.finish(at))
-    }
-}
-
-/// Bytes as they are read, with their hashes.
-struct Hashed<R> {
-    reader: R,
-    sha256: Sha256Stream,
-    crc32: Crc32,
-    bytes: u64,
-}
-
-impl<R: Read> Hashed<R> {
-    fn new(reader: R) -> Self {
-        Self {
-            reader,
-            sha256: Sha256Stream::new(),
-            crc32: Crc32::new(),
-            bytes: 0,
-        }
-    }
-
-    /// That everything read is what manifest and directory say.
-    fn check(self, name: &str, listed: &FileOf, crc32: u32) -> Result<(), Stop> {
-        if (self.sha256.finish(), self.bytes) != (listed.sha256, listed.bytes) {
-            return Err(flaw(format!(
-                "{name} is not what the manifest says: its SHA-256 is another one"
-            )));
-        }
-        if self.crc32.finish() != crc32 {
-            return Err(flaw(format!("{name} is not of its checksum")));
-        }
-        Ok(())
-    }
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let n = self.reader.read(out)?;
-        self.sha256.update(&out[..n]);
-        self.crc32.update(&out[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-}
-
-/// The lines of a file.
-struct Lines<R> {
-    name: String,
-    reader: BufReader<Hashed<R>>,
-    /// The line, without its line feed.
-    line: Vec<u8>,
-    /// Which it is, from 1; after the last, how many there are.
-    number: u64,
-    bytes: u64,
-}
-
-impl<R: Read> Lines<R> {
-    fn new(name: &str, reader: R) -> Self {
-        Self {
-            name: name.to_owned(),
-            reader: BufReader::with_capacity(BUFFER_BYTES, Hashed::new(reader)),
-            line: Vec::new(),
-            number: 0,
-            bytes: 0,
-        }
-    }
-
-    /// Reads the next line; `false` at the end.
-    fn next(&mut self) -> Result<bool, Stop> {
-        self.line.clear();
-        let limit = LINE_BYTES_MAX as u64 + 1;
-        let n = self
-            .reader
-            .by_ref()
-            .take(limit)
-            .read_until(b'\n', &mut self.line)?;
-        if n == 0 {
-            return Ok(false);
-        }
-        self.number += 1;
-        self.bytes += n as u64;
-        match self.line.pop() {
-            Some(b'\n') => Ok(true),
-            _ => Err(flaw(format!(
-                "{}: line {} does not end, or is longer than any is",
-                self.name, self.number
-            ))),
-        }
-    }
-
-    fn check(self, listed: &FileOf, crc32: u32) -> Result<(), Stop> {
-        self.reader.into_inner().check(&self.name, listed, crc32)
-    }
-}
-
-/// The hashes beside the entries, which are taken in the order of the walk.
-#[derive(Default)]
-struct Nodes {
-    /// By height: index and hash, rising, and how many were taken.
-    levels: BTreeMap<u8, (Vec<(u64, Hash)>, usize)>,
-    count: u64,
-}
-
-impl Nodes {
-    fn push(&mut self, (level, index, hash): (u8, u64, Hash)) -> Option<()> {
-        if self.levels.range(level + 1..).next().is_some() {
-            return None;
-        }
-        let (nodes, _) = self.levels.entry(level).or_default();
-        if nodes.last().is_some_and(|(before, _)| *before >= index) {
-            return None;
-        }
-        nodes.push((index, hash));
-        self.count += 1;
-        Some(())
-    }
-
-    fn take(&mut self, level: u8, index: u64) -> Result<Hash, Stop> {
-        let position = Position(index << level);
-        let missing = || {
-            flaw_at(
-                position,
-                format!("{NODES}: the node {index} of level {level} is missing"),
-            )
-        };
-        let (nodes, taken) = self.levels.get_mut(&level).ok_or_else(missing)?;
-        match nodes.get(*taken) {
-            Some((found, hash)) if *found == index => {
-                *taken += 1;
-                Ok(*hash)
-            }
-            Some((found, _)) if *found < index => Err(superfluous(level, *found)),
-            _ => Err(missing()),
-        }
-    }
-
-    fn all_taken(&self) -> Result<(), Stop> {
-        for (level, (nodes, taken)) in &self.levels {
-            if let Some((index, _)) = nodes.get(*taken) {
-                return Err(superfluous(*level, *index));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn superfluous(level: u8, index: u64) -> Stop {
-    flaw(format!(
-        "{NODES}: the node {index} of level {level} is one too many"
-    ))
-}
-
-/// A line of `nodes.ndjson`.
-fn node(line: &[u8]) -> Option<(u8, u64, Hash)> {
-    let mut s = Scanner::new(line);
-    s.literal(b"{\"hash\":").ok()?;
-    let hash = Hash::from_base64(s.plain_string().ok()?)?;
-    s.literal(b",\"index\":").ok()?;
-    let index = s.unsigned().ok()?;
-    s.literal(b",\"level\":").ok()?;
-    let level = u8::try_from(s.unsigned().ok()?).ok()?;
-    s.literal(b"}").ok()?;
-    s.end().ok()?;
-    (level < 63 && index <= (i64::MAX as u64) >> level).then_some((level, index, hash))
-}
-
-/// A line of `entries.ndjson` that is a stub: position, leaf hash, and which entry removed its bytes.
-fn stub(line: &[u8]) -> Option<(Position, Hash, Option<Position>)> {
-    let mut s = Scanner::new(line);
-    s.literal(b"{\"leaf_hash\":").ok()?;
-    let leaf = Hash::from_base64(s.plain_string().ok()?)?;
-    s.literal(b",\"position\":").ok()?;
-    let position = Position(s.unsigned().ok()?);
-    let pruned_by = if s.take_if(b",\"pruned_by\":") {
-        Some(Position(s.unsigned().ok()?))
-    } else {
-        s.literal(b",\"withheld\":true").ok()?;
-        None
-    };
-    s.literal(b"}").ok()?;
-    s.end().ok()?;
-    Some((position, leaf, pruned_by))
-}
-
-/// The pass over the entries.
-struct Pass<'a> {
-    query: &'a Query,
-    streams: StreamCheck<'a>,
-    facts: Facts,
-    rows: Rows,
-    row: Vec<u8>,
-    csv: Sha256Stream,
-    csv_bytes: u64,
-    config: Config,
-    artefacts: BTreeMap<String, Registered>,
-    derivable: bool,
-    /// Devices that were at the site asked for.
-    at_site: BTreeSet<String>,
-    last: Option<(Position, Timestamp)>,
-    created: Option<Date>,
-    pruned: Vec<(Position, Position, Option<Date>)>,
-    entries: u64,
-    stubs: u64,
-    values: u64,
-    flaws: Vec<Flaw>,
-}
-
-impl<'a> Pass<'a> {
-    fn new(query: &'a Query, streams: StreamCheck<'a>) -> Self {
-        let mut csv = Sha256Stream::new();
-        csv.update(CSV_HEADER.as_bytes());
-        Self {
-            query,
-            streams,
-            facts: Facts::default(),
-            rows: Rows::new(query),
-            row: Vec::new(),
-            csv,
-            csv_bytes: CSV_HEADER.len() as u64,
-            config: Config::new(query),
-            artefacts: BTreeMap::new(),
-            derivable: true,
-            at_site: BTreeSet::new(),
-            last: None,
-            created: None,
-            pruned: Vec::new(),
-            entries: 0,
-            stubs: 0,
-            values: 0,
-            flaws: Vec::new(),
-        }
-    }
-
-    /// Reads and checks the next line; its position and leaf hash.
-    fn next<R: Read>(&mut self, lines: &mut Lines<R>) -> Result<Option<(Position, Hash)>, Stop> {
-        if !lines.next()? {
-            return Ok(None);
-        }
-        let line = &lines.line;
-        let wrong = |what: &dyn fmt::Display| flaw(format!("{ENTRIES}: line {}: {what}", lines.number));
-        if line.starts_with(b"{\"leaf_hash\":") {
-            let (position, leaf, pruned_by) = stub(line).ok_or_else(|| wrong(&"it is no stub"))?;
-            self.rises(position)?;
-            self.streams.stub(position, pruned_by.is_some());
-            if let Some(pruned_by) = pruned_by {
-                self.pruned
-                    .push((position, pruned_by, self.streams.date_of(position)));
-            }
-            self.last = Some((position, self.last.map_or(Timestamp::default(), |(_, at)| at)));
-            self.stubs += 1;
-            return Ok(Some((position, leaf)));
-        }
-        let entry = Entry::decode(line).map_err(|error| wrong(&error))?;
-        self.rises(entry.position)?;
-        if self.last.is_some_and(|(_, at)| entry.recorded_at < at) {
-            self.flaw(entry.position, "recorded_at goes back".to_owned());
-        }
-        self.last = Some((entry.position, entry.recorded_at));
-        let leaf = leaf_hash(line);
-        self.entries += 1;
-        self.take(&entry, &leaf);
-        Ok(Some((entry.position, leaf)))
-    }
-
-    fn rises(&self, position: Position) -> Result<(), Stop> {
-        match self.last {
-            None if position != Position::FIRST => Err(flaw("the ledger's first entry is not in the pack")),
-            Some((last, _)) if position <= last => {
-                Err(flaw_at(position, format!("it stands behind position {last}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn flaw(&mut self, position: Position, what: String) {
-        if self.flaws.len() < FINDINGS_MAX {
-            self.flaws.push(Flaw {
-                position: Some(position),
-                what,
-            });
-        }
-    }
-
-    fn take(&mut self, entry: &Entry<'_>, leaf: &Hash) {
-        let created = entry.event_type == "LedgerCreated" && entry.stream_is("ledger", "main");
-        if entry.position == Position::FIRST && !created {
-            self.flaw(entry.position, "the first entry is not LedgerCreated".to_owned());
-        }
-        if created {
-            self.created = Some(entry.recorded_at.date());
-        }
-        self.streams.take(entry, leaf);
-        if entry.stream_is("ledger", "main") {
-            return self.facts.take(entry);
-        }
-        if entry.aggregate_type == "device"
-            && let Subject::Site(site) = &self.query.subject
-            && is_at(entry, site)
-        {
-            self.at_site.insert(entry.aggregate_id.to_owned());
-        }
-        if is_configuration(entry)
-            && let Err(what) = self.config.take(entry)
-        {
-            self.derivable = false;
-            self.flaw(entry.position, what);
-        }
-        match Registered::of(entry) {
-            Ok(Some(it)) => _ = self.artefacts.insert(it.id.clone(), it),
-            Ok(None) => {}
-            Err(what) => self.flaw(entry.position, what),
-        }
-        self.row.clear();
-        match self.rows.take(entry, &mut self.row) {
-            Ok(Some(rests)) => self.streams.rests(entry, &rests),
-            Ok(None) => {}
-            Err(what) => self.flaw(entry.position, what),
-        }
-        self.values += self.row.iter().filter(|b| **b == b'\n').count() as u64;
-        self.csv.update(&self.row);
-        self.csv_bytes += self.row.len() as u64;
-    }
-
-    fn finish(mut self, roots: BTreeMap<u64, Hash>) -> Passed {
-        for (position, by, date) in std::mem::take(&mut self.pruned) {
-            let days = self.facts.pruned.get(&by.get());
-            let lawful =
-                days.is_some_and(|(first, last)| date.is_none_or(|date| (*first..=*last).contains(&date)));
-            if !lawful {
-                self.flaw(
-                    position,
-                    format!(
-                        "its bytes are gone, and no RetentionApplied at position {by} of the pack says so"
-                    ),
-                );
-            }
-        }
-        let subject = &self.query.subject;
-        let owners = self
-            .streams
-            .owners(&format!("{}/{}", subject.kind(), subject.id()), &self.at_site);
-        Passed {
-            roots,
-            facts: self.facts,
-            created: self.created,
-            owners: owners.is_some(),
-            checked: self.streams.finish(owners),
-            csv: FileOf {
-                bytes: self.csv_bytes,
-                sha256: self.csv.finish(),
-            },
-            config: self.config.encode().ok().filter(|_| self.derivable),
-            artefacts: self.artefacts,
-            entries: self.entries,
-            stubs: self.stubs,
-            values: self.values,
-            flaws: self.flaws,
-        }
     }
 }
 

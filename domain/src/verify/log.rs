@@ -7,6 +7,7 @@
 //! Not here: signatures (`checkpoint`, `tlog_policy`), where the bytes come from.
 
 use super::log_hasher::{Hashed, KnownRoot, LeafMismatch, LogHasher};
+use super::pruning::Pruning;
 use super::verdict::Verdict;
 use crate::continues::Continues;
 use crate::day::{DAY_CLOSED, DayClosed, DayCounts, IDLE_DAYS_MAX, PreviousDay};
@@ -64,6 +65,8 @@ pub struct LogReport {
     pub days: Vec<CheckedDay>,
     /// Entries whose bytes were withheld.
     pub withheld: u64,
+    /// Entries whose bytes retention removed.
+    pub pruned: u64,
     /// The keys that it names for itself, over time.
     #[serde(skip)]
     pub keys: KeyHistory,
@@ -102,6 +105,7 @@ pub struct LogVerifier {
     day: Day,
     days: Vec<CheckedDay>,
     withheld: u64,
+    pruning: Pruning,
     keys: KeyHistory,
     continues: Option<Continues>,
     policy: Option<String>,
@@ -136,6 +140,7 @@ impl LogVerifier {
             day: Day::default(),
             days: Vec::new(),
             withheld: 0,
+            pruning: Pruning::default(),
             keys: KeyHistory::default(),
             continues: None,
             policy: None,
@@ -192,8 +197,19 @@ impl LogVerifier {
         self.day.withheld += 1;
     }
 
+    /// Takes the leaf hash of an entry whose bytes are gone, and the position of what is said to have removed them.
+    pub fn pruned(&mut self, leaf: Hash, by: Position) {
+        self.pruning.gone(self.hasher.size().next_position(), by);
+        self.hasher.stub(leaf);
+    }
+
+    /// Whether every entry so far was there with its bytes.
+    fn is_whole(&self) -> bool {
+        self.withheld == 0 && self.pruning.pruned() == 0
+    }
+
     /// No more entries.
-    pub fn finish(self) -> LogReport {
+    pub fn finish(mut self) -> LogReport {
         let mut not_checked = Vec::new();
         if self.strictness == Strictness::Hashes {
             not_checked.push("canonical form of the entries".to_owned());
@@ -204,10 +220,29 @@ impl LogVerifier {
                 self.withheld
             ));
         }
+        let pruned = self.pruning.pruned();
+        if pruned > 0 {
+            not_checked.push(format!(
+                "{pruned} pruned entries: their streams' chains and the maps of their days"
+            ));
+        }
+        if pruned > 0 && self.pruning.retention().has_holds() {
+            not_checked.push("whether what is pruned was under a hold".to_owned());
+        }
+        // Once something does not hold, days are not followed any more.
+        if self.failure.is_none()
+            && self.withheld == 0
+            && let Some((position, what)) = self.pruning.check().into_iter().next()
+        {
+            self.failure = Some(Verdict::Tampered {
+                position: Some(position),
+                what,
+            });
+        }
         let streams = self.streams.len() as u64;
         let hashed = self.hasher.finish();
         LogReport {
-            verdict: verdict(self.failure, &hashed, self.withheld),
+            verdict: verdict(self.failure, &hashed, self.withheld, pruned),
             origin: self.origin,
             size: hashed.size,
             root: hashed.root,
@@ -215,6 +250,7 @@ impl LogVerifier {
             streams,
             days: self.days,
             withheld: self.withheld,
+            pruned,
             keys: self.keys,
             continues: self.continues,
             policy: self.policy,
@@ -267,7 +303,12 @@ impl LogVerifier {
             }
             Some(_) => {}
         }
-        self.day.counts.count(self.class(entry.event_type));
+        let class = self.class(entry.event_type);
+        self.day.counts.count(class);
+        self.pruning.shown(position, class);
+        if entry.stream_is("ledger", "main") {
+            self.pruning.retention().take(&entry)?;
+        }
         self.observe(&entry)
     }
 
@@ -345,7 +386,7 @@ impl LogVerifier {
             return match names {
                 Some(names) => Ok(names),
                 // The device's registration may be among what is withheld.
-                None if self.withheld > 0 => Ok((blind("-"), blind("-"))),
+                None if !self.is_whole() => Ok((blind("-"), blind("-"))),
                 None => Err(format!(
                     "readings of {}, which was never registered",
                     entry.aggregate_id
@@ -363,10 +404,10 @@ impl LogVerifier {
     }
 
     fn extend(&mut self, stream: u32, entry: &Entry<'_>, leaf: &Hash, counts: bool) -> Result<(), String> {
-        let withheld = self.withheld > 0;
+        let may_jump = !self.is_whole();
         let s = &mut self.streams[stream as usize];
         let expected = s.sequence + 1;
-        if entry.sequence != expected && !(withheld && entry.sequence > expected) {
+        if entry.sequence != expected && !(may_jump && entry.sequence > expected) {
             return Err(format!(
                 "sequence {} of {}, expected {expected}",
                 entry.sequence,
@@ -477,18 +518,21 @@ impl LogVerifier {
                 closed.date
             ));
         }
+        let gone = self.pruning.gone_today();
         if self.day.withheld == 0 {
-            if closed.entries != self.day.counts.entries() {
+            // What of a day is gone is held against its counts at the end, when it is known what removed it.
+            if gone == 0 && closed.entries != self.day.counts.entries() {
                 return wrong("entries", &closed.entries, &self.day.counts.entries());
             }
-            if closed.refused != *self.day.counts.refused() {
+            if gone == 0 && closed.refused != *self.day.counts.refused() {
                 return wrong("refused", &closed.refused, self.day.counts.refused());
             }
         }
         let (root, count) = map;
-        if self.withheld == 0 && (closed.streams.root != root || closed.streams.count != count) {
+        if self.is_whole() && (closed.streams.root != root || closed.streams.count != count) {
             return wrong("the stream map", &closed.streams, &(root, count));
         }
+        self.pruning.close(&closed, entry.position);
         self.begin_day(&closed, entry.position, sum);
         Ok(())
     }
@@ -507,7 +551,7 @@ impl LogVerifier {
         }
         if closed.idle_since.is_some() {
             let idle_days = closed.date.days() - first.days() + 1;
-            let idle = self.day.counts.total() == 0 && self.day.withheld == 0;
+            let idle = self.day.counts.total() + self.pruning.gone_today() == 0 && self.day.withheld == 0;
             if !idle || idle_days <= IDLE_DAYS_MAX {
                 return Err(format!(
                     "{idle_days} days up to {} are closed as idle",
@@ -557,11 +601,11 @@ impl LogVerifier {
     }
 }
 
-fn verdict(failure: Option<Verdict>, hashed: &Hashed, withheld: u64) -> Verdict {
+fn verdict(failure: Option<Verdict>, hashed: &Hashed, withheld: u64, pruned: u64) -> Verdict {
     let mut verdict = Verdict::Verified { size: hashed.size };
-    if withheld > 0 {
+    if withheld > 0 || pruned > 0 {
         verdict = verdict.or_worse(Verdict::Partial {
-            pruned: 0,
+            pruned,
             withheld,
             erased: 0,
         });

@@ -2,6 +2,7 @@
 //!
 //! - `verdict`: what is said in the end, and with which exit code (FORMAT §8).
 //! - `log`: a whole ledger, entry by entry, with its streams and days.
+//! - `pruning`: what retention removed, against days and what says so (FORMAT §6).
 //! - `log_hasher`: entries in order → leaf hashes, tree, roots at the sizes where a root is known.
 //!
 //! Invariant: keys, origin, policy and heads come from outside what is verified.
@@ -9,8 +10,10 @@
 
 mod log;
 mod log_hasher;
+mod pruning;
 mod verdict;
 
 pub use log::{CheckedDay, LogReport, LogVerifier, Strictness};
 pub use log_hasher::{Hashed, Kept, KnownRoot, LeafMismatch, LogHasher, RootMismatch};
+pub use pruning::Retention;
 pub use verdict::{EXIT_UNUSABLE, Verdict};

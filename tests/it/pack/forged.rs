@@ -2,37 +2,55 @@
 
 use chain_publisher::VerifySettings;
 use chain_publisher::evidence::Trust;
+use chain_publisher::layout::pruned_line;
 use chain_publisher::pack::{PackError, Subject, verify};
+use domain::Position;
 use domain::checkpoint::{Checkpoint, SignedCheckpoint};
 use domain::hash::{base64url, leaf_hash, sha256};
-use domain::ids::IdKind;
 use domain::stream::blind;
 use domain::tlog_proof::TlogProof;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::Cursor;
-use tests::pack_ledger::{Files, PackLedger, device, id, query, site, verdict};
+use tests::pack_ledger::{Files, PackLedger, device, site, verdict};
 use tests::small_ledger::{ORIGIN, signing_key};
 
 /// Name, the pack, the verdict's word, a part of what is said.
-type Forgery = (&'static str, Vec<u8>, &'static str, &'static str);
+pub type Forgery = (&'static str, Vec<u8>, &'static str, &'static str);
 
-const FROM: &str = "2026-05-18";
-const TO: &str = "2026-05-21";
+pub const FROM: &str = "2026-05-18";
+pub const TO: &str = "2026-05-21";
 
-struct Forger {
-    ledger: PackLedger,
-    good: Files,
+pub struct Forger {
+    pub ledger: PackLedger,
+    pub good: Files,
+}
+
+/// Stubs for the readings of a day for which `which` is true, by the ledger's `RetentionApplied`.
+pub fn prune(ledger: &PackLedger, day: &str, which: impl Fn(usize) -> bool) -> Files {
+    let mut files = ledger.files(Subject::Device(device(1)), FROM, TO);
+    let by = files.entries_with("RetentionApplied")[0].0;
+    let recorded = format!("\"recorded_at\":\"{day}");
+    let readings = files.entries_with("ReadingRecorded");
+    let of_day = readings.iter().filter(|(_, line)| line.contains(&recorded));
+    for (_, (position, line)) in of_day.enumerate().filter(|(n, _)| which(*n)) {
+        let stub = pruned_line(&leaf_hash(line.as_bytes()), Position(*position), Position(by));
+        files.replace("entries.ndjson", line, &stub);
+    }
+    files.rederive();
+    ledger.renode(&mut files);
+    ledger.reseal(&mut files);
+    files
 }
 
 impl Forger {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let ledger = PackLedger::record();
         let good = ledger.files(Subject::Device(device(1)), FROM, TO);
         Self { ledger, good }
     }
 
     /// Changed, with a manifest that fits.
-    fn resealed(&self, change: impl FnOnce(&mut Files)) -> Vec<u8> {
+    pub fn resealed(&self, change: impl FnOnce(&mut Files)) -> Vec<u8> {
         let mut files = self.good.clone();
         change(&mut files);
         self.ledger.reseal(&mut files);
@@ -48,7 +66,7 @@ impl Forger {
     }
 
     /// Without the entry that is the `n`-th of those with that text.
-    fn without(&self, text: &str, n: usize) -> Vec<u8> {
+    pub fn without(&self, text: &str, n: usize) -> Vec<u8> {
         let mut files = self.good.clone();
         let (position, _) = files.entries_with(text)[n];
         self.ledger.without(&mut files, &[position]);
@@ -56,7 +74,7 @@ impl Forger {
     }
 
     /// Without the readings of 20 May and without the line that tells of them.
-    fn day_left_out(&self) -> Vec<u8> {
+    pub fn day_left_out(&self) -> Vec<u8> {
         let mut files = self.good.clone();
         let readings = files.entries_with("ReadingRecorded");
         let gone: Vec<u64> = readings
@@ -71,21 +89,6 @@ impl Forger {
         });
         self.ledger.without(&mut files, &gone);
         files.zip()
-    }
-
-    /// With pruned stubs for the readings of a day.
-    fn pruned(&self, day: &str) -> Vec<u8> {
-        self.renoded(|files| {
-            let by = files.entries_with("RetentionApplied")[0].0;
-            let recorded = format!("\"recorded_at\":\"{day}");
-            let readings = files.entries_with("ReadingRecorded");
-            for (position, line) in readings.iter().filter(|(_, line)| line.contains(&recorded)) {
-                let leaf = leaf_hash(line.as_bytes());
-                let stub = format!("{{\"leaf_hash\":\"{leaf}\",\"position\":{position},\"pruned_by\":{by}}}");
-                files.replace("entries.ndjson", line, &stub);
-            }
-            files.rederive();
-        })
     }
 
     fn entries(&self) -> Vec<Forgery> {
@@ -115,18 +118,6 @@ impl Forger {
             .entries_with("DeviceRegistered")[0]
             .clone();
         vec![
-            (
-                "a-day-pruned",
-                self.pruned("2026-05-18"),
-                "PARTIAL",
-                "4 entries are pruned",
-            ),
-            (
-                "pruned-against-the-entry",
-                self.pruned("2026-05-20"),
-                "TAMPERED",
-                "RetentionApplied",
-            ),
             (
                 "reading-removed",
                 self.without("ReadingRecorded", 2),
@@ -575,7 +566,47 @@ impl Forger {
         ]
     }
 
-    fn all(&self) -> Vec<Forgery> {
+    /// Of ledgers of which a day's readings were pruned, lawfully and not.
+    fn pruned() -> Vec<(PackLedger, Vec<Forgery>)> {
+        let lawful = PackLedger::record_pruned("2026-05-18");
+        let early = PackLedger::record_pruned("2026-05-25");
+        let pack = |ledger, day, which: fn(usize) -> bool| prune(ledger, day, which).zip();
+        let forgeries = vec![
+            (
+                "a-day-pruned",
+                pack(&lawful, "2026-05-18", |_| true),
+                "PARTIAL",
+                "4 entries are pruned",
+            ),
+            (
+                "pruned-against-the-entry",
+                pack(&lawful, "2026-05-20", |_| true),
+                "TAMPERED",
+                "no RetentionApplied at position",
+            ),
+            (
+                "shown-after-pruning",
+                pack(&lawful, "2026-05-18", |_| false),
+                "TAMPERED",
+                "readings of 2026-05-18 are shown after position",
+            ),
+            (
+                "half-pruned",
+                pack(&lawful, "2026-05-18", |n| n < 2),
+                "TAMPERED",
+                "readings of 2026-05-18 are shown after position",
+            ),
+        ];
+        let too_early = vec![(
+            "pruned-too-early",
+            pack(&early, "2026-05-18", |_| true),
+            "TAMPERED",
+            "removed too early, 2026-05-2",
+        )];
+        vec![(lawful, forgeries), (early, too_early)]
+    }
+
+    pub fn all(&self) -> Vec<Forgery> {
         [
             self.entries(),
             self.tree(),
@@ -602,6 +633,19 @@ fn every_forgery_has_its_verdict_and_is_named() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn what_retention_removed_is_partial_and_every_breach_of_it_is_named() {
+    for (ledger, forgeries) in Forger::pruned() {
+        let head = ledger.head(TO);
+        for (name, pack, word, said) in forgeries {
+            let report = verdict(&pack, &ledger.auditor(&[&head]));
+            let text = report.to_string();
+            assert_eq!(report.report.verdict.word(), word, "{name}: {text}");
+            assert!(text.contains(said), "{name}: {text}");
+        }
+    }
 }
 
 #[test]
@@ -706,48 +750,5 @@ fn a_device_of_a_site_whose_entries_are_left_out_is_not_noticed_and_that_is_said
             .to_string()
             .contains("whether further devices were at the site"),
         "{report}"
-    );
-}
-
-/// Packs for other verifiers to be tried on, where somebody asks for them.
-#[test]
-fn samples_are_written_for_other_verifiers_where_asked_for() {
-    let Some(dir) = std::env::var_os("DAYBOOK_PACKS").map(std::path::PathBuf::from) else {
-        return;
-    };
-    let forger = Forger::new();
-    let write = |name: &str, bytes: &[u8]| std::fs::write(dir.join(name), bytes).expect("writable");
-    write("good.pack.zip", &forger.good.zip());
-    write(
-        "site.pack.zip",
-        &forger.ledger.files(Subject::Site(site(1)), FROM, TO).zip(),
-    );
-    write(
-        "open.pack.zip",
-        &forger
-            .ledger
-            .files(Subject::Device(device(1)), FROM, "2026-06-02")
-            .zip(),
-    );
-    let clip = dir.join("clip");
-    std::fs::write(&clip, tests::pack_ledger::CLIP).expect("writable");
-    let asked = query(Subject::Device(device(1)), FROM, TO);
-    let (with, _) = forger.ledger.make_with(&asked, &[clip]).expect("a pack");
-    write("artefact.pack.zip", &with);
-    let mut changed = Files::of(&with);
-    changed.file(&format!("artefacts/{}", id(IdKind::Artefact, 1)))[2] ^= 1;
-    forger.ledger.reseal(&mut changed);
-    write("artefact-changed.pack.zip", &changed.zip());
-    write("head.tlog-proof", &forger.ledger.head("2026-05-21"));
-    write("later.checkpoint", &forger.ledger.checkpoint);
-    write("log.vkey", format!("{}\n", forger.ledger.key).as_bytes());
-    let mut expected = Vec::new();
-    for (name, pack, word, said) in forger.all() {
-        write(&format!("{name}.pack.zip"), &pack);
-        expected.push(json!({"pack": format!("{name}.pack.zip"), "verdict": word, "said": said}));
-    }
-    write(
-        "expected.json",
-        &serde_json::to_vec_pretty(&expected).expect("JSON"),
     );
 }

@@ -9,7 +9,7 @@ mod flips;
 mod golang;
 mod oracle;
 mod served;
-mod verdicts;
+pub mod verdicts;
 
 use chain_publisher::directory::Directory;
 use chain_publisher::evidence::{Evidence, Trust};

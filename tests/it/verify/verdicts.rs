@@ -27,7 +27,7 @@ fn plan(days: u32) -> Plan {
 }
 
 /// All entries of a copy of fewer than 256.
-fn entries(dir: &Path, size: TreeSize) -> Vec<Vec<u8>> {
+pub fn entries(dir: &Path, size: TreeSize) -> Vec<Vec<u8>> {
     let bundle = bundles_of(size).next().expect("one bundle");
     let bytes = std::fs::read(dir.join(bundle.to_string())).expect("readable");
     let entries = parse_bundle(&bytes, bundle.width()).expect("whole");
@@ -35,7 +35,7 @@ fn entries(dir: &Path, size: TreeSize) -> Vec<Vec<u8>> {
 }
 
 /// Writes entries over those of a copy, with tiles that fit them, and gives their root.
-fn forge(dir: &Path, entries: &[Vec<u8>]) -> Hash {
+pub fn forge(dir: &Path, entries: &[Vec<u8>]) -> Hash {
     let size = TreeSize(entries.len() as u64);
     let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
     let bundle = bundles_of(size).next().expect("one bundle");
@@ -53,7 +53,7 @@ fn forge(dir: &Path, entries: &[Vec<u8>]) -> Hash {
     root_of(&leaves)
 }
 
-fn sign(dir: &Path, size: u64, root: Hash, key: &SigningKey) {
+pub fn sign(dir: &Path, size: u64, root: Hash, key: &SigningKey) {
     let checkpoint = Checkpoint::new(ORIGIN, TreeSize(size), root).expect("a checkpoint");
     let signed = SignedCheckpoint::sign(checkpoint, &[key]).expect("signed");
     std::fs::write(dir.join("checkpoint"), signed.encode()).expect("writable");
