@@ -1,11 +1,12 @@
 //! The table of attacks: each row is done to real files, shown to a real process, and noticed in the words that stand here.
 //!
 //! Invariant: the table in `docs/threat-model.md` is made of these rows (`UPDATE_GOLDENS=1` writes it).
-//! `logs` copies of whole logs · `packs` evidence packs, receipts, watchers, witnesses.
+//! `logs` copies of whole logs · `packs` evidence packs, receipts, watchers, witnesses · `services` a service's own files.
 //! Not here: every forgery of a pack (`pack::forged`), every flipped byte (`verify::flips`).
 
 mod logs;
 mod packs;
+mod services;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -83,11 +84,15 @@ fn noticed(attack: &str) {
 rows! {
     a_byte_of_an_entry: "a byte of an entry flipped", "`daybook-verify log`", "TAMPERED at position 7: ", logs::entry;
     a_byte_of_a_tile: "a byte of a tile flipped", "`daybook-verify log`", "tile/0/000.p/", logs::tile;
+    a_byte_of_the_index: "a byte of the ledger's index flipped", "`daybook verify`", "a slot is not that of its entry", services::index;
     a_byte_of_a_head: "a byte of a head flipped", "`daybook-verify log`", "the head of 2026-05-17: ", logs::head;
     a_byte_of_a_receipt: "a byte of a receipt flipped", "`daybook-verify receipt`", "signature", packs::receipt;
     a_byte_of_a_pack: "a byte of a pack flipped", "`daybook-verify pack`", "entries.ndjson", packs::byte;
     a_cut_tail: "the tail cut below a head that was kept", "`daybook-verify log`", "TRUNCATED: the log has ", logs::cut;
     an_older_copy_watched: "rolled back between two looks", "`daybook-verify watch`", "TRUNCATED", packs::rolled_back;
+    an_older_copy_beside_its_anchor: "an older copy of the directory put back, the anchor being elsewhere", "`daybook serve`, which does not start", "daybook continue", services::put_back_beside_its_anchor;
+    an_older_copy_and_a_head: "an older copy of the directory put back", "`daybook-verify log` with a head that was kept", "TRUNCATED: the log has ", services::put_back_against_a_head;
+    an_older_copy_with_its_anchor: "a service rolled back between two checkpoints, its anchor with it", "`daybook-verify watch`", "TRUNCATED", services::put_back_with_its_anchor;
     a_fork: "a fork after a published head", "`daybook-verify log`", "FORKED at size ", logs::fork;
     a_backdated_entry: "an entry backdated, and signed again", "`daybook-verify log`", "recorded_at goes back", logs::backdated;
     a_moved_signature: "a signature moved to another root", "`daybook-verify log`", "the checkpoint: ", logs::moved_signature;

@@ -108,7 +108,7 @@ impl State {
         if let Some(path) = path.strip_prefix("/log/") {
             return file(path);
         }
-        if path.starts_with("/heads/") {
+        if path.starts_with("/heads/") || path.starts_with("/keys/") {
             return file(&path[1..]);
         }
         if path.starts_with("/v1/heads") {
