@@ -14,7 +14,9 @@ use crate::evidence::shelf::Shelf;
 use crate::evidence::worker;
 use crate::key_chain;
 use crate::limits::Limits;
+use crate::mail::Mailer;
 use crate::metrics::Metrics;
+use crate::notify::{self, Notify};
 use crate::policy_record;
 use crate::publishing::{self, ChannelError, Publishing};
 use crate::rekey::{self, RekeyError};
@@ -86,6 +88,9 @@ pub struct App {
     alerting: OnceLock<Arc<Alerting>>,
     streams: Arc<Streams>,
     packing: Mutex<Option<std::thread::JoinHandle<()>>>,
+    mailer: Option<Arc<Mailer>>,
+    notify: Notify,
+    telling: Mutex<Vec<std::thread::JoinHandle<()>>>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
     chores: Mutex<Vec<JoinHandle<()>>>,
@@ -128,6 +133,12 @@ pub enum OpenError {
     /// The sequencer does not start.
     #[error(transparent)]
     Sequencer(#[from] StartError),
+    /// The mail server's settings cannot be used.
+    #[error("mail cannot be sent: {0}")]
+    Mail(String),
+    /// The notifiers' settings cannot be used.
+    #[error("nobody can be told of alarms: {0}")]
+    Notify(String),
     /// A channel that heads are published on cannot be used.
     #[error(transparent)]
     Publishing(#[from] ChannelError),
@@ -154,6 +165,8 @@ impl App {
             // A crash came between two steps of a rotation.
             rekey::settle(&settings, &outside, None).await.map_err(Box::new)?;
         }
+        let mailer = settings.mail.as_ref().map(Mailer::open).transpose();
+        let mailer = mailer.map_err(OpenError::Mail)?.map(Arc::new);
         let (stores, recovery) = stores::open(&settings, &outside.entropy)?;
         let witnesses = settings
             .witness_policy
@@ -167,6 +180,7 @@ impl App {
         if let Some(found) = contradiction(&witnesses, &stores).await {
             return Err(OpenError::Witnessed(found));
         }
+        let notify = Notify::open(&settings, &stores.server_secret).map_err(OpenError::Notify)?;
         let state = State::open(&settings.data.join("state.sqlite"))?;
         let log: Arc<dyn EventLog> = stores.log.clone();
         let tiles: Arc<dyn TileStore> = stores.log.clone();
@@ -299,6 +313,9 @@ impl App {
             auditing: Mutex::default(),
             packing: Mutex::default(),
             alerting: OnceLock::new(),
+            mailer,
+            notify,
+            telling: Mutex::default(),
             witnesses,
             stopping,
             chores: Mutex::default(),
@@ -328,6 +345,7 @@ impl App {
         *self.sending.lock() = publishing::start(self)?;
         *self.stamping.lock() = anchors::start(self)?;
         *self.packing.lock() = Some(worker::start(self)?);
+        *self.telling.lock() = notify::start(self)?;
         Ok(())
     }
 
@@ -335,6 +353,16 @@ impl App {
     /// must have ended; those that come later are refused.
     pub async fn stop(&self) {
         self.begin_stop();
+        let telling = std::mem::take(&mut *self.telling.lock());
+        for thread in telling {
+            // It waits for what it records.
+            if tokio::task::spawn_blocking(move || thread.join())
+                .await
+                .is_ok_and(|ended| ended.is_err())
+            {
+                tracing::error!("a notifier ended badly");
+            }
+        }
         let sending = self.sending.lock().take();
         let stamping = self.stamping.lock().take();
         for thread in sending.into_iter().chain(stamping) {
@@ -490,6 +518,16 @@ impl App {
     /// Who holds which token.
     pub fn authenticator(&self) -> &Authenticator {
         &self.authenticator
+    }
+
+    /// What sends e-mail, where the settings name a server.
+    pub fn mailer(&self) -> Option<&Arc<Mailer>> {
+        self.mailer.as_ref()
+    }
+
+    /// Notifiers.
+    pub fn notify(&self) -> &Notify {
+        &self.notify
     }
 
     /// Heads on their way out.

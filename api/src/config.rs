@@ -5,6 +5,8 @@
 //! is not a silent default.
 //! Not here: limits that are part of the format or of a contract (constants beside the code they bind).
 
+use crate::mail::MailSettings;
+use crate::notify::telegram::TelegramSettings;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -124,6 +126,34 @@ pub struct Settings {
     /// URLs of OpenTimestamps calendars, such as `https://a.pool.opentimestamps.org`, to which the hash of each day's
     /// head goes behind a nonce, for `heads/YYYY/YYYY-MM-DD.ots`. Default: none.
     pub ots_calendars: Vec<String>,
+    /// The server that e-mail goes out through: a `[mail]` table with `host`, `from`, and perhaps `port`, `tls`
+    /// (`"starttls"`, `"implicit"`, or `"none"` to this machine only), `credentials_file` (user and password on two
+    /// lines, mode 0600; or DAYBOOK_MAIL_USER and DAYBOOK_MAIL_PASSWORD in the environment), `ca_file`, `hello`,
+    /// `timeout_s`. Default: none, and nothing is mailed.
+    pub mail: Option<MailSettings>,
+
+    /// Who alarms are from, where that is not `mail.from`: `Daybook alarms <alarms@example.eu>`. Default: `mail.from`.
+    /// The mail server must let this user send as it.
+    pub notify_mail_from: Option<String>,
+    /// The bot that alarms go to Telegram by: a `[telegram]` table with `token_file` (mode 0600) and perhaps `api_url`.
+    /// Default: none, and chats are told nothing.
+    pub telegram: Option<TelegramSettings>,
+    /// Whether webhooks of accounts may go to addresses of private networks and this machine, and without TLS. Default
+    /// `false`: an account's owner could ask whatever this machine can reach. Switch it on where all of them are yours.
+    pub notify_private_targets: bool,
+    /// Seconds after which a notification that failed is tried again; doubled each time, up to an hour, thirty times.
+    /// Default 30. Too low hammers a provider that is down; too high tells people late.
+    pub notify_retry_s: u64,
+    /// Seconds for which every message by e-mail or Telegram must have failed before the other way tells people so.
+    /// Default 300, as the reference promises.
+    pub notify_failing_s: u64,
+    /// Days between two trials of the alarm path of contacts that want them. Default 30. 0 switches them off.
+    pub challenge_days: u32,
+    /// A URL outside that is asked while all is well, so that whoever waits for it can tell that it is not. Default:
+    /// none, and a machine that is off tells nobody.
+    pub dead_man_url: Option<String>,
+    /// Seconds between two of these. Default 60.
+    pub dead_man_s: u64,
 
     /// A file that names witnesses with their URLs, and the quorum (C2SP tlog-policy): each day's head, and the latest
     /// checkpoint every ten seconds, are offered to them. Default: none; then whoever relies on this ledger keeps
@@ -276,6 +306,15 @@ impl Default for Settings {
             publish_retry_s: 30,
             tsa_url: None,
             ots_calendars: Vec::new(),
+            mail: None,
+            notify_mail_from: None,
+            telegram: None,
+            notify_private_targets: false,
+            notify_retry_s: 30,
+            notify_failing_s: 300,
+            challenge_days: 30,
+            dead_man_url: None,
+            dead_man_s: 60,
             witness_policy: None,
             sign_in_minutes: 15,
             session_days: 30,
@@ -381,6 +420,9 @@ impl Settings {
             if !(url.starts_with("https://") || url.starts_with("http://")) {
                 return invalid("tsa_url and ots_calendars begin with https:// or http://");
             }
+        }
+        if let Some(mail) = &self.mail {
+            mail.check().map_err(ConfigError::Invalid)?;
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return invalid("tls_cert and tls_key belong together: give both or none");

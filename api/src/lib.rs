@@ -6,6 +6,7 @@
 //! | `stores`, `begin`, `chores` | the data directory, the first entries of a start, what runs beside |
 //! | `publishing` | heads of days on their way to the channels of the settings |
 //! | `evidence` | evidence packs that were asked for over HTTP, made beside the service |
+//! | `mail` | e-mail, for whoever has something to say |
 //! | `self_audit` | the service reads its own ledger again and verifies it |
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
@@ -43,7 +44,9 @@ pub mod errors;
 pub mod evidence;
 pub mod key_chain;
 pub mod limits;
+pub mod mail;
 pub mod metrics;
+pub mod notify;
 pub mod openapi;
 pub mod pages;
 pub mod policy_record;

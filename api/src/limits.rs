@@ -25,10 +25,14 @@ pub struct Limits {
     failures: Buckets<DefaultClock>,
     shut_out: Mutex<HashMap<u64, Instant>>,
     sign_ins: Buckets<DefaultClock>,
+    links: Buckets<DefaultClock>,
 }
 
 /// Sign-in links that one address may ask for in a minute: people need one, and each may become an e-mail.
 const SIGN_INS_PER_MINUTE: u32 = 5;
+
+/// Links of messages that one address may follow in a minute: a mail provider unsubscribes for many people from one.
+const LINKS_PER_MINUTE: u32 = 120;
 
 /// Peers that are shut out at once; more are a flood from everywhere, against which an address says nothing.
 const SHUT_OUT_MAX: usize = 100_000;
@@ -50,7 +54,8 @@ impl Limits {
                 clock.clone(),
             ),
             shut_out: Mutex::default(),
-            sign_ins: Buckets::new(SIGN_INS_PER_MINUTE, SIGN_INS_PER_MINUTE, clock),
+            sign_ins: Buckets::new(SIGN_INS_PER_MINUTE, SIGN_INS_PER_MINUTE, clock.clone()),
+            links: Buckets::new(LINKS_PER_MINUTE, LINKS_PER_MINUTE, clock),
         }
     }
 
@@ -129,11 +134,25 @@ impl Limits {
         self.sign_ins.take(&network(peer)).map_err(ApiError::rate_limited)
     }
 
+    /// One use of a message's link.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn link(&self, peer: IpAddr) -> Result<(), ApiError> {
+        self.links.take(&network(peer)).map_err(ApiError::rate_limited)
+    }
+
     /// Forgets buckets that are full again; called about once a minute.
     pub fn sweep(&self) {
         let now = Instant::now();
         self.shut_out.lock().retain(|_, until| *until > now);
-        for buckets in [&self.devices, &self.users, &self.failures, &self.sign_ins] {
+        for buckets in [
+            &self.devices,
+            &self.users,
+            &self.failures,
+            &self.sign_ins,
+            &self.links,
+        ] {
             buckets.sweep();
         }
     }

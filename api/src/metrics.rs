@@ -79,6 +79,17 @@ impl Metrics {
         self.seconds.record(took.as_secs_f64());
     }
 
+    /// A notification was tried.
+    pub fn notified(&self, via: &'static str, outcome: &'static str) {
+        let name = "daybook_notifications_total";
+        let help = "Attempts to send notifications, by way and outcome.";
+        self.recorder.describe_counter(name.into(), None, help.into());
+        let labels = vec![Label::new("via", via), Label::new("outcome", outcome)];
+        self.recorder
+            .register_counter(&Key::from_parts(name, labels), &METADATA)
+            .increment(1);
+    }
+
     /// A gauge, made when it is first named.
     pub fn gauge(&self, name: &'static str, help: &'static str, labels: Vec<Label>) -> Gauge {
         self.recorder.describe_gauge(name.into(), None, help.into());

@@ -22,13 +22,22 @@ const HARMLESS: &[&str] = &[
 ];
 /// What tokens begin with.
 const PREFIXES: [&str; 3] = ["ds_live_", "ua_live_", "whk_"];
+/// Paths behind which a link's text stands.
+const LINKS: [&str; 3] = ["/a/", "/u/", "/c/"];
 /// What stands in the place of a value.
 const REDACTED: &str = "REDACTED";
 
 /// A path and query as they may be logged.
 pub fn url(path: &str, query: &str) -> String {
     let mut out = String::with_capacity(path.len() + query.len());
-    out.push_str(path);
+    // What a message links to is a secret itself.
+    match LINKS.iter().find(|prefix| path.starts_with(**prefix)) {
+        Some(prefix) => {
+            out.push_str(prefix);
+            out.push_str(REDACTED);
+        }
+        None => out.push_str(path),
+    }
     for (i, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
         out.push(if i == 0 { '?' } else { '&' });
         match pair.split_once('=') {

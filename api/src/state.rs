@@ -232,6 +232,62 @@ impl State {
         Ok(stored.and_then(Timestamp::from_micros))
     }
 
+    /// An attempt to send a notification begins; gives whether one before it was begun that had no outcome.
+    ///
+    /// # Errors
+    /// [`StateError::Sqlite`].
+    pub fn begin_sending(
+        &self,
+        now: Timestamp,
+        notification: &str,
+        attempt: u32,
+    ) -> Result<bool, StateError> {
+        let db = self.db.lock();
+        let begun = db
+            .prepare_cached("SELECT 1 FROM sending WHERE notification = ?1")?
+            .exists([notification])?;
+        db.execute(
+            "INSERT OR REPLACE INTO sending VALUES (?1, ?2, ?3)",
+            params![notification, attempt, now.as_micros()],
+        )?;
+        Ok(begun)
+    }
+
+    /// Its outcome is in the ledger.
+    ///
+    /// # Errors
+    /// [`StateError::Sqlite`].
+    pub fn end_sending(&self, notification: &str) -> Result<(), StateError> {
+        self.db
+            .lock()
+            .execute("DELETE FROM sending WHERE notification = ?1", [notification])?;
+        Ok(())
+    }
+
+    /// Where reading of the bot's messages goes on.
+    ///
+    /// # Errors
+    /// [`StateError::Sqlite`].
+    pub fn bot_cursor(&self) -> Result<i64, StateError> {
+        let found = self
+            .db
+            .lock()
+            .query_row("SELECT next FROM bot_cursor", [], |row| row.get(0))
+            .optional()?;
+        Ok(found.unwrap_or(0))
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// [`StateError::Sqlite`].
+    pub fn keep_bot_cursor(&self, next: i64) -> Result<(), StateError> {
+        self.db
+            .lock()
+            .execute("INSERT OR REPLACE INTO bot_cursor VALUES (1, ?1)", [next])?;
+        Ok(())
+    }
+
     /// Writes what waits in memory and forgets what is over; called about once a minute and at the stop.
     ///
     /// # Errors
@@ -253,6 +309,11 @@ impl State {
                 params![now.as_micros()],
             )?;
         }
+        // What was begun so long ago is due no more.
+        transaction.execute(
+            "DELETE FROM sending WHERE began_at <= ?1",
+            params![now.as_micros() - 30 * DAY_US],
+        )?;
         transaction.commit()?;
         Ok(())
     }

@@ -7,7 +7,9 @@
 
 pub mod alarm;
 pub mod class;
+pub mod contact;
 pub mod metadata;
+pub mod notification;
 pub mod payload;
 pub mod rule;
 pub mod text;
@@ -18,6 +20,10 @@ pub use alarm::{
     InWindow, Signature, Thresholds,
 };
 pub use class::{CLASS_TABLE, CLASSES, Class, class_of};
+pub use contact::{
+    ChannelNotificationsSet, ContactAdded, ContactBounced, ContactChanged, ContactLinked,
+    SiteNotificationsSet, WebhookSecretRotated,
+};
 pub use metadata::{Causation, Metadata, Reason};
 pub use payload::{
     AccountChanges, AccountOpened, ArtefactFile, ArtefactRegistered, Change, Changed, ChannelChanges,
@@ -198,6 +204,26 @@ events! {
     IntegrationCreated(IntegrationCreated) in "integration";
     /// Recorded when a webhook is taken away.
     IntegrationRemoved(Nothing) in "integration";
+    /// Recorded when somebody or something is to be told of alarms.
+    ContactAdded(ContactAdded) in "contact";
+    /// Recorded when it is told other things, or otherwise.
+    ContactChanged(ContactChanged) in "contact";
+    /// Recorded when its mailbox opened the link that it was sent.
+    ContactConfirmed(Nothing) in "contact";
+    /// Recorded when a chat said its code.
+    ContactLinked(ContactLinked) in "contact";
+    /// Recorded when it does not want to be told any more.
+    ContactUnsubscribed(Nothing) in "contact";
+    /// Recorded when its address refused a message for good.
+    ContactBounced(ContactBounced) in "contact";
+    /// Recorded when its deliveries are signed with another secret from here on.
+    WebhookSecretRotated(WebhookSecretRotated) in "contact";
+    /// Recorded when it was taken away.
+    ContactRemoved(Nothing) in "contact";
+    /// Recorded when who is told of a channel's alarms, or how often, is changed.
+    ChannelNotificationsSet(ChannelNotificationsSet) in "channel";
+    /// Recorded when whether a site's messages are gathered is changed.
+    SiteNotificationsSet(SiteNotificationsSet) in "site";
     /// Recorded when an uplink came from a device nobody registered, or that nobody can decode yet.
     UplinkParked(UplinkParked) in "tray";
     /// Recorded when somebody registers a file that is kept elsewhere, by its hash.

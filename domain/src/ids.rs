@@ -39,6 +39,10 @@ pub enum IdKind {
     Alarm,
     /// `sil_`
     Silence,
+    /// `con_`
+    Contact,
+    /// `ntf_`
+    Notification,
     /// `req_`
     Request,
     /// Without a prefix: the id inside a token.
@@ -63,6 +67,8 @@ impl IdKind {
             Self::Rule => "rul_",
             Self::Alarm => "alm_",
             Self::Silence => "sil_",
+            Self::Contact => "con_",
+            Self::Notification => "ntf_",
             Self::Request => "req_",
             Self::Token | Self::Stream => "",
         }
@@ -85,8 +91,8 @@ impl IdKind {
 /// The kind of an id, by its prefix; `None` for what is no id. Ids without a prefix are [`IdKind::Stream`].
 pub fn kind_of(text: &str) -> Option<IdKind> {
     use IdKind::{
-        Account, Alarm, Artefact, Channel, Device, Integration, Pack, Request, Rule, Sensor, Silence, Site,
-        Stream, User,
+        Account, Alarm, Artefact, Channel, Contact, Device, Integration, Notification, Pack, Request, Rule,
+        Sensor, Silence, Site, Stream, User,
     };
     [
         Account,
@@ -101,6 +107,8 @@ pub fn kind_of(text: &str) -> Option<IdKind> {
         Rule,
         Alarm,
         Silence,
+        Contact,
+        Notification,
         Request,
         Stream,
     ]

@@ -31,7 +31,7 @@ const FACTS: &[&str] = &[
     "annotations",
     "artefact",
     "ledger",
-    "notification",
+    "notifications",
     "pack",
     "readings",
     "refusals",

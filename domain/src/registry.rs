@@ -60,6 +60,7 @@ pub struct Account {
     devices: Vec<Slot>,
     integrations: Vec<Slot>,
     artefacts: Vec<Slot>,
+    contacts: Vec<Slot>,
     trays: Vec<Slot>,
     silences: Vec<Slot>,
 }
@@ -210,6 +211,21 @@ pub struct Pack {
     pub state: aggregate::Pack,
 }
 
+/// A mailbox, chat or webhook that is told of an account's alarms.
+#[derive(Debug, Clone)]
+pub struct Contact {
+    /// `con_…`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub account: Arc<str>,
+    /// Its first entry.
+    pub created: Mark,
+    /// The newest entry of its stream.
+    pub changed: Mark,
+    /// Its stream's state.
+    pub state: aggregate::Contact,
+}
+
 /// The tokens of one device, user or integration.
 #[derive(Debug, Clone)]
 struct TokenSet {
@@ -327,6 +343,7 @@ pub struct Registry {
     packs: Arena<Pack>,
     /// By the device, site or account that they are about, in order of creation.
     artefacts_of: HashMap<Box<str>, Vec<Slot>>,
+    contacts: Arena<Contact>,
     token_sets: Arena<TokenSet>,
     trays: Arena<Tray>,
     rules: Arena<Rule>,

@@ -36,6 +36,10 @@ pub const PROJECTIONS: Set = Set {
             include_str!("../sqlite/projections/0001_read_models.sql"),
         ),
         (
+            "0002_outbox.sql",
+            include_str!("../sqlite/projections/0002_outbox.sql"),
+        ),
+        (
             "0003_alarms.sql",
             include_str!("../sqlite/projections/0003_alarms.sql"),
         ),
@@ -46,10 +50,16 @@ pub const PROJECTIONS: Set = Set {
 pub const STATE: Set = Set {
     name: "state",
     application_id: 0x4462_7374,
-    files: &[(
-        "0001_sessions.sql",
-        include_str!("../sqlite/state/0001_sessions.sql"),
-    )],
+    files: &[
+        (
+            "0001_sessions.sql",
+            include_str!("../sqlite/state/0001_sessions.sql"),
+        ),
+        (
+            "0002_sending.sql",
+            include_str!("../sqlite/state/0002_sending.sql"),
+        ),
+    ],
 };
 
 impl Set {

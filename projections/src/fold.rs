@@ -7,7 +7,7 @@
 use crate::error::ProjectionError;
 use crate::raw::{self, Row};
 use crate::world::{Fact, World};
-use crate::{alarms, overview, rollups, timeline};
+use crate::{alarms, outbox, overview, rollups, timeline};
 use domain::entry::Entry;
 use domain::reading::{READING_CONFLICT, READING_RECORDED, READINGS, Reading};
 use domain::{Position, Timestamp};
@@ -59,6 +59,7 @@ impl Fold {
             overview::apply(connection, &fact)?;
             alarms::apply(connection, &fact)?;
             timeline::apply(connection, &fact)?;
+            outbox::apply(connection, &fact)?;
         }
         Ok(entry.recorded_at)
     }

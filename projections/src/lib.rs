@@ -9,6 +9,7 @@
 //! | `overview` | devices: last seen, gaps, refusals; parked uplinks |
 //! | `alarms` | alarms and channels' states |
 //! | `timeline` | who changed what; the days that were closed |
+//! | `outbox` | whom to tell what, when, and what came of it |
 //! | `world` | who owns what, as the entries tell it |
 //! | `fold`, `store` | one batch, one transaction, with the cursors |
 //! | `projector`, `rebuild` | following the ledger; folding it again into a second file |
@@ -20,6 +21,7 @@
 mod alarms;
 mod error;
 mod fold;
+pub mod outbox;
 mod overview;
 mod projector;
 pub mod query;

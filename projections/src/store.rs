@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The projections and the version of what their rows mean; a change of meaning is a new version and a rebuild.
-pub const PROJECTION_VERSIONS: [(&str, i64); 6] = [
+pub const PROJECTION_VERSIONS: [(&str, i64); 7] = [
     ("alarms", 1),
+    ("outbox", 1),
     ("overview", 1),
     ("raw", 1),
     ("rollups", 1),

@@ -11,6 +11,7 @@ mod demo;
 mod faults;
 mod fuzz;
 mod keys;
+mod notify_crash;
 mod pack;
 mod payloads;
 mod self_audit;

@@ -8,6 +8,9 @@
 //! | `pack_ledger` | a ledger of several accounts and many days, and evidence packs of it, good and forged |
 //! | `chromium` | a real browser |
 //! | `golang` | programs in Go |
+//! | `python` | packages of PyPI in an environment of their own |
+//! | `smtp` | a real mail server that can be told to misbehave |
+//! | `certificates` | an authority and a server's certificate for a test |
 //! | `debian` | what Debian has to be asked for |
 //! | `dice` | chance from a seed |
 //! | `load`, `follower` | a device that remembers what it was told; a ledger followed from outside |
@@ -15,6 +18,7 @@
 //!
 //! Not here: tests (`it/`).
 
+pub mod certificates;
 pub mod chromium;
 pub mod daybook;
 pub mod debian;
@@ -25,5 +29,8 @@ pub mod golang;
 pub mod load;
 pub mod pack_ledger;
 pub mod payloads;
+pub mod python;
+pub mod receiver;
 pub mod small_ledger;
+pub mod smtp;
 pub mod witness;

@@ -10,6 +10,7 @@ pub mod account;
 pub mod artifacts;
 pub mod as_of;
 pub mod change;
+pub mod contacts;
 pub mod corrections;
 pub mod devices;
 pub mod entries;
@@ -23,6 +24,7 @@ pub mod life;
 pub mod lists;
 pub mod log;
 pub mod measurements;
+pub mod outbound;
 pub mod proofs;
 pub mod receipt;
 pub mod refusals;
@@ -52,6 +54,8 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         silences::ROUTES,
         corrections::ROUTES,
         integrations::ROUTES,
+        contacts::ROUTES,
+        outbound::ROUTES,
         tray::ROUTES,
         users::ROUTES,
         tokens::ROUTES,

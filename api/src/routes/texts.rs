@@ -9,6 +9,8 @@ use serde_json::Value;
 
 /// What stands in a text's place once its key was destroyed, on pages and in the API.
 pub const ERASED: &str = "(erased)";
+/// What stands in the place of what nobody is shown again: what a webhook's deliveries are signed with.
+pub const WITHHELD: &str = "(withheld)";
 
 /// Where a payload stands, which its sealed values are bound to.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +29,9 @@ impl App {
     /// A sealed text of a stream; `None` where there is none.
     pub fn text(&self, aggregate_type: &str, id: &str, field: Option<&SealedField>) -> Option<String> {
         let field = field?;
+        if aggregate_type == "contact" && field.place.pointer == "/secret" {
+            return Some(WITHHELD.to_owned());
+        }
         let opened = self
             .keys()
             .get(&field.sealed.key)

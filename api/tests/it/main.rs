@@ -5,6 +5,8 @@
 mod anchors;
 mod clock;
 mod evidence;
+mod mail;
+mod notify;
 mod publishing;
 mod service;
 mod witnesses;

@@ -26,6 +26,7 @@ use domain::checkpoint::{CheckpointError, SignedCheckpoint};
 use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
+use domain::ids::IdKind;
 use domain::note::{Note, NoteError, Signer};
 use domain::ports::{EventLog, TileStore};
 use domain::proof::{PROVER_TILES, ProofError, Prover};
@@ -554,6 +555,11 @@ impl<'a> Scan<'a> {
     /// An entry of an owner.
     fn owned(&mut self, position: Position, bytes: &[u8]) -> Result<(), MakeError> {
         let entry = read(position, bytes)?;
+        // A channel owns what is said of it, its device does not (docs/events.md, `owner`).
+        let of_channel = matches!(entry.aggregate_type, "annotations" | "state");
+        if of_channel && IdKind::Channel.is(entry.aggregate_id) {
+            return Ok(());
+        }
         let date = entry.recorded_at.date();
         let at = self.stream(&entry);
         let leaf = leaf_hash(bytes);

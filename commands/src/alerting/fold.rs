@@ -313,6 +313,18 @@ impl Fold {
                     None => tell(What::Other),
                 }
             }
+            "DerivationSet" => {
+                let channel = registry
+                    .channel_anywhere(id)
+                    .ok_or("a channel that is not there")?;
+                match &channel.state.derivation {
+                    Some(derivation) => tell(What::Derived {
+                        channel: id,
+                        derivation,
+                    }),
+                    None => tell(What::Other),
+                }
+            }
             "RuleCreated" | "RuleChanged" => {
                 let rule = registry
                     .account_of(id)

@@ -317,15 +317,9 @@ async fn limits_and_the_simple_rule_change_together_and_windows_give_it_a_stream
         );
         (rule.version, rule.definition.ok_max, rule.stream.is_some())
     };
-    let patch = |value: Value| value.as_object().cloned().expect("an object");
-    let change = |value: Value| {
-        management.patch_rule(
-            owner,
-            reason_static(),
-            &rule,
-            None,
-            Box::leak(Box::new(patch(value))),
-        )
+    let change = async |value: Value| {
+        let patch = value.as_object().cloned().expect("an object");
+        management.patch_rule(owner, &reason(), &rule, None, &patch).await
     };
     change(json!({"ok_max": 6.0})).await.expect("changed");
     assert_eq!(in_force(), (2, Some(6.0), false));
@@ -354,8 +348,4 @@ async fn limits_and_the_simple_rule_change_together_and_windows_give_it_a_stream
     );
     kitchen.measure_all(20.0, 20).await;
     assert!(kitchen.told(&ALARMS).await.is_empty());
-}
-
-fn reason_static() -> &'static domain::event::Reason {
-    Box::leak(Box::new(reason()))
 }

@@ -160,7 +160,7 @@ impl Management {
     }
 
     /// The alarm's first entry says whose it is, and of which channel.
-    async fn channel_of_alarm(&self, account: &str, alarm: &str) -> Result<String, ManageError> {
+    pub(super) async fn channel_of_alarm(&self, account: &str, alarm: &str) -> Result<String, ManageError> {
         let missing = || Rejection::not_found("alarm_not_found", "no such alarm");
         let positions = self.ports.index.positions("alarm", alarm);
         let first = positions.first().ok_or_else(missing)?;

@@ -3,7 +3,7 @@
 use super::sites::plain;
 use super::{Actor, ManageError, Management, Outcome, Step};
 use domain::Timestamp;
-use domain::aggregate::channel::{ChannelCommand, ChannelPatch, Limits, NewChannel, preset};
+use domain::aggregate::channel::{ChannelCommand, ChannelPatch, Limits, NewChannel};
 use domain::aggregate::device::{DeviceCommand, DevicePatch, NewDevice};
 use domain::aggregate::tokens::TokensCommand;
 use domain::event::{Reason, TokenKind};
@@ -190,7 +190,7 @@ impl Management {
         };
         let begun = vertical
             .filter(|_| !kind.auxiliary)
-            .map(|v| preset(v, kind.name, label));
+            .map(|v| crate::ingest::channels::begun_with(v, kind.name, label));
         let label = label
             .map(|label| domain::aggregate::text::name("label", label))
             .transpose()?;

@@ -404,6 +404,7 @@ async fn execute_step(gathering: Gathering, handling: Handling, step: Step) -> R
         Step::Standing(id, command) => {
             execute::<aggregate::Standing>(gathering, handling, &id, command).await
         }
+        Step::Contact(id, command) => execute::<aggregate::Contact>(gathering, handling, &id, command).await,
     }
 }
 

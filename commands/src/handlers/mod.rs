@@ -10,6 +10,7 @@
 
 mod adopt;
 mod alarms;
+mod contacts;
 mod devices;
 mod evidence;
 mod integrations;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use adopt::Adoption;
 pub use alarms::MissedAlarm;
+pub use contacts::{CONTACTS_MAX, ContactOutcome};
 pub use people::{Bootstrap, NewUser, UserPatch};
 pub use sealer::Opener;
 pub use step::Step;

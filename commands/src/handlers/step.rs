@@ -5,6 +5,7 @@ use domain::aggregate::alarm::AlarmCommand;
 use domain::aggregate::annotations::AnnotationsCommand;
 use domain::aggregate::artefact::ArtefactCommand;
 use domain::aggregate::channel::ChannelCommand;
+use domain::aggregate::contact::ContactCommand;
 use domain::aggregate::device::DeviceCommand;
 use domain::aggregate::integration::IntegrationCommand;
 use domain::aggregate::pack::PackCommand;
@@ -81,6 +82,8 @@ pub enum Step {
     Annotations(String, AnnotationsCommand),
     /// Of what the rules make of a channel.
     Standing(String, StandingCommand),
+    /// Of a contact.
+    Contact(String, ContactCommand),
 }
 
 impl Step {
@@ -101,6 +104,7 @@ impl Step {
             Self::Silence { .. } => "silence",
             Self::Annotations(..) => "annotations",
             Self::Standing(..) => "state",
+            Self::Contact(..) => "contact",
         }
     }
 
@@ -120,6 +124,7 @@ impl Step {
             | Self::Tokens(id, _)
             | Self::Integration(id, _)
             | Self::Artefact { id, .. }
+            | Self::Contact(id, _)
             | Self::Pack(id, _) => id,
         }
     }
@@ -127,7 +132,7 @@ impl Step {
     /// Whose key seals its texts: a person's own for what is personal, else the account's.
     pub(super) fn subject<'a>(&'a self, account: &'a str) -> &'a str {
         match self {
-            Self::User(id, _) => id,
+            Self::User(id, _) | Self::Contact(id, _) => id,
             _ => account,
         }
     }
@@ -144,7 +149,11 @@ impl Step {
             }
             Self::Annotations(id, _) | Self::Standing(id, _) => id,
             Self::Tokens(id, _) if id.starts_with("dev_") => id,
-            Self::Tokens(..) | Self::User(..) | Self::Integration(..) | Self::Pack(..) => account,
+            Self::Tokens(..)
+            | Self::User(..)
+            | Self::Integration(..)
+            | Self::Contact(..)
+            | Self::Pack(..) => account,
         }
     }
 }

@@ -6,10 +6,11 @@
 
 use crate::ingest::decoded::Measurement;
 use crate::sequencer::{ChannelMaker, ChannelRandom, PendingValue, RecordError};
+use domain::aggregate::Limits;
 use domain::entry::NewEvent;
 use domain::event::metadata::ReasonCode;
 use domain::event::payload::ChannelRegistered;
-use domain::event::{Event, Metadata, Text};
+use domain::event::{Event, Metadata, Text, Vertical};
 use domain::hash::{base64url, sha256_of};
 use domain::ids::IdKind;
 use domain::ports::KeyStore;
@@ -55,6 +56,16 @@ pub fn value_key(measurement: &Measurement, secret: &[u8; 32]) -> Cow<'static, s
     ))
 }
 
+/// The limits that a channel begins with: range and grace of the first rule of its site's vertical that fits its name.
+pub fn begun_with(vertical: Vertical, kind: &str, label: Option<&str>) -> Limits {
+    let rules = domain::rule::presets::for_channel(vertical, kind, label);
+    rules.first().map_or_else(Limits::default, |rule| Limits {
+        ok_min: rule.ok_min,
+        ok_max: rule.ok_max,
+        grace_min: Some(rule.grace_min),
+    })
+}
+
 /// Registers channels with their labels sealed.
 pub struct AutoChannels {
     /// The ledger's origin.
@@ -83,10 +94,8 @@ impl ChannelMaker for AutoChannels {
             .site(&device.account, &device.state.site)
             .and_then(|s| s.state.vertical);
         let limits = match vertical {
-            Some(vertical) if !value.auxiliary => {
-                domain::aggregate::channel::preset(vertical, &value.kind, value.label.as_deref())
-            }
-            _ => domain::aggregate::Limits::default(),
+            Some(vertical) if !value.auxiliary => begun_with(vertical, &value.kind, value.label.as_deref()),
+            _ => Limits::default(),
         };
         let event = Event::ChannelRegistered(ChannelRegistered {
             auxiliary: value.auxiliary,

@@ -5,9 +5,10 @@
 //! Not here: judging values by these limits (rules), which channel a value belongs to (`registry`).
 
 use super::{Aggregate, Stamp, text};
+use crate::event::contact::ChannelNotifications;
 use crate::event::{
-    CalibrationSet, Change, Changed, ChannelChanges, ChannelRegistered, Correction, DerivationSet, Event,
-    Text, TextChange, Vertical,
+    CalibrationSet, Change, Changed, ChannelChanges, ChannelNotificationsSet, ChannelRegistered, Correction,
+    DerivationSet, Event, Text, TextChange, Vertical,
 };
 use crate::kinds;
 use crate::reading::{is_value_key, slug};
@@ -21,6 +22,11 @@ use serde::{Deserialize, Serialize};
 pub const GRACE_MIN_MAX: u32 = 360;
 /// Largest magnitude of a limit; beyond it no kind measures anything.
 pub const LIMIT_MAX: f64 = 1e12;
+
+/// Longest gap between two messages, minutes: a day; beyond it a daily digest does.
+pub const INTERVAL_MIN_MAX: u32 = 1_440;
+/// Most contacts that a channel names.
+pub const TARGETS_MAX: usize = 50;
 
 /// Least distance of a two-point calibration's raw values, so that its line is not a wall.
 pub const RAW_SPAN_MIN: f64 = 1e-3;
@@ -63,6 +69,9 @@ pub struct Channel {
     /// What its values are made of, where they are made of other channels'.
     #[serde(default)]
     pub derivation: Option<Derivation>,
+    /// Who is told of its alarms, and how often.
+    #[serde(default)]
+    pub notifications: ChannelNotifications,
 }
 
 /// How a channel's values are corrected, and since when.
@@ -102,6 +111,8 @@ pub enum ChannelCommand {
     Calibrate(NewCalibration),
     /// Has its values made of other channels', or no longer.
     Derive(Option<Derivation>),
+    /// Says who is told of its alarms, and how often.
+    Notify(ChannelNotifications),
 }
 
 /// A channel to make known.
@@ -171,6 +182,7 @@ impl Aggregate for Channel {
                     certificate: stamp.maybe(set.certificate.as_ref(), "/certificate"),
                 });
             }
+            Event::ChannelNotificationsSet(set) => self.notifications = set.notifications.new.clone(),
             _ => {}
         }
     }
@@ -182,7 +194,10 @@ impl Aggregate for Channel {
                 "this channel exists already",
             )),
             ChannelCommand::Register(channel) => Ok(vec![Event::ChannelRegistered(registered(channel)?)]),
-            ChannelCommand::Change(_) | ChannelCommand::Calibrate(_) | ChannelCommand::Derive(_)
+            ChannelCommand::Change(_)
+            | ChannelCommand::Calibrate(_)
+            | ChannelCommand::Derive(_)
+            | ChannelCommand::Notify(_)
                 if self.sequence == 0 =>
             {
                 Err(Rejection::not_found("channel_not_found", "no such channel"))
@@ -197,6 +212,7 @@ impl Aggregate for Channel {
                     .into_iter()
                     .collect())
             }
+            ChannelCommand::Notify(notifications) => self.notified(notifications),
         }
     }
 
@@ -220,6 +236,20 @@ impl Channel {
         if let Some(change) = &changes.unit {
             self.unit.clone_from(&change.new);
         }
+    }
+
+    fn notified(&self, new: &ChannelNotifications) -> Result<Vec<Event>, Rejection> {
+        if new.min_interval_min > INTERVAL_MIN_MAX || new.telegram.len() > TARGETS_MAX {
+            return Err(Rejection::invalid(
+                "invalid_notifications",
+                "min_interval_min is at most 1440 minutes, and there are at most 50 targets",
+            ));
+        }
+        let change = Change::between(&self.notifications, new);
+        Ok(change
+            .map(|notifications| Event::ChannelNotificationsSet(ChannelNotificationsSet { notifications }))
+            .into_iter()
+            .collect())
     }
 
     fn calibrated(&self, new: &NewCalibration) -> Result<Vec<Event>, Rejection> {

@@ -3,8 +3,12 @@
 //! Invariants: the vertical picks the limits that new channels begin with; changing it changes no channel.
 //! Not here: which devices stand there (`registry`).
 
+use super::channel::INTERVAL_MIN_MAX;
 use super::{Aggregate, Stamp, text};
-use crate::event::{Change, Changed, Event, SiteChanges, SiteCreated, Text, TextChange, Vertical};
+use crate::event::contact::SiteNotifications;
+use crate::event::{
+    Change, Changed, Event, SiteChanges, SiteCreated, SiteNotificationsSet, Text, TextChange, Vertical,
+};
 use crate::rejection::Rejection;
 use crate::sealed::SealedField;
 use serde::{Deserialize, Serialize};
@@ -22,6 +26,9 @@ pub struct Site {
     pub timezone: String,
     /// Its address, sealed.
     pub address: Option<SealedField>,
+    /// Whether its messages are gathered.
+    #[serde(default)]
+    pub notifications: SiteNotifications,
 }
 
 /// What may be asked of a site.
@@ -40,6 +47,8 @@ pub enum SiteCommand {
     },
     /// Changes what is given; absent fields stay.
     Change(SitePatch),
+    /// Says whether its messages are gathered.
+    Notify(SiteNotifications),
 }
 
 /// What to change of a site.
@@ -82,6 +91,7 @@ impl Aggregate for Site {
                     self.timezone.clone_from(&timezone.new);
                 }
             }
+            Event::SiteNotificationsSet(set) => self.notifications = set.notifications.new.clone(),
             _ => {}
         }
     }
@@ -102,10 +112,18 @@ impl Aggregate for Site {
                 timezone: text::timezone(timezone)?,
                 vertical: vertical_of(vertical)?,
             })]),
-            SiteCommand::Change(_) if self.sequence == 0 => {
+            SiteCommand::Change(_) | SiteCommand::Notify(_) if self.sequence == 0 => {
                 Err(Rejection::not_found("site_not_found", "no such site"))
             }
             SiteCommand::Change(patch) => self.changed(patch),
+            SiteCommand::Notify(new) if new.min_interval_min > INTERVAL_MIN_MAX => Err(Rejection::invalid(
+                "invalid_notifications",
+                "min_interval_min is at most 1440 minutes",
+            )),
+            SiteCommand::Notify(new) => Ok(Change::between(&self.notifications, new)
+                .map(|notifications| Event::SiteNotificationsSet(SiteNotificationsSet { notifications }))
+                .into_iter()
+                .collect()),
         }
     }
 

@@ -6,6 +6,10 @@
 use super::alarm::{
     AlarmAcknowledged, AlarmCleared, AlarmClosed, AlarmCommented, AlarmEscalated, AlarmOpened, AlarmReopened,
 };
+use super::contact::{
+    ChannelNotificationsSet, ContactAdded, ContactBounced, ContactChanged, ContactLinked,
+    SiteNotificationsSet, WebhookSecretRotated,
+};
 use super::payload::{
     AccountChanges, AccountOpened, ArtefactRegistered, Changed, ChannelChanges, ChannelRegistered,
     DeviceChanges, DeviceMoved, DeviceRegistered, EvidencePackIssued, IntegrationCreated, Nothing,
@@ -51,8 +55,32 @@ without_texts!(
     AlarmOpened,
     AlarmEscalated,
     AlarmCleared,
-    AlarmReopened
+    AlarmReopened,
+    ContactChanged,
+    ContactBounced,
+    ChannelNotificationsSet,
+    SiteNotificationsSet
 );
+
+impl VisitTexts for ContactAdded {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        maybe(&mut self.address, "/address", each);
+        each("/name", &mut self.name);
+        maybe(&mut self.secret, "/secret", each);
+    }
+}
+
+impl VisitTexts for ContactLinked {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        each("/address", &mut self.address);
+    }
+}
+
+impl VisitTexts for WebhookSecretRotated {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        each("/secret", &mut self.secret);
+    }
+}
 
 impl VisitTexts for RuleCreated {
     fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {

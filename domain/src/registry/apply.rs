@@ -5,8 +5,8 @@
 //! Streams of other types pass by. Not here: whether an event may be recorded (`check`).
 
 use super::{
-    Account, Artefact, Channel, Device, Integration, Mark, Pack, Registry, Rule, Silence, Site, Slot,
-    TokenSet, Tray, User,
+    Account, Artefact, Channel, Contact, Device, Integration, Mark, Pack, Registry, Rule, Silence, Site,
+    Slot, TokenSet, Tray, User,
 };
 use crate::aggregate::{self, Aggregate, Stamp};
 use crate::entry::Entry;
@@ -143,6 +143,7 @@ impl Registry {
             Event::DeviceRegistered(_) => self.register_device(incoming),
             Event::ChannelRegistered(_) => self.register_channel(incoming),
             Event::IntegrationCreated(_) => self.create_integration(incoming),
+            Event::ContactAdded(_) => self.add_contact(incoming),
             Event::AccountRenamed(_) | Event::AccountSuspended(_) | Event::AccountResumed(_) => {
                 let account = known(incoming, self.accounts.get_mut(incoming.id()))?;
                 incoming.go_on(&mut account.state)?;
@@ -153,7 +154,7 @@ impl Registry {
             | Event::UserRemoved(_)
             | Event::SignInLinkIssued(_)
             | Event::SignedIn(_) => self.change_user(incoming),
-            Event::SiteChanged(_) => {
+            Event::SiteChanged(_) | Event::SiteNotificationsSet(_) => {
                 let site = known(incoming, self.sites.get_mut(incoming.id()))?;
                 incoming.go_on(&mut site.state)?;
                 site.changed = incoming.mark;
@@ -162,13 +163,26 @@ impl Registry {
             Event::DeviceChanged(_) | Event::DeviceMoved(_) | Event::DeviceRemoved(_) => {
                 self.change_device(incoming)
             }
-            Event::ChannelChanged(_) | Event::CalibrationSet(_) | Event::DerivationSet(_) => {
-                self.change_channel(incoming)
-            }
+            Event::ChannelChanged(_)
+            | Event::CalibrationSet(_)
+            | Event::DerivationSet(_)
+            | Event::ChannelNotificationsSet(_) => self.change_channel(incoming),
             Event::IntegrationRemoved(_) => {
                 let integration = known(incoming, self.integrations.get_mut(incoming.id()))?;
                 incoming.go_on(&mut integration.state)?;
                 integration.changed = incoming.mark;
+                Ok(())
+            }
+            Event::ContactChanged(_)
+            | Event::ContactConfirmed(_)
+            | Event::ContactLinked(_)
+            | Event::ContactUnsubscribed(_)
+            | Event::ContactBounced(_)
+            | Event::WebhookSecretRotated(_)
+            | Event::ContactRemoved(_) => {
+                let contact = known(incoming, self.contacts.get_mut(incoming.id()))?;
+                incoming.go_on(&mut contact.state)?;
+                contact.changed = incoming.mark;
                 Ok(())
             }
             Event::TokenIssued(issued) => self.issue_token(incoming, &issued.token),
@@ -211,6 +225,7 @@ impl Registry {
             devices: Vec::new(),
             integrations: Vec::new(),
             artefacts: Vec::new(),
+            contacts: Vec::new(),
             trays: Vec::new(),
             silences: Vec::new(),
         };
@@ -325,6 +340,21 @@ impl Registry {
             state: incoming.begin(),
         };
         self.packs.push(incoming.id(), pack);
+        Ok(())
+    }
+
+    fn add_contact(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {
+        fresh(incoming, self.contacts.slot(incoming.id()))?;
+        let (owner, account) = self.named_account(incoming)?;
+        let contact = Contact {
+            id: incoming.id().into(),
+            account,
+            created: incoming.mark,
+            changed: incoming.mark,
+            state: incoming.begin(),
+        };
+        let slot = self.contacts.push(incoming.id(), contact);
+        self.accounts.at_mut(owner).contacts.push(slot);
         Ok(())
     }
 
@@ -600,6 +630,7 @@ fn is_registered_type(aggregate_type: &str) -> bool {
         "account"
             | "artefact"
             | "channel"
+            | "contact"
             | "device"
             | "integration"
             | "pack"

@@ -119,7 +119,9 @@ impl Group<'_> {
             Event::UserRegistered(user) => self.user(id, &account, user),
             Event::UserChanged(changed) => self.user_changed(id, &account, &changed.changes),
             Event::UserRemoved(_) => self.user_removed(id, &account),
-            Event::SiteCreated(_) | Event::IntegrationCreated(_) => self.begin(id, &account),
+            Event::SiteCreated(_) | Event::IntegrationCreated(_) | Event::ContactAdded(_) => {
+                self.begin(id, &account)
+            }
             Event::DeviceRegistered(device) => self.device(id, &account, device),
             Event::DeviceChanged(changed) => self.device_changed(id, &account, &changed.changes),
             Event::DeviceMoved(moved) => self.has_site(&account, &moved.to_site),
@@ -146,7 +148,16 @@ impl Group<'_> {
             | Event::TokenRevoked(_)
             | Event::IntegrationRemoved(_)
             | Event::CalibrationSet(_)
-            | Event::DerivationSet(_) => Ok(()),
+            | Event::DerivationSet(_)
+            | Event::ContactChanged(_)
+            | Event::ContactConfirmed(_)
+            | Event::ContactLinked(_)
+            | Event::ContactUnsubscribed(_)
+            | Event::ContactBounced(_)
+            | Event::WebhookSecretRotated(_)
+            | Event::ContactRemoved(_)
+            | Event::ChannelNotificationsSet(_)
+            | Event::SiteNotificationsSet(_) => Ok(()),
             // Alarms and states take no names and begin no stream that the registry folds.
             Event::ReadingAnnotated(_)
             | Event::DeadlineReached(_)
@@ -176,6 +187,7 @@ impl Group<'_> {
             "device" => ("device_not_found", "device"),
             "channel" => ("channel_not_found", "channel"),
             "integration" => ("integration_not_found", "integration"),
+            "contact" => ("contact_not_found", "contact"),
             "tokens" => ("token_not_found", "token"),
             "artefact" => ("artifact_not_found", "artefact"),
             "pack" => ("evidence_not_found", "evidence pack"),

@@ -5,9 +5,10 @@
 //! Not here: whether a token is taken (`admit`).
 
 use super::{
-    Account, Arena, Artefact, Channel, Device, Integration, Mark, Pack, Registry, Site, Slot, Token, Tray,
-    User,
+    Account, Arena, Artefact, Channel, Contact, Device, Integration, Mark, Pack, Registry, Site, Slot, Token,
+    Tray, User,
 };
+use crate::aggregate;
 use crate::aggregate::text::LOCAL_ID_MAX;
 use crate::position::{Position, TreeSize};
 
@@ -28,6 +29,7 @@ impl Registry {
             "integration" => self.integrations.get(id).map(|x| x.state.sequence),
             "artefact" => self.artefacts.get(id).map(|x| x.state.sequence),
             "pack" => self.packs.get(id).map(|x| x.state.sequence),
+            "contact" => self.contacts.get(id).map(|x| x.state.sequence),
             "tokens" => self.token_sets.get(id).map(|x| x.state.sequence),
             "tray" => self.trays.get(id).map(|x| x.sequence),
             "rule" => self.rules.get(id).map(|x| x.state.sequence),
@@ -149,6 +151,33 @@ impl Registry {
         slots.iter().map(|slot| self.artefacts.at(*slot))
     }
 
+    /// A contact of the account; removed ones too.
+    pub fn contact(&self, account: &str, id: &str) -> Option<&Contact> {
+        self.contacts.get(id).filter(|it| *it.account == *account)
+    }
+
+    /// A contact, in whichever account: for those who hold its links or its code.
+    pub fn contact_anywhere(&self, id: &str) -> Option<&Contact> {
+        self.contacts.get(id)
+    }
+
+    /// Every contact that was not taken away, in order of creation.
+    pub fn contacts_anywhere(&self) -> impl Iterator<Item = &Contact> {
+        let contacts = self.contacts.items.iter();
+        contacts.filter(|it| it.state.state != aggregate::contact::ContactState::Removed)
+    }
+
+    /// The account's contacts that were not taken away, after the cursor.
+    pub fn contacts<'r>(
+        &'r self,
+        account: &str,
+        after: Option<Position>,
+    ) -> impl Iterator<Item = &'r Contact> {
+        let slots = self.accounts.get(account).map_or(&[][..], |a| &a.contacts);
+        listed(&self.contacts, slots, after, |it| it.created)
+            .filter(|it| it.state.state != aggregate::contact::ContactState::Removed)
+    }
+
     /// A token by the id inside it, in whichever account.
     pub fn token(&self, id: &str) -> Option<Token<'_>> {
         let (slot, index) = *self.tokens.get(id)?;
@@ -266,6 +295,7 @@ impl Registry {
         let account = account.or_else(|| self.integrations.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.artefacts.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.packs.get(id).map(|x| &x.account));
+        let account = account.or_else(|| self.contacts.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.trays.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.rules.get(id).map(|x| &x.account));
         let account = account.or_else(|| self.silences.get(id).map(|x| &x.account));

@@ -17,6 +17,8 @@ struct Theirs {
     integration: String,
     user: String,
     token: String,
+    contact: String,
+    notification: String,
     dev_eui: &'static str,
     pack: String,
     artifact: String,
@@ -72,6 +74,15 @@ fn furnish(daybook: &Daybook) -> Theirs {
             break id.to_owned();
         }
     };
+    let contact = daybook
+        .post(
+            "/v1/webhooks",
+            &json!({"name": "plant", "url": "https://127.0.0.1:1/hook"}),
+        )
+        .expect(201);
+    let sent = daybook
+        .post(&format!("/v1/contacts/{}/test", text(&contact["id"])), &json!({}))
+        .expect(202);
     Theirs {
         pack: text(&pack.expect(202)["id"]),
         artifact: text(&artifact.expect(201)["id"]),
@@ -82,6 +93,8 @@ fn furnish(daybook: &Daybook) -> Theirs {
         integration: text(&integration["id"]),
         user: text(&daybook.get("/v1/account").expect(200)["you"]["id"]),
         token: text(&tokens["data"][0]["id"]),
+        contact: text(&contact["id"]),
+        notification: text(&sent["notification_id"]),
         dev_eui,
         rule: text(&rules["data"][0]["id"]),
         silence: text(&silence["id"]),
@@ -143,6 +156,9 @@ fn another_accounts_ids_are_not_there_on_any_route() {
         ("/v1/rules/", &theirs.rule),
         ("/v1/silences/", &theirs.silence),
         ("/v1/events/", &theirs.event),
+        ("/v1/contacts/", &theirs.contact),
+        ("/v1/webhooks/", &theirs.contact),
+        ("/v1/outbound/", &theirs.notification),
     ]);
     // What these name belongs to no account.
     let public = [
@@ -249,6 +265,8 @@ fn another_accounts_things_are_in_no_list_and_its_entries_are_stubs() {
         &theirs.integration,
         &theirs.user,
         &theirs.token,
+        &theirs.contact,
+        &theirs.notification,
         theirs.dev_eui,
         &theirs.pack,
         &theirs.artifact,
@@ -265,6 +283,8 @@ fn another_accounts_things_are_in_no_list_and_its_entries_are_stubs() {
         "/v1/timeline",
         &format!("/v1/timeline?subject={}", theirs.device),
         "/v1/refusals",
+        "/v1/contacts",
+        "/v1/outbound",
         "/v1/entries?limit=1000",
         "/v1/entries?type=DeviceRegistered,ReadingRecorded,SiteCreated,ChannelRegistered",
         &format!("/v1/entries?stream=readings/{}", theirs.device),

@@ -7,6 +7,7 @@
 
 mod alarms;
 mod forms;
+mod links;
 mod public;
 mod rules;
 mod show;
@@ -66,6 +67,12 @@ pub const ROUTES: &[Route] = &[
     get("/sign-in", |ctx| Box::pin(public::sign_in(ctx))),
     post("/sign-in", |ctx| Box::pin(public::ask(ctx))),
     post("/sign-in/confirm", |ctx| Box::pin(public::confirm(ctx))),
+    get("/a/{link}", |ctx| Box::pin(links::acknowledge(ctx))),
+    post("/a/{link}", |ctx| Box::pin(links::acknowledge_now(ctx))),
+    get("/u/{link}", |ctx| Box::pin(links::own(ctx))),
+    post("/u/{link}", |ctx| Box::pin(links::own_now(ctx))),
+    get("/c/{link}", |ctx| Box::pin(links::confirm(ctx))),
+    post("/c/{link}", |ctx| Box::pin(links::confirm_now(ctx))),
     post("/app/sign-out", |ctx| Box::pin(signed_in(ctx, forms::sign_out))),
     get("/app", |ctx| Box::pin(signed_in(ctx, show::overview))),
     get("/app/sites/new", |ctx| Box::pin(signed_in(ctx, show::new_site))),

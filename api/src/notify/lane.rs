@@ -1,0 +1,416 @@
+//! One way: what is due by it, one message at a time to each contact, several contacts at once.
+//!
+//! Invariants: a contact gets its messages one after the other; at most [`TASKS_MAX`] are on their way; a contact whose
+//! receiver hangs holds one of these places for the time of one attempt and nothing else; a stop waits for what is on
+//! its way.
+//! Not here: how many messages are one (`projections::outbox::plan`), sending (`webhook`, `email`, `telegram`).
+
+use super::Sent;
+use super::outcome::Attempt;
+use super::webhook::{Delivery, deliver};
+use crate::app::{App, stop_begins};
+use crate::pages::words::Zone;
+use commands::sequencer::Writing;
+use domain::aggregate::contact::ContactState;
+use domain::event::contact::ContactKind;
+use domain::event::notification::{NOTIFICATION_DROPPED, NOTIFICATION_SENT};
+use domain::{Position, Timestamp};
+use parking_lot::Mutex;
+use projections::QueryError;
+use projections::ReadModel;
+use projections::outbox::plan::{self, Due, Form};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How often it is looked for what is due.
+const LOOK: Duration = Duration::from_millis(250);
+/// Messages on their way at once, of one way.
+const TASKS_MAX: usize = 16;
+/// How long the read models may take to pass an outcome.
+const PASS_WITHIN: Duration = Duration::from_secs(5);
+/// How long a stop waits for what is on its way.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// A message to a contact.
+struct Job {
+    contact: String,
+    form: Form,
+    says: Vec<Due>,
+}
+
+/// What is decided of what is due, now.
+enum Next {
+    Send(Job),
+    /// Nobody is told, because of this.
+    Drop(Due, &'static str),
+}
+
+type Busy = Arc<Mutex<BTreeSet<String>>>;
+
+/// That a message to a contact is on its way; over when it is dropped, however that ends.
+struct Place {
+    busy: Busy,
+    contact: String,
+}
+
+impl Place {
+    fn take(busy: &Busy, contact: String) -> Self {
+        busy.lock().insert(contact.clone());
+        Self {
+            busy: Arc::clone(busy),
+            contact,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.busy.lock().remove(&self.contact);
+    }
+}
+
+/// Runs until the stop.
+pub(super) async fn run(app: Arc<App>, via: ContactKind) {
+    let mut stopping = app.stopping();
+    let busy = Busy::default();
+    let mut tasks = JoinSet::new();
+    loop {
+        if tasks.len() < TASKS_MAX && app.sequencer().status().writing == Writing::Yes {
+            for next in app.next_messages(via, &busy).await {
+                if tasks.len() >= TASKS_MAX {
+                    break;
+                }
+                let contact = match &next {
+                    Next::Send(job) => job.contact.clone(),
+                    Next::Drop(due, _) => due.contact.clone(),
+                };
+                let place = Place::take(&busy, contact);
+                let app = Arc::clone(&app);
+                tasks.spawn(async move {
+                    let _place = place;
+                    match next {
+                        Next::Send(job) => app.send(job).await,
+                        Next::Drop(due, code) => {
+                            let attempt = Attempt::of(std::slice::from_ref(&due), code);
+                            if let Some(position) = app.record_told(&attempt, NOTIFICATION_DROPPED).await {
+                                app.passed(position).await;
+                            }
+                        }
+                    }
+                });
+            }
+        }
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, via = via.as_str(), "a notification's task ended badly");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = stop_begins(&mut stopping) => break,
+        }
+    }
+    let rest = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_WITHIN, rest).await.is_err() {
+        tracing::warn!(
+            via = via.as_str(),
+            "a notification is on its way at the stop, and goes again"
+        );
+    }
+}
+
+impl App {
+    /// The next message of each contact that has none on its way.
+    async fn next_messages(&self, via: ContactKind, busy: &Busy) -> Vec<Next> {
+        let now = self.clock().now();
+        let busy = busy.lock().clone();
+        let duty = self.duty(now);
+        let asked = self
+            .ask(move |rows| {
+                let mut by_contact: BTreeMap<String, Vec<Due>> = BTreeMap::new();
+                for due in rows.notifications_due(via, now)? {
+                    if !busy.contains(&due.contact) {
+                        by_contact.entry(due.contact.clone()).or_default().push(due);
+                    }
+                }
+                if by_contact.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let routes = rows.notification_routes()?;
+                let mut next = Vec::new();
+                for (contact, due) in by_contact {
+                    if let Some(off) = off_duty(rows, &duty, &due)? {
+                        next.push(Next::Drop(off, "off_duty"));
+                        continue;
+                    }
+                    let sent = rows.sent_before(&contact, now)?;
+                    if let Some(message) = plan::next(via, now, &due, &sent, &routes) {
+                        let says = message.says.iter().filter_map(|index| due.get(*index).cloned());
+                        next.push(Next::Send(Job {
+                            contact,
+                            form: message.form,
+                            says: says.collect(),
+                        }));
+                    }
+                }
+                Ok(next)
+            })
+            .await;
+        asked.unwrap_or_else(|error| {
+            tracing::debug!(code = error.code, "what is due cannot be read now");
+            Vec::new()
+        })
+    }
+
+    /// Who has hours at all, and whether they are on duty now, in the time zone of each site.
+    fn duty(&self, now: Timestamp) -> Duty {
+        let registry = self.registry().read();
+        let hours = registry
+            .contacts_anywhere()
+            .filter_map(|it| Some((it.id.to_string(), it.state.preferences.hours.clone()?)))
+            .collect::<BTreeMap<_, _>>();
+        let mut zones = BTreeMap::new();
+        if !hours.is_empty() {
+            for account in registry.accounts() {
+                for site in registry.sites(&account.id, None) {
+                    let local = Zone::named(&site.state.timezone).at(now);
+                    let weekday = local.weekday().to_monday_one_offset().unsigned_abs();
+                    let minute = u16::from(local.hour().unsigned_abs()) * 60
+                        + u16::from(local.minute().unsigned_abs());
+                    zones.insert(site.id.to_string(), (weekday, minute));
+                }
+            }
+        }
+        Duty { hours, zones }
+    }
+
+    async fn send(&self, job: Job) {
+        let Some(lead) = job.says.first() else { return };
+        let now = self.clock().now();
+        let (account, via) = (lead.account.clone(), lead.via);
+        let open = {
+            let registry = self.registry().read();
+            let found = registry.contact(&account, &job.contact);
+            found.map(|it| {
+                let state = &it.state;
+                (
+                    state.state,
+                    self.text("contact", &it.id, state.address.as_ref()),
+                    state.secret.clone(),
+                    state.preferences.reference_headers,
+                )
+            })
+        };
+        let Some((state, address, secret, reference_headers)) = open else {
+            return self.drop_all(&job, "no_contact").await;
+        };
+        let may = state == ContactState::Active || state == ContactState::Pending && lead.what == "confirm";
+        let Some(address) = address.filter(|address| may && address != crate::routes::texts::ERASED) else {
+            return self
+                .drop_all(&job, if may { "erased" } else { state.as_str() })
+                .await;
+        };
+        let attempt = lead.attempts + 1;
+        let repeated = match self.state().begin_sending(now, &lead.id, attempt) {
+            Ok(repeated) => repeated,
+            Err(error) => return tracing::warn!(%error, "an attempt cannot be begun"),
+        };
+        let began = self.clock().monotonic();
+        let sent = match via {
+            ContactKind::Webhook => {
+                let secret =
+                    secret.and_then(|field| self.management().opener().open("contact", &job.contact, &field));
+                self.by_webhook(lead, &address, secret, attempt, reference_headers)
+                    .await
+            }
+            ContactKind::Email => self.by_mail(job.form, &job.says, &address).await,
+            ContactKind::Telegram => self.by_telegram(job.form, &job.says, &address).await,
+        };
+        let took = self.clock().monotonic().saturating_sub(began);
+        self.path_told(via, &account, &sent).await;
+        let position = self
+            .conclude(&job.says, sent, took, repeated, job.form == Form::Overflow)
+            .await;
+        let Some(position) = position else { return };
+        if let Err(error) = self.state().end_sending(&lead.id) {
+            tracing::warn!(%error, "an attempt's end was not kept");
+        }
+        self.passed(position).await;
+    }
+
+    async fn drop_all(&self, job: &Job, code: &str) {
+        let mut last = None;
+        for due in &job.says {
+            last = self
+                .record_told(
+                    &Attempt::of(std::slice::from_ref(due), code),
+                    NOTIFICATION_DROPPED,
+                )
+                .await;
+        }
+        if let Some(position) = last {
+            self.passed(position).await;
+        }
+    }
+
+    /// Until the outbox knows of an outcome, its notification must not be looked at again.
+    pub(super) async fn passed(&self, position: Position) {
+        let mut stopping = self.stopping();
+        while !self.projector().wait_for(position, PASS_WITHIN).await {
+            if *stopping.borrow_and_update() {
+                return;
+            }
+        }
+    }
+
+    async fn by_webhook(
+        &self,
+        due: &Due,
+        url: &str,
+        secret: Option<String>,
+        attempt: u32,
+        reference_headers: bool,
+    ) -> Sent {
+        let Some(secret) = secret.map(zeroize::Zeroizing::new) else {
+            return Sent::Refused("no_secret".to_owned());
+        };
+        let now = self.clock().now();
+        let id = format!("wh_{}", due.id.trim_start_matches("ntf_"));
+        let body = self.body(due, &id, attempt, now).await;
+        let (agent, url) = (self.notify().webhooks.clone(), url.to_owned());
+        let sent = tokio::task::spawn_blocking(move || {
+            deliver(
+                &agent,
+                &Delivery {
+                    url: &url,
+                    secret: &secret,
+                    id: &id,
+                    now_s: now.as_micros().unsigned_abs() / 1_000_000,
+                    body: &body,
+                    reference_headers,
+                },
+            )
+        });
+        sent.await
+            .unwrap_or_else(|_| Sent::Later("task".to_owned(), None))
+    }
+
+    async fn by_telegram(&self, form: Form, says: &[Due], chat: &str) -> Sent {
+        let Some(bot) = self.notify().bot().cloned() else {
+            return Sent::Later("no_bot".to_owned(), None);
+        };
+        let dues: Vec<&Due> = says.iter().collect();
+        let words = self.words(form, &dues).await;
+        let button = words
+            .acknowledge
+            .as_ref()
+            .map(|_| format!("{}.{}", self.notify().links().short(&says[0].id), says[0].event));
+        let chat = chat.to_owned();
+        let sent = tokio::task::spawn_blocking(move || {
+            bot.send(
+                &chat,
+                &words.chat,
+                button.as_deref(),
+                words.acknowledge.as_deref(),
+            )
+        });
+        sent.await
+            .unwrap_or_else(|_| Sent::Later("task".to_owned(), None))
+    }
+
+    /// Says that it went out, or when it is tried again.
+    async fn conclude(
+        &self,
+        says: &[Due],
+        sent: Sent,
+        took: Duration,
+        repeated: bool,
+        overflow: bool,
+    ) -> Option<Position> {
+        let mut attempt = Attempt::of(says, "");
+        attempt.took = took;
+        attempt.repeated = repeated;
+        attempt.overflow = overflow;
+        self.metrics().notified(says[0].via.as_str(), word_of(&sent));
+        match sent {
+            Sent::Taken(code, provider_id) => {
+                attempt.code = code;
+                attempt.provider_id = provider_id;
+                self.record_told(&attempt, NOTIFICATION_SENT).await
+            }
+            Sent::Later(code, after) => {
+                attempt.code = code;
+                self.record_failure(attempt, after).await
+            }
+            Sent::Refused(code) => {
+                attempt.code = code;
+                self.record_dead(&attempt).await
+            }
+            Sent::Bounced(code) => {
+                attempt.code.clone_from(&code);
+                let position = self.record_dead(&attempt).await;
+                let due = &says[0];
+                let command = domain::aggregate::contact::ContactCommand::Bounce { code };
+                let bounced = self
+                    .management()
+                    .contact_did(&due.account, &due.contact, "system", command)
+                    .await;
+                if let Err(error) = bounced {
+                    tracing::warn!(%error, contact = due.contact, "that a contact bounces was not recorded");
+                }
+                position
+            }
+        }
+    }
+}
+
+const fn word_of(sent: &Sent) -> &'static str {
+    match sent {
+        Sent::Taken(..) => "sent",
+        Sent::Refused(_) => "refused",
+        Sent::Later(..) => "later",
+        Sent::Bounced(_) => "bounced",
+    }
+}
+
+/// Who is on duty.
+struct Duty {
+    hours: BTreeMap<String, domain::event::contact::Hours>,
+    zones: BTreeMap<String, (u8, u16)>,
+}
+
+impl Duty {
+    fn is_on(&self, contact: &str, site: Option<&str>) -> bool {
+        let hours = self.hours.get(contact);
+        let local = site.and_then(|site| self.zones.get(site));
+        match (hours, local) {
+            (Some(hours), Some((weekday, minute))) => hours.on_duty(*weekday, *minute),
+            // Where nothing is said, or no zone is known, somebody is.
+            _ => true,
+        }
+    }
+}
+
+/// The first that is due to somebody who is off duty, while somebody else who is told of it is on.
+fn off_duty(rows: &ReadModel, duty: &Duty, due: &[Due]) -> Result<Option<Due>, QueryError> {
+    for one in due {
+        let site = one.site.as_deref();
+        let opening = matches!(
+            one.what.as_str(),
+            "alarm_opened" | "alarm_escalated" | "alarm_reopened" | "device_offline"
+        );
+        if !opening || one.attempts > 0 || duty.is_on(&one.contact, site) {
+            continue;
+        }
+        let others = rows.told_of(one.event)?;
+        if others
+            .iter()
+            .any(|other| *other != one.contact && duty.is_on(other, site))
+        {
+            return Ok(Some(one.clone()));
+        }
+    }
+    Ok(None)
+}

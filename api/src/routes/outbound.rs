@@ -1,0 +1,189 @@
+//! What was sent, what was not, and why; sending again.
+//!
+//! Source: REFERENCE §4 ("Outbound log"). Not here: contacts (`contacts`), sending (`notify`).
+
+use super::change;
+use super::lists::Listing;
+use super::sites::{CURSOR, LIMIT};
+use crate::errors::ApiError;
+use crate::reply;
+use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use domain::Position;
+use domain::aggregate::contact::ContactState;
+use domain::event::contact::ContactKind;
+use domain::event::notification::NotificationOutcome;
+use domain::ids::IdKind;
+use projections::query::{Outbound, OutboundFilter};
+use serde_json::{Value, json};
+use warp::http::StatusCode;
+
+/// The routes of this file.
+pub const ROUTES: &[Route] = &[
+    Route {
+        verb: Verb::Get,
+        path: "/v1/outbound",
+        access: Access::Read,
+        handler: |ctx| Box::pin(list(ctx)),
+        doc: Some(Doc {
+            summary: "What was sent, what was not, and why; newest first, of the last 90 days.",
+            query: &[
+                Param("contact", "Only to this contact."),
+                Param("alarm", "Only of this alarm."),
+                Param("via", "Only by `email`, `telegram` or `webhook`."),
+                Param("type", "Only these outcomes, such as NotificationFailed."),
+                LIMIT,
+                CURSOR,
+            ],
+            body: None,
+            status: 200,
+            answer: "OutboundList",
+        }),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/outbound/{notification}/redeliver",
+        access: Access::Write,
+        handler: |ctx| Box::pin(redeliver(ctx)),
+        doc: Some(Doc {
+            summary: "Sends a notification again, under the same id.",
+            query: &[],
+            body: Some("Empty"),
+            status: 202,
+            answer: "Requeued",
+        }),
+    },
+];
+
+async fn list(ctx: Ctx) -> Answer {
+    let listing = Listing::of(&ctx.request, "outbound")?;
+    let account = ctx.caller.user()?.account.clone();
+    let query = |name: &str| ctx.request.query(name).map(std::borrow::Cow::into_owned);
+    let filter = OutboundFilter {
+        contact: query("contact"),
+        alarm: query("alarm"),
+        via: query("via"),
+        event_type: query("type"),
+    };
+    let limit = listing.limit();
+    let mut sent = ctx
+        .app
+        .ask(move |rows| rows.outbound(&account, &filter, listing.after, limit + 1))
+        .await?;
+    let has_more = sent.len() > limit;
+    sent.truncate(limit);
+    let last = sent.last().filter(|_| has_more);
+    let next_cursor = last.map(|last| listing.cursor(last.position));
+    let data: Vec<Value> = sent.iter().map(shape).collect();
+    Ok(reply::ok(
+        &json!({"data": data, "next_cursor": next_cursor, "has_more": has_more}),
+    ))
+}
+
+fn shape(one: &Outbound) -> Value {
+    json!({
+        "position": one.position,
+        "at": one.recorded_at,
+        "type": one.event_type,
+        "notification_id": one.notification,
+        "contact_id": one.contact,
+        "via": one.via,
+        "what": one.what,
+        "alarm_id": one.alarm,
+        "channel_id": one.channel,
+        "event_position": one.event,
+        "attempt": one.attempt,
+        "code": one.code,
+        "provider_id": one.provider_id,
+        "latency_ms": one.latency_ms,
+        "took_ms": one.took_ms,
+        "repeated": one.repeated,
+        "next_at": one.next_at,
+    })
+}
+
+async fn redeliver(mut ctx: Ctx) -> Answer {
+    let (super::devices::Nothing {}, change) = change::read(&mut ctx).await?;
+    let (account, id) = (ctx.caller.user()?.account.clone(), ctx.id().to_owned());
+    let found = ctx.app.ask(move |rows| rows.notification(&account, &id)).await?;
+    let found = found.ok_or_else(|| {
+        ApiError::not_found(
+            "notification_not_found",
+            "there is no such notification in this account",
+        )
+    })?;
+    if found.state == "due" {
+        return Err(ApiError::conflict("still_due", "it is going to be sent already"));
+    }
+    let due = found.due;
+    active(&ctx, &due.contact)?;
+    let outcome = outcome(&due.contact, due.via, &due.id, due.event, "redeliver");
+    let position = ctx.app.requeue(&due.account, &change.actor.id, &outcome).await?;
+    ctx.app.settled(position.get() + 1).await;
+    Ok(reply::json(
+        StatusCode::ACCEPTED,
+        &json!({"notification_id": due.id, "position": position}),
+    ))
+}
+
+/// A new notification to the contact of the path, that says `what`.
+pub(super) async fn requeue_new(ctx: &Ctx, what: &'static str) -> Answer {
+    let user = ctx.caller.user()?;
+    let via = if what == "confirm" {
+        ContactKind::Email
+    } else {
+        active(ctx, ctx.id())?
+    };
+    let mut random = [0u8; 16];
+    ctx.app.entropy().fill(&mut random);
+    let id = IdKind::Notification.id(&random);
+    let newest = ctx.app.newest().unwrap_or(Position::FIRST);
+    let outcome = outcome(ctx.id(), via, &id, newest, what);
+    let position = ctx.app.requeue(&user.account, &user.user, &outcome).await?;
+    ctx.app.settled(position.get() + 1).await;
+    Ok(reply::json(
+        StatusCode::ACCEPTED,
+        &json!({"notification_id": id, "position": position}),
+    ))
+}
+
+/// Only a mailbox is asked to confirm, and only while it is told nothing.
+pub(super) fn confirmable(ctx: &Ctx) -> Result<(), ApiError> {
+    let registry = ctx.app.registry().read();
+    let found = registry.contact(&ctx.caller.user()?.account, ctx.id());
+    match found.map(|it| (it.state.kind, it.state.state)) {
+        Some((Some(ContactKind::Email), ContactState::Pending | ContactState::Bouncing)) => Ok(()),
+        _ => Err(ApiError::conflict(
+            "not_confirmable",
+            "only a mailbox that is not confirmed is asked to confirm; one that unsubscribed is not asked again",
+        )),
+    }
+}
+
+fn active(ctx: &Ctx, contact: &str) -> Result<ContactKind, ApiError> {
+    let registry = ctx.app.registry().read();
+    let found = registry.contact(&ctx.caller.user()?.account, contact);
+    match found.map(|it| (it.state.kind, it.state.state)) {
+        Some((Some(kind), ContactState::Active)) => Ok(kind),
+        _ => Err(ApiError::conflict(
+            "not_active",
+            "this contact is told nothing: it is not confirmed or linked, or it unsubscribed",
+        )),
+    }
+}
+
+fn outcome(contact: &str, via: ContactKind, id: &str, event: Position, code: &str) -> NotificationOutcome {
+    NotificationOutcome {
+        attempt: 0,
+        code: code.to_owned(),
+        contact: contact.to_owned(),
+        covers: Vec::new(),
+        event,
+        latency_ms: 0,
+        took_ms: 0,
+        notification: id.to_owned(),
+        next_at: None,
+        provider_id: None,
+        repeated: false,
+        via,
+    }
+}
