@@ -266,3 +266,144 @@ impl Walk<'_> {
         assert!(self.browser.url().contains("/sign-in"), "signed out");
     }
 }
+
+/// A kitchen whose fridge warms: its rule has no grace, so one reading is an alarm.
+#[test]
+fn an_alarm_appears_by_itself_is_acknowledged_on_a_phone_and_a_rule_is_drafted_tried_and_activated() {
+    let daybook = Daybook::with().set("log", "warn").set("rate_per_minute", 0).start();
+    let Some(mut browser) = browser(daybook.url()) else {
+        return;
+    };
+    let (_, device, token) = daybook.device("hut01");
+    daybook.send(&token, "hut01", None, 4.0).expect(200);
+    daybook.until_projected();
+    let sensors = daybook.get(&format!("/v1/devices/{device}/sensors")).expect(200);
+    let text = |member: &str| sensors["data"][0][member].as_str().expect("a text").to_owned();
+    let (channel, sensor) = (text("channel_id"), text("id"));
+    let limits = json!({"ok_min": 2, "ok_max": 5, "grace_min": 0});
+    daybook.patch(&format!("/v1/sensors/{sensor}"), &limits).expect(200);
+    browser.resize(1280, 800);
+    let mut walk = Walk {
+        daybook: &daybook,
+        browser: &mut browser,
+        window: "desktop",
+    };
+    walk.sign_in();
+    walk.alarm(&token);
+    walk.silence(&channel);
+    walk.rule(&channel);
+    walk.every_look(&channel);
+}
+
+impl Walk<'_> {
+    /// The list is open while a reading comes: the alarm is in it without anybody loading the page again.
+    fn alarm(&mut self, token: &str) {
+        self.browser.open(&format!("{}/app/alarms", self.daybook.url()));
+        let shown = self.browser.text("main");
+        assert!(shown.contains("No alarm is open") && shown.contains("within what its rules allow"), "{shown}");
+        self.look("alarms-none");
+        self.browser.evaluate("window.stays = true");
+        self.daybook.send(token, "hut01", None, 9.5).expect(200);
+        self.browser
+            .wait("the alarm", "!!document.querySelector('main .alarm.st-alarm')");
+        assert_eq!(self.browser.evaluate("window.stays === true"), true, "the page was loaded again");
+        self.browser
+            .wait("the count", "document.title.startsWith('(1) ') && !!document.querySelector('#nav-alarms .pill.bad')");
+        self.look("alarms-open");
+        self.browser.follow("main .alarm h3 a");
+        self.look("alarm-open");
+        self.browser.resize(390, 844);
+        self.window = "phone";
+        self.browser.open(&format!("{}/app/alarms", self.daybook.url()));
+        self.look("alarms-open");
+        self.browser.follow("main .alarm h3 a");
+        let seen = self
+            .browser
+            .evaluate("(r => r.bottom <= innerHeight && r.height >= 44)(document.querySelector('#ack > summary').getBoundingClientRect())");
+        assert_eq!(seen, true, "a thumb finds it without scrolling");
+        self.look("alarm-open");
+        self.browser.click("#ack > summary");
+        self.browser.click("#ack input[value=door_open]");
+        self.browser.fill("#ack-words", "Delivery, the door stood open");
+        self.browser.fill("#ack-action", "Door closed");
+        self.look("alarm-ack");
+        self.browser.follow("#ack form button");
+        let shown = self.browser.text(".alarm-steps");
+        for said in ["Acknowledged", "Door or lid was open", "Delivery, the door stood open", "Door closed"] {
+            assert!(shown.contains(said), "{said} is not in {shown}");
+        }
+        self.look("alarm-seen");
+        self.browser.fill("#comment-words", "Thermometer checked");
+        self.browser.follow("form.comment button");
+        assert!(self.browser.text(".alarm-steps").contains("Thermometer checked"));
+        let shown = self.browser.text("main");
+        assert!(shown.contains("daybook replay --rules --alarm alm_"), "{shown}");
+        self.look("alarm-commented");
+        self.browser.open(&format!("{}/app", self.daybook.url()));
+        let shown = self.browser.text("main");
+        assert!(shown.contains("alarm, seen"), "{shown}");
+        self.look("overview-alarm");
+    }
+
+    fn silence(&mut self, channel: &str) {
+        self.browser.open(&format!("{}/app/channels/{channel}", self.daybook.url()));
+        self.look("channel-alarm");
+        self.browser.click("section[aria-labelledby=silences-h] details.panel > summary");
+        self.browser.fill("#silence-reason", "Defrosting");
+        self.look("channel-silence");
+        self.browser.follow("form[action$='/silences'] button.primary");
+        let shown = self.browser.text("main");
+        assert!(shown.contains("Defrosting") && shown.contains("silenced"), "{shown}");
+        self.look("channel-silenced");
+        self.browser.follow("form[action$='/end'] button");
+        let shown = self.browser.text("main");
+        assert!(shown.contains("This channel is not silenced"), "{shown}");
+    }
+
+    /// Drafted, tried while it is typed, and in force.
+    fn rule(&mut self, channel: &str) {
+        self.browser.resize(1280, 800);
+        self.window = "desktop";
+        self.browser.open(&format!("{}/app/channels/{channel}/rules/new", self.daybook.url()));
+        self.look("rule-new");
+        self.browser.fill("#r-name", "Never above eight");
+        self.browser.fill("#r-ok_max", "8");
+        self.browser.wait(
+            "the draft to be tried by itself",
+            "(document.querySelector('#tried-h') || {innerText: ''}).innerText.includes('1\u{a0}alarm')",
+        );
+        self.look("rule-tried");
+        self.browser.follow("form.rule-form button[value=activate]");
+        let shown = self.browser.text("main");
+        assert!(shown.contains("In force") && shown.contains("Never above eight"), "{shown}");
+        self.browser.fill("#r-grace_min", "10");
+        self.browser.fill("#r-reason", "The door is opened often");
+        self.browser.follow("form.rule-form button[value=activate]");
+        let shown = self.browser.text("section[aria-labelledby=versions-h]");
+        assert!(
+            shown.contains("Version 2") && shown.contains("grace") && shown.contains("The door is opened often"),
+            "{shown}"
+        );
+        self.look("rule-changed");
+    }
+
+    fn every_look(&mut self, channel: &str) {
+        let rules = format!("/app/channels/{channel}/rules/new?kind=comparison");
+        for (width, height, window) in WINDOWS {
+            self.browser.resize(*width, *height);
+            self.window = window;
+            for (path, name) in [
+                ("/app", "after-overview"),
+                ("/app/alarms?show=all", "after-alarms"),
+                (rules.as_str(), "after-comparison"),
+                (&format!("/app/channels/{channel}"), "after-channel"),
+            ] {
+                self.browser.open(&format!("{}{path}", self.daybook.url()));
+                self.look(name);
+            }
+        }
+        self.browser.click(".nav-more > summary");
+        self.browser.follow(".nav-more a[href='/ledger']");
+        assert!(self.browser.url().ends_with("/ledger"), "the ledger is in reach of a thumb");
+    }
+}

@@ -12,6 +12,8 @@ const PAGES: &[&str] = &[
     "/app",
     "/app/sites/new",
     "/app/devices/new",
+    "/app/alarms",
+    "/app/alarms?show=all",
     "/app/tray",
     "/app/integrations",
     "/app/evidence",

@@ -55,12 +55,19 @@
 
   const live = (region) => {
     let failures = 0;
+    let timer;
     const wait = () => Number(region.dataset.every) * 1000 * Math.min(2 ** failures, 8);
-    const again = () => { if (region.dataset.every) setTimeout(look, wait()); };
+    const again = () => {
+      clearTimeout(timer);
+      if (region.dataset.every) timer = setTimeout(look, wait());
+    };
+    let seen = "";
     const look = async () => {
       if (document.hidden || busy(region)) return again();
       try {
-        const answer = await fetch(region.dataset.live || location.href, { headers: { "X-Live": "1" } });
+        const headers = { "X-Live": "1" };
+        if (seen) headers["X-Seen"] = seen;
+        const answer = await fetch(region.dataset.live || location.href, { headers });
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const next = page.getElementById(region.id);
         if (!answer.ok || answer.redirected || !next) throw new Error("no such region");
@@ -77,8 +84,12 @@
           if (next.hasAttribute(name)) region.setAttribute(name, next.getAttribute(name));
           else region.removeAttribute(name);
         }
-        const asOf = page.getElementById("as-of");
-        if (asOf && document.getElementById("as-of")) document.getElementById("as-of").replaceWith(asOf);
+        if (!region.dataset.live) document.title = page.title;
+        for (const id of ["as-of", "nav-alarms"]) {
+          const fresh = page.getElementById(id);
+          const shown = document.getElementById(id);
+          if (fresh && shown) shown.replaceWith(fresh);
+        }
         failures = 0;
         root.classList.remove("stale");
       } catch {
@@ -88,9 +99,52 @@
       again();
     };
     again();
+    // What is told at once is looked at at once; without the stream the page still looks by itself.
+    let stream = null;
+    const listen = () => {
+      if (!region.dataset.events || !window.EventSource || stream) return;
+      stream = new EventSource(`/v1/stream?type=${region.dataset.events}`);
+      for (const name of region.dataset.events.split(",")) {
+        stream.addEventListener(name, (event) => {
+          seen = event.lastEventId;
+          clearTimeout(timer);
+          timer = setTimeout(look, 150);
+        });
+      }
+    };
+    const mute = () => { if (stream) stream.close(); stream = null; };
+    if (!document.hidden) listen();
+    addEventListener("pagehide", mute);
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden && region.dataset.every) look();
+      if (document.hidden) return mute();
+      listen();
+      if (region.dataset.every) look();
     });
   };
   for (const region of document.querySelectorAll("[data-live]")) live(region);
+
+  // A draft is tried while it is typed: the same request as the button's, its outcome put in place.
+  for (const form of document.querySelectorAll("form[data-try]")) {
+    let timer, turn = 0;
+    const attempt = async () => {
+      const mine = ++turn;
+      const fields = new URLSearchParams(new FormData(form));
+      fields.delete("idempotency_key");
+      fields.set("do", "try");
+      try {
+        const answer = await fetch(form.action, { method: "POST", body: fields });
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const next = page.querySelector(form.dataset.try);
+        const shown = document.querySelector(form.dataset.try);
+        if (mine === turn && next && shown) shown.innerHTML = next.innerHTML;
+      } catch {
+        // The button still tries it.
+      }
+    };
+    form.addEventListener("input", (event) => {
+      if (event.target.name === "reason" || event.target.name === "name") return;
+      clearTimeout(timer);
+      timer = setTimeout(attempt, 700);
+    });
+  }
 })();

@@ -7,12 +7,13 @@
 use domain::Timestamp;
 use maud::{Markup, html};
 
-use super::chart::{Chart, Size};
+use super::chart::{Chart, Mark, Size};
 use super::layout::{self, Page, Section};
 use super::parts;
 use super::series;
 use super::view::{ChannelPage, Frame, Range, Series, SpanRow, State};
 use super::words;
+use super::{alarms, gather, rules};
 
 /// Seconds between two looks of an open page.
 const LIVE_S: u32 = 30;
@@ -53,11 +54,14 @@ pub fn page(frame: &Frame, view: &ChannelPage) -> Markup {
             a href=(view.device.href) { (view.device.text) }
         }
         div.title-row { h1 { (name) " " span.dim { (view.device.text) } } }
+        @if !view.alarms.is_empty() { (alarms::list::rows(&view.alarms, frame.now)) }
         (latest(view, frame))
         (ranges(view, frame))
         @if let Some(error) = &view.error { p.error role="alert" { (error) } }
         (figure(view, &name))
         (summary(view))
+        (rules::list::section(frame, &view.channel, &view.rules, &view.zone))
+        (alarms::silence::section(frame, &view.channel.id, &view.silences, &view.silence, &view.zone))
         (spans(view))
         (readings(view, frame))
     };
@@ -77,7 +81,7 @@ fn latest(view: &ChannelPage, frame: &Frame) -> Markup {
     let state = if view.online || channel.latest.is_none() {
         channel.state()
     } else {
-        State::Offline
+        channel.state().min(State::Offline)
     };
     html! {
         div class={ "now " (parts::state_class(state)) } {
@@ -88,7 +92,7 @@ fn latest(view: &ChannelPage, frame: &Frame) -> Markup {
                 }
             }
             div {
-                p { (parts::badge(state)) }
+                p { (parts::badge(state)) @if channel.judged.silenced { " " (parts::silenced()) } }
                 p.dim {
                     (parts::limits_words(&channel.limits, &channel.kind, &channel.unit))
                     @if let Some((at, _)) = channel.latest { " · measured " (parts::ago(at, &view.zone, frame.now)) }
@@ -134,6 +138,17 @@ fn figure(view: &ChannelPage, name: &str) -> Markup {
         words::minute(view.to, &view.zone),
     );
     let title = format!("{name}, {}, {from} to {to}", view.device.text);
+    let marks: Vec<Mark> = view
+        .alarms
+        .iter()
+        .map(|alarm| Mark {
+            from: alarm.began_at,
+            to: alarm.ended_at,
+            at: Some(alarm.opened_at),
+            title: "Alarm, still open".to_owned(),
+        })
+        .collect();
+    let lines = gather::rules::lines(&view.rules);
     let chart = Chart {
         id: "chart",
         title: &title,
@@ -145,6 +160,8 @@ fn figure(view: &ChannelPage, name: &str) -> Markup {
         series: &view.series,
         limits: &view.limits,
         gaps: &view.gaps,
+        marks: &marks,
+        lines: &lines,
     };
     let limited = view.limits.iter().any(|s| !s.limits.is_open());
     html! {
@@ -161,6 +178,7 @@ fn figure(view: &ChannelPage, name: &str) -> Markup {
                         }
                     }
                     @if limited { span.key.k-band { "inside limits" } span.key.k-out { "outside" } }
+                    @if !marks.is_empty() { span.key.k-alarm { "open alarm" } }
                     @if !view.gaps.is_empty() { span.key.k-gap { "no data" } }
                 }
                 a href=(view.csv_href) { "CSV of this range" }
@@ -189,11 +207,10 @@ fn summary(view: &ChannelPage) -> Markup {
 fn spans(view: &ChannelPage) -> Markup {
     let kind = &view.channel.kind;
     let cell = |row: &SpanRow, v: f64| {
-        let state = row.limits.state_of(v);
-        let out = matches!(state, State::Outside(_));
+        let side = row.limits.side_of(v);
         html! {
-            td.r.num.out[out] {
-                @if out { (parts::glyph(state)) span.sr { "outside limits: " } }
+            td.r.num.out[side.is_some()] {
+                @if let Some(side) = side { (parts::side(side)) span.sr { "outside limits: " } }
                 (words::value(kind, v))
             }
         }

@@ -75,6 +75,32 @@ pub struct Chart<'a> {
     pub limits: &'a [LimitSpan],
     /// Missing intervals.
     pub gaps: &'a [Gap],
+    /// Spans that are pointed out.
+    pub marks: &'a [Mark],
+    /// What other rules than the limits hold right.
+    pub lines: &'a [RuleLine],
+}
+
+/// A span that is pointed out: an alarm.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    /// When it began.
+    pub from: Timestamp,
+    /// When it ended; `None` = not yet.
+    pub to: Option<Timestamp>,
+    /// When it became what it is.
+    pub at: Option<Timestamp>,
+    /// What it says when pointed at.
+    pub title: String,
+}
+
+/// A value that a rule holds right or wrong.
+#[derive(Debug, Clone)]
+pub struct RuleLine {
+    /// The value.
+    pub value: f64,
+    /// What it says.
+    pub label: String,
 }
 
 /// Where time and value stand in pixels.
@@ -154,9 +180,11 @@ impl Chart<'_> {
                 (self.limit_areas(&plot))
                 (grid(&plot, &values, &times))
                 (self.gap_areas(&plot, &id("h")))
+                (self.mark_areas(&plot))
                 (self.curve(&plot, &samples, &id))
                 (axes(&plot, &values, &times, &unit_label(self.unit, values.exponent)))
                 (self.limit_lines(&plot))
+                (self.rule_lines(&plot))
                 @if samples.is_empty() {
                     text.c-empty x=(px((plot.left + plot.right) / 2.0)) y=(px((plot.top + plot.bottom) / 2.0))
                         text-anchor="middle" { "No readings in this range" }
@@ -284,6 +312,37 @@ impl Chart<'_> {
                                 text-anchor="middle" { "no data" }
                         }
                     }
+                }
+            }
+        }
+    }
+
+    fn mark_areas(&self, plot: &Plot) -> Markup {
+        html! {
+            @for mark in self.marks {
+                @let (from, to) = (mark.from.max(self.from), mark.to.unwrap_or(self.to).min(self.to));
+                @if from < to {
+                    @let (a, b) = (plot.x(from), plot.x(to).max(plot.x(from) + GAP_PX_MIN));
+                    g.c-mark {
+                        title { (mark.title) }
+                        (rect("", a, plot.top, b, plot.bottom))
+                        (rect("c-mark-bar", a, plot.top - 5.0, b, plot.top))
+                        @if let Some(at) = mark.at.filter(|at| *at >= from && *at <= to) {
+                            (line("c-mark-at", plot.x(at), plot.top - 5.0, plot.x(at), plot.bottom))
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn rule_lines(&self, plot: &Plot) -> Markup {
+        html! {
+            @for rule in self.lines.iter().filter(|rule| rule.value >= plot.lo && rule.value <= plot.hi) {
+                g.c-rule {
+                    title { (rule.label) }
+                    (line("c-rule-line", plot.left, plot.y(rule.value), plot.right, plot.y(rule.value)))
+                    text x=(px(plot.left + 4.0)) y=(px(plot.y(rule.value) - 3.0)) { (rule.label) }
                 }
             }
         }

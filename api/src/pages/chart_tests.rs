@@ -23,6 +23,8 @@ fn draw(series: Series, limits: &[LimitSpan], gaps: &[Gap]) -> String {
         series: &series,
         limits,
         gaps,
+        marks: &[],
+        lines: &[],
     };
     let both = format!(
         "{}\n{}",

@@ -6,6 +6,7 @@
 
 use maud::{Markup, html};
 
+use super::alarms;
 use super::layout::{self, Page, Section};
 use super::overview;
 use super::parts::{self, Field};
@@ -29,6 +30,12 @@ pub fn page(frame: &Frame, view: &DevicePage) -> Markup {
         p class={ "why " (parts::state_class(row.state())) } { (overview::why(row, zone, now)) }
         @if row.channels.is_empty() {
             p { a.button.primary href={ "/app/devices/" (row.id) "/onboarding" } { "Connect it" } }
+        }
+        @if !view.alarms.is_empty() {
+            section aria-labelledby="alarms-h" {
+                h2.sr #alarms-h { "Open alarms" }
+                (alarms::list::rows(&view.alarms, frame.now))
+            }
         }
         (readouts(view, frame))
         @if !row.channels.is_empty() { (limits(view, frame)) }
@@ -91,7 +98,7 @@ fn readout(view: &DevicePage, frame: &Frame, channel: &ChannelNow) -> Markup {
                 }
             }
             (spark::svg(view.sparks.get(&channel.id)))
-            p.readout-state { (parts::badge(channel.state())) }
+            p.readout-state { (parts::channel_badge(channel)) }
             p.dim {
                 @if !channel.limits.is_open() {
                     (parts::limits_words(&channel.limits, &channel.kind, &channel.unit)) " · "

@@ -16,6 +16,8 @@ use super::words;
 pub enum Section {
     /// Overview, sites, devices, channels.
     Overview,
+    /// Alarms.
+    Alarms,
     /// Unknown devices.
     Tray,
     /// Webhooks.
@@ -48,7 +50,7 @@ pub fn page(frame: &Frame, page: &Page<'_>) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head(page.title))
+            (head(&counted(frame, page.title)))
             body {
                 a.skip href="#main" { "Skip to content" }
                 (banner(frame, page.section))
@@ -58,7 +60,8 @@ pub fn page(frame: &Frame, page: &Page<'_>) -> Markup {
                         " What was recorded before is safe and can be read."
                     }
                 }
-                main #main data-live=[page.live_s.map(|_| "")] data-every=[page.live_s] tabindex="-1" {
+                main #main data-live=[page.live_s.map(|_| "")] data-every=[page.live_s]
+                    data-events=[told_at_once(frame, page)] tabindex="-1" {
                     @if let Some(notice) = &frame.notice {
                         p.notice.good[notice.good].bad[!notice.good] role="status" { (notice.text) }
                     }
@@ -67,6 +70,24 @@ pub fn page(frame: &Frame, page: &Page<'_>) -> Markup {
                 (foot(frame, page.live_s.is_some()))
             }
         }
+    }
+}
+
+/// What changes the pages of devices and alarms before their next look.
+const EVENTS: &str = "AlarmOpened,AlarmEscalated,AlarmAcknowledged,AlarmCommented,AlarmCleared,AlarmReopened,\
+     AlarmClosed,ChannelStateChanged,DeviceStateChanged,SilenceOpened,SilenceEnded";
+
+/// The events at which a page looks again at once.
+fn told_at_once(frame: &Frame, page: &Page<'_>) -> Option<&'static str> {
+    let watched = matches!(page.section, Section::Overview | Section::Alarms);
+    (watched && page.live_s.is_some() && frame.viewer.is_some()).then_some(EVENTS)
+}
+
+/// A title that says in a row of tabs that somebody is needed.
+fn counted(frame: &Frame, title: &str) -> String {
+    match frame.alarms.unseen {
+        0 => title.to_owned(),
+        unseen => format!("({unseen}) {title}"),
     }
 }
 
@@ -96,18 +117,44 @@ fn banner(frame: &Frame, section: Section) -> Markup {
             nav.main-nav aria-label="Main" {
                 @if frame.viewer.is_some() {
                     (link("/app", "Overview", Section::Overview))
+                    a href="/app/alarms" aria-current=[(section == Section::Alarms).then_some("page")] {
+                        "Alarms" (open_alarms(frame))
+                    }
                     a href="/app/tray" aria-current=[(section == Section::Tray).then_some("page")] {
                         "Tray"
                         @if frame.tray > 0 { span.pill { (words::count(frame.tray)) span.sr { " waiting" } } }
                     }
-                    (link("/app/integrations", "Integrations", Section::Integrations))
-                    (link("/app/evidence", "Evidence", Section::Evidence))
-                }
-                (link("/ledger", "Ledger", Section::Ledger))
+                    @for (href, text, of) in MORE { span.nav-wide { (link(href, text, *of)) } }
+                    details.menu.nav-more {
+                        summary aria-current=[MORE.iter().any(|(_, _, of)| *of == section).then_some("true")] { "More" }
+                        div.menu-items { @for (href, text, of) in MORE { (link(href, text, *of)) } }
+                    }
+                } @else { (link("/ledger", "Ledger", Section::Ledger)) }
             }
             @match &frame.viewer {
                 Some(viewer) => { (viewer_menu(viewer, section)) }
                 None => { a.push.plain-link href="/sign-in" { "Sign in" } }
+            }
+        }
+    }
+}
+
+/// What a narrow window keeps in a menu.
+const MORE: &[(&str, &str, Section)] = &[
+    ("/app/integrations", "Integrations", Section::Integrations),
+    ("/app/evidence", "Evidence", Section::Evidence),
+    ("/ledger", "Ledger", Section::Ledger),
+];
+
+/// How many alarms wait for somebody; or are open, where all were seen.
+fn open_alarms(frame: &Frame) -> Markup {
+    let alarms = frame.alarms;
+    html! {
+        span #nav-alarms {
+            @if alarms.unseen > 0 {
+                span.pill.bad { (words::count(alarms.unseen)) span.sr { " not acknowledged" } }
+            } @else if alarms.open > 0 {
+                span.pill.seen { (words::count(alarms.open)) span.sr { " open" } }
             }
         }
     }

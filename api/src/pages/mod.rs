@@ -8,6 +8,7 @@
 //! | `chart`, `spark`, `series`, `ticks` | drawings as SVG |
 //! | `overview`, `site`, `device`, `add_device`, `onboarding`, `channel` | devices |
 //! | `tray`, `integrations`, `people` | unknown devices, webhooks, users, tokens, account |
+//! | `alarms`, `rules` | alarms, silences; what is right, tried on the past before it is in force |
 //! | `evidence` | evidence packs: asked for, watched, fetched |
 //! | `ledger` | the public page for auditors, and an entry with its proof |
 //! | `sign_in` | signing in, and errors |
@@ -19,6 +20,7 @@
 //! Not here: queries, decisions.
 
 pub mod add_device;
+pub mod alarms;
 pub mod assets;
 pub mod channel;
 pub mod chart;
@@ -35,8 +37,11 @@ pub mod overview;
 pub mod parts;
 pub mod people;
 pub mod routes;
+pub mod rules;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod sample_alarms;
 pub mod series;
 pub mod sign_in;
 pub mod site;

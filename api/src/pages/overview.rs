@@ -93,7 +93,7 @@ fn filled(frame: &Frame, view: &Overview) -> Markup {
 fn needs_somebody(state: State) -> bool {
     matches!(
         state,
-        State::Offline | State::Outside(_) | State::Refused | State::Old
+        State::Alarm | State::Offline | State::Silent | State::Refused | State::Old
     )
 }
 
@@ -112,21 +112,13 @@ pub fn worst_first(devices: &[DeviceRow]) -> Vec<&DeviceRow> {
     let mut rows: Vec<&DeviceRow> = devices.iter().collect();
     rows.sort_by(|a, b| {
         let silence = |r: &DeviceRow| (r.state() == State::Offline).then_some(r.last_seen);
-        rank(a.state())
-            .cmp(&rank(b.state()))
+        a.state()
+            .cmp(&b.state())
             .then(silence(a).cmp(&silence(b)))
             .then_with(|| a.name.cmp(&b.name))
             .then_with(|| a.id.cmp(&b.id))
     });
     rows
-}
-
-/// Above and below are equally bad.
-fn rank(state: State) -> State {
-    match state {
-        State::Outside(_) => State::Outside(Side::Above),
-        other => other,
-    }
 }
 
 fn tally(rows: &[&DeviceRow]) -> Markup {
@@ -145,7 +137,7 @@ fn tally(rows: &[&DeviceRow]) -> Markup {
 fn counts<'a>(rows: impl Iterator<Item = &'a DeviceRow>) -> Vec<(State, usize)> {
     let mut counts: BTreeMap<State, usize> = BTreeMap::new();
     for row in rows {
-        *counts.entry(rank(row.state())).or_default() += 1;
+        *counts.entry(row.state()).or_default() += 1;
     }
     counts.into_iter().collect()
 }
@@ -173,21 +165,23 @@ pub fn why(row: &DeviceRow, zone: &Zone, now: Timestamp) -> Markup {
                     }
                 }
                 @if let Some(cadence) = row.cadence_s { " It should report " (words::every(cadence)) "." }
-                @if let Some(channel) = row.channels.iter().find(|c| matches!(c.state(), State::Outside(_))) {
-                    " Its last " (words::kind(&channel.kind)) " was outside its limits: " (latest(channel)) "."
+                @if let Some(channel) = row.telling().filter(|c| c.state() == State::Seen || c.state() == State::Grace) {
+                    " Its last " (words::kind(&channel.kind)) " was " (latest(channel)) ": "
+                    (parts::state_word(channel.state())) "."
                 }
                 @if let Some(note) = &row.refused {
                     " The last thing it sent was refused " (parts::ago(note.at, zone, now)) ". "
                     (words::refused(&note.code).meaning)
                 }
             },
-            State::Outside(side) => {
+            State::Alarm | State::Seen | State::Grace | State::Recovering => {
+                @if let Some(channel) = row.telling() { (judged(channel, zone, now)) }
+            },
+            State::Silent => {
                 @if let Some(channel) = row.telling() {
-                    (parts::channel_name(channel)) " is "
-                    strong { (latest(channel)) }
-                    @if let Some(text) = beyond(channel, side) { ", " (text) }
-                    @if let Some((at, _)) = channel.latest { ", measured " (parts::ago(at, zone, now)) }
-                    "."
+                    "Nothing from " (parts::channel_name(channel))
+                    @if let Some((at, _)) = channel.latest { " since " (words::moment(now, at, zone)) }
+                    ", longer than its rules allow."
                 }
             },
             State::Refused => {
@@ -207,7 +201,7 @@ pub fn why(row: &DeviceRow, zone: &Zone, now: Timestamp) -> Markup {
             },
             State::NoData => { "Nothing has come from it yet." },
             State::NoLimits => { "It reports. Nobody has said what its values should be." },
-            State::Inside => { "Every latest value with limits lies inside them." },
+            State::Inside => { "Every rule is met." },
         }
     }
 }
@@ -223,9 +217,31 @@ fn late(row: &DeviceRow, heard: Timestamp) -> Option<Timestamp> {
     (heard.since(newest) > LATE_US).then_some(newest)
 }
 
+/// What its rules say of a channel, a sentence or two.
+fn judged(channel: &ChannelNow, zone: &Zone, now: Timestamp) -> Markup {
+    let since = channel.judged.since;
+    html! {
+        (parts::channel_name(channel)) " is "
+        strong { (latest(channel)) }
+        @if let Some(text) = beyond(channel) { ", " (text) }
+        @if let Some((at, _)) = channel.latest { ", measured " (parts::ago(at, zone, now)) }
+        ". "
+        @if let Some(since) = since {
+            @match channel.state() {
+                State::Grace => { "Outside since " (words::moment(now, since, zone)) "; an alarm once its grace is over." }
+                State::Recovering => { "Right again since " (words::moment(now, since, zone)) ", not yet for long enough." }
+                State::Seen => { "An alarm since " (words::moment(now, since, zone)) "; somebody has acknowledged it." }
+                _ => { "An alarm since " (words::moment(now, since, zone)) "." }
+            }
+        }
+        @if channel.judged.silenced { " Silenced: nobody is told." }
+    }
+}
+
 /// `1.3 °C above its limit of 5 °C`.
-fn beyond(channel: &ChannelNow, side: Side) -> Option<String> {
+fn beyond(channel: &ChannelNow) -> Option<String> {
     let (_, value) = channel.latest?;
+    let side = channel.limits.side_of(value)?;
     if channel.kind == "leak" {
         return Some(format!(
             "it should be {}",
@@ -261,7 +277,7 @@ pub fn site_cards(sites: &[SiteCard], rows: &[&DeviceRow], now: Timestamp) -> Ma
             ul.cards {
                 @for site in sites {
                     @let of_site: Vec<&DeviceRow> = rows.iter().copied().filter(|r| r.site == site.id).collect();
-                    @let worst = of_site.iter().map(|r| rank(r.state())).min();
+                    @let worst = of_site.iter().map(|r| r.state()).min();
                     li class={ "card " (worst.map_or("", parts::state_class)) } {
                         h3 { a href={ "/app/sites/" (site.id) } { (site.name) } }
                         p.dim {
@@ -335,7 +351,7 @@ fn values(row: &DeviceRow, zone: &Zone) -> Markup {
                 title={ (parts::channel_name(channel)) ", "
                     (parts::limits_words(&channel.limits, &channel.kind, &channel.unit))
                     @if let Some((at, _)) = channel.latest { ", measured " (words::stamp(at, zone)) } } {
-                @if matches!(channel.state(), State::Outside(_)) { (parts::glyph(channel.state())) }
+                @if channel.state() <= State::Recovering { (parts::glyph(channel.state())) span.sr { (parts::state_word(channel.state())) " " } }
                 @if let Some(label) = &channel.label { span.dim { (label) } " " }
                 @else { span.sr { (words::kind(&channel.kind)) } " " }
                 (latest(channel))

@@ -4,6 +4,7 @@
 //! title has date, seconds and offset; text to copy can be selected whole without JavaScript.
 //! Not here: whole pages, words (`words`).
 
+use domain::aggregate::user::Right;
 use domain::ports::Entropy;
 use domain::{Hash, Timestamp};
 use maud::{Markup, html};
@@ -14,8 +15,12 @@ use super::words::{self, Zone};
 /// The CSS class of a state.
 pub fn state_class(state: State) -> &'static str {
     match state {
+        State::Alarm => "st-alarm",
         State::Offline => "st-offline",
-        State::Outside(_) => "st-outside",
+        State::Silent => "st-silent",
+        State::Seen => "st-seen",
+        State::Grace => "st-grace",
+        State::Recovering => "st-recovering",
         State::Refused => "st-refused",
         State::Old => "st-old",
         State::NoData => "st-nodata",
@@ -27,17 +32,22 @@ pub fn state_class(state: State) -> &'static str {
 /// A state in words.
 pub fn state_word(state: State) -> &'static str {
     match state {
+        State::Alarm => "alarm",
         State::Offline => "offline",
-        State::Outside(_) => "outside limits",
+        State::Silent => "no data",
+        State::Seen => "alarm, seen",
+        State::Grace => "outside, in grace",
+        State::Recovering => "recovering",
         State::Refused => "refused",
         State::Old => "no recent value",
-        State::NoData => "no data",
+        State::NoData => "nothing yet",
         State::NoLimits => "no limits set",
         State::Inside => "inside limits",
     }
 }
 
-/// The shape of a state: where the value lies between two limit lines, or why there is none.
+/// The shape of a state: a sign where somebody is needed, else where the value lies between two limit lines, or why
+/// there is none.
 pub fn glyph(state: State) -> Markup {
     html! {
         svg.glyph viewBox="0 0 16 16" aria-hidden="true" {
@@ -46,14 +56,21 @@ pub fn glyph(state: State) -> Markup {
                     path.g-line d="M2 3.5H14M2 12.5H14" {}
                     circle.g-fill cx="8" cy="8" r="2.6" {}
                 }
-                State::Outside(Side::Above) => {
-                    path.g-fill d="M8 0.8L13.6 9H2.4Z" {}
-                    path.g-line d="M2 12.5H14" {}
+                State::Alarm => {
+                    path.g-fill d="M8 0.9L15.6 14.6H0.4Z" {}
+                    path.g-tick d="M8 5.6V9.6M8 12V12.1" {}
                 }
-                State::Outside(Side::Below) => {
-                    path.g-line d="M2 3.5H14" {}
-                    path.g-fill d="M8 15.2L13.6 7H2.4Z" {}
+                State::Seen => {
+                    path.g-line d="M8 1.7L14.9 14H1.1Z" {}
+                    path.g-line d="M5.7 10.3L7.4 11.9L10.4 8.4" {}
                 }
+                State::Grace => {
+                    path.g-line d="M4 1.5H12M4 14.5H12M5 1.5C5 6 11 10 11 14.5M11 1.5C11 6 5 10 5 14.5" {}
+                }
+                State::Recovering => {
+                    path.g-line d="M2 13.5H14M2 6.5H4.6M11.4 6.5H14M8 1V10M5.6 7.6L8 10.2L10.4 7.6" {}
+                }
+                State::Silent => { path.g-line d="M1.2 8H5.4M10.6 8H14.8M6.8 11.6L9.2 4.4" {} }
                 State::Offline => {
                     circle.g-line cx="8" cy="8" r="6" {}
                     path.g-line d="M3.8 12.2L12.2 3.8" {}
@@ -71,6 +88,18 @@ pub fn glyph(state: State) -> Markup {
                     path.g-dash d="M2 3.5H14M2 12.5H14" {}
                     circle.g-line cx="8" cy="8" r="2.2" {}
                 }
+            }
+        }
+    }
+}
+
+/// On which side of its limits a value lies.
+pub fn side(side: Side) -> Markup {
+    html! {
+        svg.glyph viewBox="0 0 16 16" aria-hidden="true" {
+            @match side {
+                Side::Above => { path.g-fill d="M8 0.8L13.6 9H2.4Z" {} path.g-line d="M2 12.5H14" {} }
+                Side::Below => { path.g-line d="M2 3.5H14" {} path.g-fill d="M8 15.2L13.6 7H2.4Z" {} }
             }
         }
     }
@@ -351,6 +380,28 @@ pub fn idempotency_key(entropy: &dyn Entropy) -> String {
 /// Whether forms are shown to whoever looks.
 pub fn may_edit(frame: &Frame) -> bool {
     frame.viewer.as_ref().is_some_and(|v| v.may_edit)
+}
+
+/// Whether whoever looks has this right.
+pub fn may(frame: &Frame, right: Right) -> bool {
+    frame.viewer.as_ref().is_some_and(|v| right.is_of(&v.role))
+}
+
+/// A channel's state with its flags.
+pub fn channel_badge(channel: &ChannelNow) -> Markup {
+    html! { (badge(channel.state())) @if channel.judged.silenced { " " (silenced()) } }
+}
+
+/// The flag of a channel of whose alarms nobody is told.
+pub fn silenced() -> Markup {
+    html! {
+        span.badge.flag {
+            svg.glyph viewBox="0 0 16 16" aria-hidden="true" {
+                path.g-line d="M8 2C5.4 2 4.2 4 4.2 6.4V9.6L2.8 11.8H13.2L11.8 9.6V6.4C11.8 4 10.6 2 8 2ZM6.6 13.8H9.4M2.2 2.2L13.8 14" {}
+            }
+            "silenced"
+        }
+    }
 }
 
 /// A button that does one thing, as a form of its own.

@@ -45,6 +45,7 @@ pub fn frame() -> Frame {
             paused: None,
         },
         tray: 2,
+        alarms: OpenAlarms { open: 2, unseen: 1 },
         notice: None,
     }
 }
@@ -53,6 +54,7 @@ pub fn public_frame() -> Frame {
     Frame {
         viewer: None,
         tray: 0,
+        alarms: OpenAlarms::default(),
         zone: Zone::utc(),
         ..frame()
     }
@@ -93,6 +95,15 @@ fn channel(id: &str, kind: &str, unit: &str, latest: Option<(i64, f64)>, limits:
         auxiliary: matches!(kind, "battery" | "signal"),
         latest: latest.map(|(m, v)| (before(m), v)),
         old: false,
+        judged: Judged {
+            state: match latest.and_then(|(_, v)| limits.side_of(v)) {
+                Some(_) => domain::rule::ChannelState::Alarm,
+                None => domain::rule::ChannelState::Ok,
+            },
+            since: latest.and_then(|(_, v)| limits.side_of(v)).map(|_| before(34)),
+            rules: usize::from(!limits.is_open()),
+            ..Judged::default()
+        },
         limits,
         etag: "\"41\"".into(),
     }
@@ -452,6 +463,11 @@ pub fn device() -> DevicePage {
             })
             .collect(),
         config: 1_150_003,
+        alarms: vec![super::sample_alarms::row(
+            "one",
+            domain::rule::Severity::Alarm,
+            super::alarms::view::Life::Open,
+        )],
         etag: "\"7\"".into(),
     }
 }
@@ -560,6 +576,14 @@ pub fn channel_page(range: Range) -> ChannelPage {
         csv_href:
             "/app/channels/chn_walkin_t/measurements.csv?from=2026-05-16T12:03:22Z&to=2026-05-17T12:03:22Z"
                 .into(),
+        alarms: vec![super::sample_alarms::row(
+            "one",
+            domain::rule::Severity::Alarm,
+            super::alarms::view::Life::Open,
+        )],
+        rules: super::sample_alarms::rules(),
+        silences: super::sample_alarms::silences(),
+        silence: super::alarms::view::SilenceForm::default(),
         error: None,
     }
 }

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::chart::{domain_of, px};
 use super::series::{self, Sample};
-use super::view::{LimitSpan, Spark, State};
+use super::view::{LimitSpan, Spark};
 
 const WIDTH: f64 = 128.0;
 const HEIGHT: f64 = 32.0;
@@ -61,7 +61,7 @@ fn lines(spark: &Spark, samples: &[Sample]) -> Markup {
         }
         path.s-line d=(d) {}
         @if let Some(last) = samples.last() {
-            @let out = matches!(spark.limits.state_of(last.mean), State::Outside(_));
+            @let out = spark.limits.side_of(last.mean).is_some();
             circle.s-dot.out[out] cx=(px(x(last))) cy=(px(y(last.mean))) r="2.6" {}
         }
     }

@@ -5,6 +5,7 @@
 
 use maud::Markup;
 
+use super::alarms::view::Life;
 use super::sign_in::{Delivery, Trouble};
 use super::view::{FirstReading, Overview, Range, WebhookStep};
 use super::*;
@@ -82,6 +83,29 @@ fn every_page() -> Vec<(&'static str, Markup)> {
             "channel-custom",
             channel::page(&frame, &sample::channel_page(Range::Custom)),
         ),
+        ("alarms", alarms::list::page(&frame, &sample_alarms::alarms())),
+        (
+            "alarms-none",
+            alarms::list::page(&frame, &sample_alarms::no_alarms(9)),
+        ),
+        (
+            "alarms-no-rules",
+            alarms::list::page(&frame, &sample_alarms::no_alarms(0)),
+        ),
+        (
+            "alarm",
+            alarms::one::page(&frame, &sample_alarms::alarm(Life::Open)),
+        ),
+        (
+            "alarm-over",
+            alarms::one::page(&frame, &sample_alarms::alarm(Life::Over)),
+        ),
+        (
+            "alarm-auditor",
+            alarms::one::page(&auditor, &sample_alarms::alarm(Life::Open)),
+        ),
+        ("rule", rules::edit::page(&frame, &sample_alarms::rule(true))),
+        ("rule-new", rules::edit::page(&frame, &sample_alarms::new_rule())),
         ("tray", tray::page(&frame, &sample::tray())),
         (
             "integrations",
@@ -232,8 +256,12 @@ fn an_auditor_is_shown_no_form_that_changes_something() {
     let mut frame = sample::frame();
     if let Some(viewer) = &mut frame.viewer {
         viewer.may_edit = false;
+        viewer.role = "auditor".into();
     }
     for page in [
+        alarms::one::page(&frame, &sample_alarms::alarm(Life::Open)),
+        channel::page(&frame, &sample::channel_page(Range::Day)),
+        rules::edit::page(&frame, &sample_alarms::rule(true)),
         device::page(&frame, &sample::device()),
         integrations::page(&frame, &sample::integrations(false)),
         people::users(&frame, &sample::users()),
@@ -261,8 +289,8 @@ fn the_overview_lists_the_worst_first() {
     assert_eq!(
         rows,
         [
+            "st-alarm",
             "st-offline",
-            "st-outside",
             "st-refused",
             "st-nodata",
             "st-nolimits",
@@ -287,7 +315,7 @@ fn an_old_value_is_never_inside_limits_and_one_outside_stays_so() {
         !html.contains("inside limits") && !html.contains("no limits set</"),
         "{html}"
     );
-    assert!(html.contains("no recent value") && html.contains("outside limits"));
+    assert!(html.contains("no recent value") && html.contains("</svg>alarm</span>"));
     assert!(html.contains("Its newest "), "why it is in its state");
 }
 
@@ -407,6 +435,9 @@ fn pages_render_as_their_goldens() {
     for (name, page) in every_page() {
         if [
             "overview",
+            "alarms",
+            "alarm",
+            "rule-new",
             "onboard-status",
             "ledger-first-day",
             "not-found",

@@ -1,15 +1,18 @@
 //! View models: everything a page shows, as plain values. Whoever gathers them decides; pages only show.
 //!
 //! Invariants: no view model holds a clock, a handle or a secret, but for the tokens that are shown once
-//! ([`FreshToken`]); the state of a device and of a channel follow from the values beside it ([`State`]), so
-//! that two pages can never disagree about them.
-//! Not here: markup, queries, routes.
+//! ([`FreshToken`]); a channel's state is what its rules decided, never derived again from its limits, and a
+//! device's follows from its channels' ([`State`]), so that two pages can never disagree about them.
+//! Not here: markup, queries, routes; alarms and rules (`alarms::view`, `rules::view`).
 
 use std::collections::BTreeMap;
 
 use crate::witnesses::HeadState;
+use domain::rule::ChannelState;
 use domain::{Date, Hash, Timestamp};
 
+use super::alarms::view::{AlarmRow, SilenceForm, SilenceRow};
+use super::rules::view::RuleRow;
 use super::words::Zone;
 
 /// What every page of the console carries.
@@ -25,8 +28,19 @@ pub struct Frame {
     pub ledger: LedgerStrip,
     /// How many unknown devices wait in the tray.
     pub tray: u64,
+    /// Alarms that are open.
+    pub alarms: OpenAlarms,
     /// What the last form did, once.
     pub notice: Option<Notice>,
+}
+
+/// How many alarms are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenAlarms {
+    /// In all.
+    pub open: u64,
+    /// Those that nobody has acknowledged.
+    pub unseen: u64,
 }
 
 /// Who is signed in.
@@ -84,15 +98,21 @@ pub enum Side {
     Below,
 }
 
-/// The state of a channel or a device, worst first.
-///
-/// There is no "ok": until rules exist the latest value says which side of its limits it lies on, no more.
+/// The state of a channel or a device, worst first: what the rules decided, and what is known where no rule judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
+    /// An alarm is open, and nobody has acknowledged it.
+    Alarm,
     /// Nothing came for more than two cadences.
     Offline,
-    /// The latest value lies outside its limits.
-    Outside(Side),
+    /// Nothing came on this channel for longer than its rules allow.
+    Silent,
+    /// An alarm is open, and somebody has acknowledged it.
+    Seen,
+    /// Outside what is right; the countdown runs.
+    Grace,
+    /// Right again, not yet for long enough; the alarm is still open.
+    Recovering,
     /// The newest thing that came from it was refused.
     Refused,
     /// Its newest value is too old to speak of now.
@@ -101,7 +121,7 @@ pub enum State {
     NoData,
     /// Values come, and nobody has said what they should be.
     NoLimits,
-    /// Every latest value with limits lies inside them.
+    /// Every rule is met.
     Inside,
 }
 
@@ -122,18 +142,29 @@ impl Limits {
         self.min.is_none() && self.max.is_none()
     }
 
-    /// Where a value lies.
-    pub fn state_of(&self, value: f64) -> State {
+    /// On which side of them a value lies; `None` within.
+    pub fn side_of(&self, value: f64) -> Option<Side> {
         if self.max.is_some_and(|max| value > max) {
-            State::Outside(Side::Above)
-        } else if self.min.is_some_and(|min| value < min) {
-            State::Outside(Side::Below)
-        } else if self.is_open() {
-            State::NoLimits
+            Some(Side::Above)
         } else {
-            State::Inside
+            self.min.is_some_and(|min| value < min).then_some(Side::Below)
         }
     }
+}
+
+/// What the rules say of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Judged {
+    /// Its state.
+    pub state: ChannelState,
+    /// Since when, in the time of the data.
+    pub since: Option<Timestamp>,
+    /// Whether somebody has acknowledged every alarm that is open.
+    pub acknowledged: bool,
+    /// Whether nobody is told of its alarms now.
+    pub silenced: bool,
+    /// How many rules judge it.
+    pub rules: usize,
 }
 
 /// A channel and its latest value.
@@ -157,19 +188,25 @@ pub struct ChannelNow {
     pub old: bool,
     /// What it should be.
     pub limits: Limits,
+    /// What its rules decided.
+    pub judged: Judged,
     /// The entity tag of its configuration, for forms.
     pub etag: String,
 }
 
 impl ChannelNow {
-    /// What the latest value says. One that was outside stays outside: silence never means that it is over.
+    /// What its rules decided; where they have nothing against it, what is known of its newest value.
     pub fn state(&self) -> State {
-        let Some((_, value)) = self.latest else {
-            return State::NoData;
-        };
-        match self.limits.state_of(value) {
-            State::NoLimits | State::Inside if self.old => State::Old,
-            state => state,
+        match self.judged.state {
+            ChannelState::Alarm if self.judged.acknowledged => State::Seen,
+            ChannelState::Alarm => State::Alarm,
+            ChannelState::Grace => State::Grace,
+            ChannelState::Recovering => State::Recovering,
+            ChannelState::NoData => State::Silent,
+            ChannelState::Ok if self.latest.is_none() => State::NoData,
+            ChannelState::Ok if self.old => State::Old,
+            ChannelState::Ok if self.judged.rules == 0 => State::NoLimits,
+            ChannelState::Ok => State::Inside,
         }
     }
 }
@@ -226,9 +263,6 @@ impl DeviceRow {
                 State::NoData
             };
         }
-        if !self.online {
-            return State::Offline;
-        }
         let refused = self.refused.as_ref().map(|_| State::Refused);
         let channels = self
             .channels
@@ -238,14 +272,21 @@ impl DeviceRow {
         let limited = channels.clone().filter(|s| *s != State::NoLimits).min();
         // One channel with limits that holds them is worth saying; the others' lack of limits is not.
         let worst = limited.or_else(|| channels.min()).unwrap_or(State::NoData);
-        refused.map_or(worst, |r| r.min(worst))
+        let worst = refused.map_or(worst, |r| r.min(worst));
+        // Silence never means that an alarm is over.
+        if self.online {
+            worst
+        } else {
+            worst.min(State::Offline)
+        }
     }
 
     /// The first channel that is worst: the one whose value explains the state.
     pub fn telling(&self) -> Option<&ChannelNow> {
         self.channels
             .iter()
-            .find(|c| matches!(c.state(), State::Outside(_)))
+            .filter(|c| c.state() <= State::Recovering)
+            .min_by_key(|c| c.state())
             .or_else(|| self.channels.iter().find(|c| !c.auxiliary && c.kind != "leak"))
             .or_else(|| self.channels.first())
     }
@@ -399,6 +440,8 @@ pub struct DevicePage {
     pub config: u64,
     /// The entity tag, for the form.
     pub etag: String,
+    /// Its open alarms.
+    pub alarms: Vec<AlarmRow>,
 }
 
 /// A token in a list; the secret is not known here.
@@ -583,6 +626,14 @@ pub struct ChannelPage {
     pub csv_href: String,
     /// What is wrong with the range that was typed.
     pub error: Option<String>,
+    /// Its open alarms.
+    pub alarms: Vec<AlarmRow>,
+    /// Its rules, the simple one first.
+    pub rules: Vec<RuleRow>,
+    /// Silences that hold now or later.
+    pub silences: Vec<SilenceRow>,
+    /// The form of a new silence.
+    pub silence: SilenceForm,
 }
 
 /// A row of the table of minima and maxima.

@@ -64,6 +64,11 @@ impl Zone {
         &self.name
     }
 
+    /// The zone itself.
+    pub fn time_zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The instant as this zone's calendar and clock show it.
     pub fn at(&self, at: Timestamp) -> jiff::Zoned {
         jiff::Timestamp::from_microsecond(at.as_micros())

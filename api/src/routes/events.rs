@@ -18,7 +18,7 @@ use domain::ports::EventLog;
 use domain::reading::{READING_RECORDED, READINGS, Reading};
 use domain::rule::Severity;
 use domain::{Position, Timestamp};
-use projections::query::{Alarm, AlarmFilter, AlarmPlace, TimelineFilter};
+use projections::query::{Alarm, AlarmFilter, AlarmPlace, TimelineFilter, TimelineItem};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -310,11 +310,24 @@ async fn close(mut ctx: Ctx) -> Answer {
     Ok(change::repeated(answer(&ctx).await?, &outcome))
 }
 
-/// The alarm that the path names, as it is now.
-async fn answer(ctx: &Ctx) -> Result<Response, ApiError> {
-    let (account, id) = (ctx.caller.user()?.account.clone(), ctx.id().to_owned());
-    let found = ctx
-        .app
+/// An alarm with its why and its entries.
+#[derive(Debug)]
+pub struct Told {
+    /// The alarm.
+    pub alarm: Alarm,
+    /// Its entries, newest first.
+    pub items: Vec<TimelineItem>,
+    /// Why it opened; null where its first entry cannot be read.
+    pub why: Value,
+}
+
+/// An alarm of an account, as it is now.
+///
+/// # Errors
+/// 404 where the account has none of that id.
+pub async fn told(app: &App, account: &str, id: &str) -> Result<Told, ApiError> {
+    let (account, id) = (account.to_owned(), id.to_owned());
+    let found = app
         .ask(move |rows| {
             let Some(alarm) = rows.alarm(&account, &id)? else {
                 return Ok(None);
@@ -338,10 +351,10 @@ async fn answer(ctx: &Ctx) -> Result<Response, ApiError> {
             "there is no such alarm in this account",
         ));
     };
-    let mut shape = shape(&ctx.app, &alarm);
+    let mut because = Value::Null;
     let opened = opened(&alarm);
     if let Some(opened) = &opened {
-        let versions = super::rules::versions(&ctx.app, &{
+        let versions = super::rules::versions(app, &{
             let mut rule = rule;
             rule.sort_by_key(|item| std::cmp::Reverse(item.position));
             rule
@@ -350,7 +363,21 @@ async fn answer(ctx: &Ctx) -> Result<Response, ApiError> {
             .into_iter()
             .filter(|version| version["position"].as_u64() <= Some(opened.decided_by.get()))
             .find(|version| version["version"] == json!(alarm.rule_version));
-        shape["why"] = why(&ctx.app, &alarm, opened, version).await?;
+        because = why(app, &alarm, opened, version).await?;
+    }
+    Ok(Told {
+        alarm,
+        items,
+        why: because,
+    })
+}
+
+/// The alarm that the path names, as it is now.
+async fn answer(ctx: &Ctx) -> Result<Response, ApiError> {
+    let Told { alarm, items, why } = told(&ctx.app, &ctx.caller.user()?.account, ctx.id()).await?;
+    let mut shape = shape(&ctx.app, &alarm);
+    if !why.is_null() {
+        shape["why"] = why;
     }
     let mut timeline: Vec<Value> = items
         .into_iter()

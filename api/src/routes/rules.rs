@@ -29,7 +29,7 @@ const VERSIONS_MAX: usize = 1_000;
 /// How far back a draft is tried unless asked otherwise, days.
 const BACK_TEST_DAYS: i64 = 7;
 /// Members of a definition.
-const MEMBERS: &[&str] = &[
+pub const MEMBERS: &[&str] = &[
     "another_channel",
     "enabled",
     "flap",

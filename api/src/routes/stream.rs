@@ -7,6 +7,7 @@
 
 use super::entries::Viewer;
 use crate::auth::User;
+use crate::entry_filter::Filter;
 use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Edge, Param, Route, Verb};
@@ -37,10 +38,13 @@ pub const ROUTES: &[Route] = &[Route {
     handler: |ctx| Box::pin(follow(ctx)),
     doc: Some(Doc {
         summary: "Entries as they are recorded (server-sent events; the id is the position).",
-        query: &[Param(
-            "from",
-            "The first position; what is recorded from now on by default. `Last-Event-ID` goes before it.",
-        )],
+        query: &[
+            Param(
+                "from",
+                "The first position; what is recorded from now on by default. `Last-Event-ID` goes before it.",
+            ),
+            Param("type", "Event types, parted by commas; every one by default."),
+        ],
         body: None,
         status: 200,
         answer: "text/event-stream",
@@ -52,6 +56,7 @@ struct Following {
     app: Edge,
     user: User,
     viewer: Viewer,
+    filter: Filter,
     next: TreeSize,
     begun: bool,
     stopping: watch::Receiver<bool>,
@@ -75,10 +80,15 @@ async fn follow(ctx: Ctx) -> Answer {
         .map(|position| position.saturating_add(1))
         .or(from)
         .unwrap_or(size.get());
+    let types = ctx.request.query("type").unwrap_or_default();
+    let types: Vec<String> = types.split(',').map(|text| text.trim().to_owned()).collect();
+    let filter = Filter::parse(&types, None, None, None, None)
+        .map_err(|reason| ApiError::malformed("bad_query", reason))?;
     let user = ctx.caller.user()?.clone();
     let place = ctx.app.streams().take(&user.account)?;
     let following = Following {
         viewer: Viewer::of(&ctx.app, &user),
+        filter,
         stopping: ctx.app.stopping(),
         app: ctx.app,
         user,
@@ -114,6 +124,10 @@ impl Following {
             }
             if self.next < self.app.log().size() {
                 let events = self.read().await?;
+                // Of what nobody asked for nothing is said.
+                if events.is_empty() {
+                    continue;
+                }
                 return Ok(Some(events));
             }
             let grown = self.app.log().follow(self.next);
@@ -132,6 +146,7 @@ impl Following {
         let mut withheld = None;
         for (position, bytes) in block.iter() {
             withheld = match Entry::read(bytes) {
+                Ok(entry) if !self.filter.matches(&entry) => withheld.filter(|_| self.filter.is_empty()),
                 Ok(entry) if !self.viewer.withholds_entry(&entry) => {
                     event(position, &entry, bytes, &mut out);
                     None
@@ -139,7 +154,7 @@ impl Following {
                 _ => Some(position),
             };
         }
-        if let Some(position) = withheld {
+        if let Some(position) = withheld.filter(|_| self.filter.is_empty()) {
             // An id without data is remembered by the client and not shown to anybody.
             out.extend_from_slice(format!("id: {position}\n\n").as_bytes());
         }

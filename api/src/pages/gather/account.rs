@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::super::onboarding::MODELS;
 use super::super::parts;
 use super::super::view::{
-    AccountPage, ChannelNow, Frame, FreshToken, IntegrationRow, IntegrationsPage, LedgerStrip, Limits,
-    Parked, TokensPage, TrayPage, UserRow, UsersPage, Viewer,
+    AccountPage, ChannelNow, Frame, FreshToken, IntegrationRow, IntegrationsPage, Judged, LedgerStrip,
+    Limits, OpenAlarms, Parked, TokensPage, TrayPage, UserRow, UsersPage, Viewer,
 };
 use super::super::words::{self, Zone};
 use super::{Asker, changes, devices};
@@ -20,7 +20,11 @@ use super::{Asker, changes, devices};
 const CHANGES_MAX: usize = 100;
 
 /// The frame of somebody who is signed in.
-pub fn frame(asker: &Asker<'_>, user: &str, csrf: &str, ledger: LedgerStrip) -> Frame {
+///
+/// # Errors
+/// `Unavailable`.
+pub fn frame(asker: &Asker<'_>, user: &str, csrf: &str, ledger: LedgerStrip) -> Result<Frame, QueryError> {
+    let alarms = asker.rows.alarm_counts(asker.account)?;
     let (person, account, zone, tray) = {
         let registry = asker.known.registry();
         (
@@ -42,7 +46,7 @@ pub fn frame(asker: &Asker<'_>, user: &str, csrf: &str, ledger: LedgerStrip) -> 
         let open = |field| asker.known.text("user", &person.id, field);
         open(person.state.name.as_ref()).or_else(|| open(person.state.email.as_ref()))
     };
-    Frame {
+    Ok(Frame {
         now: asker.now,
         zone: zone.map_or_else(Zone::utc, |zone| Zone::named(&zone)),
         viewer: Some(Viewer {
@@ -56,8 +60,12 @@ pub fn frame(asker: &Asker<'_>, user: &str, csrf: &str, ledger: LedgerStrip) -> 
         }),
         ledger,
         tray,
+        alarms: OpenAlarms {
+            open: alarms.open,
+            unseen: alarms.unacknowledged,
+        },
         notice: None,
-    }
+    })
 }
 
 /// The users of the account; `viewer` is who looks.
@@ -226,6 +234,7 @@ fn measured(measurement: &Value) -> Option<(String, String)> {
         auxiliary: false,
         latest: None,
         old: false,
+        judged: Judged::default(),
         limits: Limits::default(),
         etag: String::new(),
     };

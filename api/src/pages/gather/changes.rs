@@ -79,7 +79,7 @@ fn change(asker: &Asker<'_>, item: &TimelineItem, subject: Option<&str>) -> Chan
 }
 
 /// A reason's code in words, where it is one of ours.
-fn reason_words(code: &str) -> &str {
+pub fn reason_words(code: &str) -> &str {
     match code {
         "first_reading" => "its first reading came",
         "setup" => "set up at the first start",
@@ -87,7 +87,8 @@ fn reason_words(code: &str) -> &str {
     }
 }
 
-fn actor(asker: &Asker<'_>, id: &str) -> String {
+/// Who did something, by name.
+pub fn actor(asker: &Asker<'_>, id: &str) -> String {
     if let Some(component) = id.strip_prefix("system:") {
         return format!("the service ({component})");
     }

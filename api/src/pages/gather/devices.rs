@@ -19,7 +19,8 @@ use super::super::view::{
     RefusalNote, SiteCard, SitePage, Spark, TokenRow,
 };
 use super::super::words::Zone;
-use super::{Asker, changes, history, known, refusals};
+use super::alarms::States;
+use super::{Asker, alarms, changes, history, known, refusals};
 
 /// Devices that get a small line on a page: each is a query of a few hundred rows.
 const SPARKS_MAX: usize = 200;
@@ -150,7 +151,8 @@ pub fn device(asker: &Asker<'_>, id: &str) -> Result<DevicePage, QueryError> {
     let found = one(asker, id)?;
     let sites = site_cards(asker);
     let life = known(asker.rows.device(asker.account, id))?;
-    let row = row(asker, &found, life.as_ref(), &sites)?;
+    let states = asker.rows.channel_states(asker.account)?;
+    let row = row(asker, &found, life.as_ref(), &sites, &states)?;
     let Registered { device, .. } = &found;
     let mut gaps: Vec<Gap> = known(asker.rows.device_gaps(asker.account, id, GAPS_MAX))?
         .unwrap_or_default()
@@ -194,6 +196,7 @@ pub fn device(asker: &Asker<'_>, id: &str) -> Result<DevicePage, QueryError> {
             .collect(),
         config: device.config.get(),
         etag: device.state.sequence.to_string(),
+        alarms: alarms::open_of(asker, Some(id), None)?,
         row,
         sparks,
     })
@@ -224,7 +227,8 @@ pub fn onboarding_status(asker: &Asker<'_>, id: &str) -> Result<OnboardingStatus
     let found = one(asker, id)?;
     let sites = site_cards(asker);
     let life = known(asker.rows.device(asker.account, id))?;
-    let row = row(asker, &found, life.as_ref(), &sites)?;
+    let states = asker.rows.channel_states(asker.account)?;
+    let row = row(asker, &found, life.as_ref(), &sites, &states)?;
     let since = {
         let registry = asker.known.registry();
         let issued = registry.tokens(id).map(|token| token.issued.at).last();
@@ -264,9 +268,10 @@ fn rows(asker: &Asker<'_>, devices: &[Registered], sites: &[SiteCard]) -> Result
         .into_iter()
         .map(|life| (life.device_id.clone(), life))
         .collect();
+    let states = asker.rows.channel_states(asker.account)?;
     devices
         .iter()
-        .map(|device| row(asker, device, lives.get(&*device.device.id), sites))
+        .map(|device| row(asker, device, lives.get(&*device.device.id), sites, &states))
         .collect()
 }
 
@@ -275,6 +280,7 @@ fn row(
     found: &Registered,
     life: Option<&DeviceOverview>,
     sites: &[SiteCard],
+    states: &States,
 ) -> Result<DeviceRow, QueryError> {
     let (device, state) = (&found.device, &found.device.state);
     let site = state.site_at(asker.now).to_owned();
@@ -302,7 +308,7 @@ fn row(
         channels: found
             .channels
             .iter()
-            .map(|c| channel_now(asker, c, latest(&c.id), old_us))
+            .map(|c| channel_now(asker, c, latest(&c.id), old_us, states))
             .collect(),
         online,
         refused,
@@ -373,6 +379,7 @@ pub fn channel_now(
     channel: &Channel,
     latest: Option<&ChannelLatest>,
     old_us: i64,
+    states: &States,
 ) -> ChannelNow {
     let state = &channel.state;
     let latest = latest.and_then(|latest| latest.latest);
@@ -386,6 +393,7 @@ pub fn channel_now(
         old: !state.auxiliary && latest.is_some_and(|latest| asker.now.since(latest.at) > old_us),
         latest: latest.map(|latest| (latest.at, latest.value)),
         limits: limits_of(&state.limits),
+        judged: alarms::judged(asker, channel, states),
         etag: state.sequence.to_string(),
     }
 }

@@ -12,11 +12,13 @@ use jiff::civil;
 use projections::query::{Agg, Chart, Function, LIMIT_MAX, MeasurementsQuery};
 use projections::{QueryError, Resolution};
 
+use super::super::alarms::view::SilenceForm;
+use super::super::rules::view::RuleRow;
 use super::super::view::{
     Bucket, ChannelPage, Gap, LimitSpan, Limits, Link, Range, ReadingRow, Series, SpanRow,
 };
 use super::super::words::{self, Zone};
-use super::{Asker, changes, devices, known};
+use super::{Asker, alarms, changes, devices, known, rules};
 
 /// Columns of the wide chart; the narrow one folds them further.
 const CHART_STEPS: usize = 320;
@@ -76,7 +78,10 @@ pub fn channel(asker: &Asker<'_>, id: &str, asked: Asked) -> Result<ChannelPage,
     edge_gaps(&series, &mut gaps, (from, to.min(asker.now)), first, limit_us);
     let old_us = devices::old_after_us(life.as_ref(), asker.now);
     let limits = changes::limits_over_time(asker, id, devices::limits_of(&channel.state.limits))?;
+    let rules = rules::of_channel(asker, id);
+    let limits = with_windows(limits, &rules, &zone, (from, to));
     let spans = spans(asker, id, (from, to), &zone, &limits)?;
+    let states = asker.rows.channel_states(asker.account)?;
     let readings = known(asker.rows.recent(asker.account, id, to, READINGS_MAX))?.unwrap_or_default();
     let name = |kind, id: &str, field| asker.known.text(kind, id, field);
     Ok(ChannelPage {
@@ -93,7 +98,11 @@ pub fn channel(asker: &Asker<'_>, id: &str, asked: Asked) -> Result<ChannelPage,
                 .find(|s| s.id == site)
                 .map_or_else(|| site.clone(), |s| s.name.clone()),
         },
-        channel: devices::channel_now(asker, &channel, latest.as_ref(), old_us),
+        channel: devices::channel_now(asker, &channel, latest.as_ref(), old_us, &states),
+        alarms: alarms::open_of(asker, None, Some(id))?,
+        silences: alarms::silences(asker, id),
+        silence: SilenceForm::default(),
+        rules,
         zone,
         range,
         from,
@@ -116,6 +125,28 @@ pub fn channel(asker: &Asker<'_>, id: &str, asked: Asked) -> Result<ChannelPage,
         csv_href: format!("/v1/channels/{id}/measurements?format=csv&from={from}&to={to}"),
         error,
     })
+}
+
+/// Limits over time, with the windows of the simple rule as it is now from when it became so.
+fn with_windows(
+    mut limits: Vec<LimitSpan>,
+    rules: &[RuleRow],
+    zone: &Zone,
+    (from, to): (Timestamp, Timestamp),
+) -> Vec<LimitSpan> {
+    let Some(simple) = rules
+        .iter()
+        .find(|rule| rule.simple && !rule.definition.windows.is_empty())
+    else {
+        return limits;
+    };
+    let since = simple.changed_at.max(from);
+    limits.retain(|span| span.from < since);
+    if let Some(last) = limits.last_mut() {
+        last.to = Some(since);
+    }
+    limits.extend(alarms::in_force(&simple.definition, zone, since, to));
+    limits
 }
 
 /// A chart of the read models as pages draw it; readings as they are where each has a step of its own.

@@ -6,16 +6,19 @@
 //! Not here: HTTP, the ledger's entries (`routes`), markup.
 
 mod account;
+pub mod alarms;
 mod changes;
 mod devices;
 mod evidence;
 mod history;
 mod refusals;
+pub mod rules;
 
 pub use account::{account, frame, integrations, tokens, tray, users};
+pub use changes::{actor, reason_words};
 pub use devices::{device, onboarding_status, overview, site, site_cards};
 pub use evidence::{Typed, evidence};
-pub use history::{Asked, channel};
+pub use history::{Asked, channel, drawn};
 
 use commands::refusals::{Refusal, Source};
 use domain::Timestamp;
@@ -56,7 +59,7 @@ pub struct Asker<'a> {
 }
 
 /// An answer of the read models, where not knowing a thing yet is no error.
-fn known<T>(answer: Result<T, QueryError>) -> Result<Option<T>, QueryError> {
+pub fn known<T>(answer: Result<T, QueryError>) -> Result<Option<T>, QueryError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(QueryError::ChannelNotFound(_) | QueryError::DeviceNotFound(_) | QueryError::SiteNotFound(_)) => {

@@ -61,17 +61,22 @@ impl Form {
     }
 
     /// A field, unless it is empty.
-    fn some(&self, name: &str) -> Option<String> {
+    pub fn some(&self, name: &str) -> Option<String> {
         Some(self.get(name))
             .filter(|text| !text.is_empty())
             .map(str::to_owned)
+    }
+
+    /// Every field.
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.0
     }
 
     /// A number, unless the field is empty. A decimal comma is a decimal point.
     ///
     /// # Errors
     /// 422, naming the field.
-    fn number(&self, name: &str, label: &str) -> Result<Option<f64>, ApiError> {
+    pub fn number(&self, name: &str, label: &str) -> Result<Option<f64>, ApiError> {
         let Some(text) = self.some(name) else {
             return Ok(None);
         };
@@ -92,26 +97,28 @@ impl Form {
             .map(|minutes| (minutes * 60.0).round().clamp(0.0, 1e9) as u32))
     }
 
-    fn reason(&self) -> Reason {
+    /// Why, in words; not given where the field is empty.
+    pub fn reason(&self) -> Reason {
         self.some("reason")
             .map_or_else(|| Reason::code(REASON_NOT_GIVEN), change::in_words)
     }
 
-    fn if_match(&self) -> Option<u64> {
+    /// The sequence that the form was made from.
+    pub fn if_match(&self) -> Option<u64> {
         self.get("if_match").parse().ok()
     }
 }
 
 impl Visit {
     /// The form, which must be from this session.
-    async fn form(&mut self) -> Result<Form, ApiError> {
+    pub(super) async fn form(&mut self) -> Result<Form, ApiError> {
         let form = Form::read(&mut self.ctx).await?;
         self.user.check_csrf(form.get("csrf"))?;
         Ok(form)
     }
 
     /// Who changes something. `step` tells several changes of one form apart.
-    fn actor(&self, form: &Form, step: &str) -> Actor {
+    pub(super) fn actor(&self, form: &Form, step: &str) -> Actor {
         let idempotency = form.some("idempotency_key").map(|key| {
             let mut fields: Vec<u8> = Vec::new();
             for (name, value) in &form.0 {
@@ -132,7 +139,7 @@ impl Visit {
     }
 
     /// A change that was made: its outcome once it can be read.
-    async fn settled(&self, done: Result<Outcome, ManageError>) -> Result<Outcome, ApiError> {
+    pub(super) async fn settled(&self, done: Result<Outcome, ManageError>) -> Result<Outcome, ApiError> {
         let outcome = done.map_err(ApiError::from)?;
         change::settle(&self.ctx, &outcome).await;
         Ok(outcome)
@@ -140,7 +147,7 @@ impl Visit {
 }
 
 /// What a form could not do, on the page it came from; what concerns the whole page stays an error.
-fn refused(error: ApiError) -> Result<(StatusCode, Notice), ApiError> {
+pub(super) fn refused(error: ApiError) -> Result<(StatusCode, Notice), ApiError> {
     let here = matches!(
         error.status,
         StatusCode::UNPROCESSABLE_ENTITY
@@ -172,7 +179,8 @@ const OPENS_DEVICE: &str = "the ingest address of this device only";
 const OPENS_INTEGRATION: &str = "ingest for every device of the account";
 const OPENS_API: &str = "the API, as you";
 
-fn to(href: &str, done: &str) -> Response {
+/// The way to a page that says what was done.
+pub(super) fn to(href: &str, done: &str) -> Response {
     reply::see_other(&format!("{href}?done={done}"))
 }
 

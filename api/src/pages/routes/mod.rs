@@ -5,9 +5,11 @@
 //! error is a page in words, with the status that it has in the API.
 //! Not here: the API (`crate::routes`), what pages look like.
 
+mod alarms;
 mod forms;
 mod links;
 mod public;
+mod rules;
 mod show;
 
 use std::future::Future;
@@ -29,7 +31,7 @@ use warp::http::{HeaderMap, StatusCode, header};
 use super::assets;
 use super::gather::{self, Asker, Known};
 use super::sign_in::{self, Trouble};
-use super::view::{Frame, LedgerStrip, Notice};
+use super::view::{Frame, LedgerStrip, Notice, OpenAlarms};
 use super::words::Zone;
 use crate::app::App;
 use crate::auth::{By, Caller, User};
@@ -105,6 +107,44 @@ pub const ROUTES: &[Route] = &[
     post("/app/sensors/{id}", |ctx| {
         Box::pin(signed_in(ctx, forms::change_limits))
     }),
+    get("/app/alarms", |ctx| Box::pin(signed_in(ctx, alarms::list))),
+    get("/app/alarms/{id}", |ctx| Box::pin(signed_in(ctx, alarms::one))),
+    post("/app/alarms/{id}/ack", |ctx| {
+        Box::pin(signed_in(ctx, alarms::acknowledge))
+    }),
+    post("/app/alarms/{id}/comment", |ctx| {
+        Box::pin(signed_in(ctx, alarms::comment))
+    }),
+    post("/app/alarms/{id}/close", |ctx| {
+        Box::pin(signed_in(ctx, alarms::close))
+    }),
+    post("/app/channels/{id}/silences", |ctx| {
+        Box::pin(signed_in(ctx, alarms::silence))
+    }),
+    post("/app/channels/{id}/silences/{silence}/end", |ctx| {
+        Box::pin(signed_in(ctx, alarms::end_silence))
+    }),
+    get("/app/channels/{id}/rules/new", |ctx| {
+        Box::pin(signed_in(ctx, rules::new))
+    }),
+    post("/app/channels/{id}/rules/new", |ctx| {
+        Box::pin(signed_in(ctx, rules::draft_new))
+    }),
+    get("/app/channels/{id}/rules/{rule}", |ctx| {
+        Box::pin(signed_in(ctx, rules::one))
+    }),
+    post("/app/channels/{id}/rules/{rule}", |ctx| {
+        Box::pin(signed_in(ctx, rules::draft))
+    }),
+    post("/app/channels/{id}/rules/{rule}/disable", |ctx| {
+        Box::pin(signed_in(ctx, rules::disable))
+    }),
+    post("/app/channels/{id}/rules/{rule}/enable", |ctx| {
+        Box::pin(signed_in(ctx, rules::enable))
+    }),
+    post("/app/channels/{id}/rules/{rule}/remove", |ctx| {
+        Box::pin(signed_in(ctx, rules::remove))
+    }),
     get("/app/channels/{id}", |ctx| {
         Box::pin(signed_in(ctx, show::channel))
     }),
@@ -165,12 +205,23 @@ async fn signed_in<F: Future<Output = Answer>>(ctx: Ctx, answer: impl FnOnce(Vis
     let Caller::User(user) = &ctx.caller else {
         return Ok(reply::see_other("/sign-in"));
     };
+    // A page that was told of an entry is not answered from before it.
+    if let Some(seen) = seen(&ctx) {
+        ctx.app
+            .settled(seen.saturating_add(1).min(ctx.app.log().size().get()))
+            .await;
+    }
     let (user, now, id) = (user.clone(), ctx.app.clock().now(), Arc::clone(&ctx.request.id));
     let answered = match ctx.app.limits().user(&user.user) {
         Ok(()) => answer(Visit { ctx, user, now }).await,
         Err(limited) => Err(limited),
     };
     Ok(answered.unwrap_or_else(|error| trouble(&error, &id)))
+}
+
+/// The position of the entry that an open page was told of.
+fn seen(ctx: &Ctx) -> Option<u64> {
+    ctx.request.headers.get("x-seen")?.to_str().ok()?.parse().ok()
 }
 
 impl Visit {
@@ -201,7 +252,7 @@ impl Visit {
         let strip = strip(&self.ctx.app);
         let (user, csrf) = (self.user.user.clone(), csrf_of(&self.user));
         let mut frame = self
-            .ask(move |asker| Ok(gather::frame(asker, &user, &csrf, strip)))
+            .ask(move |asker| gather::frame(asker, &user, &csrf, strip))
             .await?;
         frame.notice = notice.or_else(|| done(self.ctx.request.query("done").as_deref()));
         Ok(frame)
@@ -224,6 +275,14 @@ fn done(word: Option<&str>) -> Option<Notice> {
         "revoked" => "Revoked. The token stopped working at once.",
         "invited" => "Invited. Print their link as is said below, and hand it to them.",
         "added" => "Added.",
+        "acknowledged" => "Acknowledged, with your name. The alarm stays open until the values are right.",
+        "commented" => "Said.",
+        "closed" => "Closed.",
+        "silenced" => "Silenced. Readings, rules and the record go on.",
+        "unsilenced" => "The silence has ended.",
+        "activated" => "In force from the next reading on.",
+        "switched" => "Done. It is on record with your name.",
+        "rule-removed" => "Removed. What it decided stays on record.",
         _ => return None,
     };
     Some(Notice {
@@ -265,6 +324,7 @@ fn public_frame(ctx: &Ctx) -> Frame {
         viewer: None,
         ledger: strip(&ctx.app),
         tray: 0,
+        alarms: OpenAlarms::default(),
         notice: None,
     }
 }

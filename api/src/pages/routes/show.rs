@@ -14,6 +14,7 @@ use domain::{Position, Timestamp};
 use jiff::civil;
 use warp::http::StatusCode;
 
+use super::super::alarms::view::SilenceForm;
 use super::super::gather::{self, Asked, Typed};
 use super::super::view::{
     AddDevice, ChannelPage, DeviceForm, EntryPage, FreshToken, Notice, Onboarding, Range, WebhookStep,
@@ -161,17 +162,32 @@ pub async fn onboarding_status(visit: Visit) -> Answer {
 
 pub async fn channel(visit: Visit) -> Answer {
     let id = visit.ctx.id().to_owned();
-    let asked = asked(&visit, &zone_of_channel(&visit, &id)?);
+    channel_with(&visit, id, SilenceForm::default(), None).await
+}
+
+/// A channel's page, with what was typed about a silence.
+pub async fn channel_with(
+    visit: &Visit,
+    id: String,
+    silence: SilenceForm,
+    notice: Option<(StatusCode, Notice)>,
+) -> Answer {
+    let asked = asked(visit, &zone_of_channel(visit, &id)?);
     let mut view = visit.ask(move |asker| gather::channel(asker, &id, asked)).await?;
-    tell_when_recorded(&visit, &mut view).await?;
+    tell_when_recorded(visit, &mut view).await?;
+    view.silence = SilenceForm {
+        idempotency_key: parts::idempotency_key(visit.ctx.app.entropy()),
+        ..silence
+    };
+    let (status, notice) = split(notice);
     Ok(html(
-        StatusCode::OK,
-        channel_page::page(&visit.frame(None).await?, &view),
+        status,
+        channel_page::page(&visit.frame(notice).await?, &view),
     ))
 }
 
 /// The zone in which a channel's times are typed.
-fn zone_of_channel(visit: &Visit, id: &str) -> Result<Zone, ApiError> {
+pub(super) fn zone_of_channel(visit: &Visit, id: &str) -> Result<Zone, ApiError> {
     let registry = visit.ctx.app.registry().read();
     let account = &visit.user.account;
     let channel = registry.channel(account, id).ok_or_else(ApiError::no_route)?;
@@ -212,7 +228,7 @@ fn asked(visit: &Visit, zone: &Zone) -> Asked {
 }
 
 /// A time as a browser's field sends it, in the site's zone, or RFC 3339.
-fn typed(text: &str, zone: &Zone) -> Option<Timestamp> {
+pub(super) fn typed(text: &str, zone: &Zone) -> Option<Timestamp> {
     let civil: Result<civil::DateTime, _> = text.replace(' ', "T").parse();
     match Timestamp::parse_rfc3339(text) {
         Ok(at) => Some(at),
