@@ -139,6 +139,15 @@ fn stub(line: &[u8]) -> Option<(Position, Hash, Option<Position>)> {
     Some((position, leaf, pruned_by))
 }
 
+/// An entry whose bytes are gone.
+struct Gone {
+    position: Position,
+    /// What is said to have removed them.
+    by: Position,
+    /// When its day begins, and its date; `None` where no day of the pack has it.
+    day: Option<(Date, Date)>,
+}
+
 /// The pass over the entries.
 pub struct Pass<'a> {
     query: &'a Query,
@@ -155,7 +164,7 @@ pub struct Pass<'a> {
     at_site: BTreeSet<String>,
     last: Option<(Position, Timestamp)>,
     created: Option<Date>,
-    pruned: Vec<(Position, Position, Option<(Date, Date)>)>,
+    pruned: Vec<Gone>,
     /// The first reading of each day that is shown.
     shown: BTreeMap<Date, Position>,
     entries: u64,
@@ -202,9 +211,9 @@ impl<'a> Pass<'a> {
             let (position, leaf, pruned_by) = stub(line).ok_or_else(|| wrong(&"it is no stub"))?;
             self.rises(position)?;
             self.streams.stub(position, pruned_by.is_some());
-            if let Some(pruned_by) = pruned_by {
-                self.pruned
-                    .push((position, pruned_by, self.streams.dates_of(position)));
+            if let Some(by) = pruned_by {
+                let day = self.streams.dates_of(position);
+                self.pruned.push(Gone { position, by, day });
             }
             self.last = Some((position, self.last.map_or(Timestamp::default(), |(_, at)| at)));
             self.stubs += 1;
@@ -294,7 +303,7 @@ impl<'a> Pass<'a> {
         for (position, what) in retention.unlawful(&self.streams.closed()) {
             self.flaw(position, what);
         }
-        for (position, by, day) in std::mem::take(&mut self.pruned) {
+        for Gone { position, by, day } in std::mem::take(&mut self.pruned) {
             let class = day.and_then(|(begins, date)| retention.class_of(by, begins, date));
             if class != Some(Class::Reading) || by <= position {
                 let what = format!(

@@ -1,3 +1,5 @@
+//! What was in force, folded from a small ledger.
+
 use super::*;
 use serde_json::json;
 

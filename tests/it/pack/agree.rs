@@ -194,7 +194,7 @@ fn the_page_agrees_on_every_pack_that_is_dropped_on_it() {
     let mut wrong = Vec::new();
     for (name, word, code) in &shared.packs {
         let report = dropped(&mut browser, &shared.path(&format!("{name}.pack.zip")));
-        if (&report["exit"], *word == "" || report["verdict"] == *word) != (&Value::from(*code), true) {
+        if (&report["exit"], word.is_empty() || report["verdict"] == *word) != (&Value::from(*code), true) {
             wrong.push(format!("{name}: expected {word} ({code}): {report}"));
         }
     }
