@@ -135,8 +135,8 @@ fn form(frame: &Frame, view: &RulePage) -> Markup {
                 div.field {
                     label for="r-severity" { "It is" }
                     select id="r-severity" name="severity" {
-                        option value="alarm" selected[fields.get("severity") != Severity::Warn.as_str()] { "an alarm: look now" }
-                        option value="warn" selected[fields.get("severity") == Severity::Warn.as_str()] { "a warning: look today" }
+                        option value="alarm" selected[fields.get("severity") != Severity::Warn.as_str()] { "an alarm" }
+                        option value="warn" selected[fields.get("severity") == Severity::Warn.as_str()] { "a warning" }
                     }
                 }
                 (number(&fields, "", "recovery_min", "Over when right for", "min"))
