@@ -270,7 +270,10 @@ impl Walk<'_> {
 /// A kitchen whose fridge warms: its rule has no grace, so one reading is an alarm.
 #[test]
 fn an_alarm_appears_by_itself_is_acknowledged_on_a_phone_and_a_rule_is_drafted_tried_and_activated() {
-    let daybook = Daybook::with().set("log", "warn").set("rate_per_minute", 0).start();
+    let daybook = Daybook::with()
+        .set("log", "warn")
+        .set("rate_per_minute", 0)
+        .start();
     let Some(mut browser) = browser(daybook.url()) else {
         return;
     };
@@ -281,7 +284,9 @@ fn an_alarm_appears_by_itself_is_acknowledged_on_a_phone_and_a_rule_is_drafted_t
     let text = |member: &str| sensors["data"][0][member].as_str().expect("a text").to_owned();
     let (channel, sensor) = (text("channel_id"), text("id"));
     let limits = json!({"ok_min": 2, "ok_max": 5, "grace_min": 0});
-    daybook.patch(&format!("/v1/sensors/{sensor}"), &limits).expect(200);
+    daybook
+        .patch(&format!("/v1/sensors/{sensor}"), &limits)
+        .expect(200);
     browser.resize(1280, 800);
     let mut walk = Walk {
         daybook: &daybook,
@@ -300,15 +305,24 @@ impl Walk<'_> {
     fn alarm(&mut self, token: &str) {
         self.browser.open(&format!("{}/app/alarms", self.daybook.url()));
         let shown = self.browser.text("main");
-        assert!(shown.contains("No alarm is open") && shown.contains("within what its rules allow"), "{shown}");
+        assert!(
+            shown.contains("No alarm is open") && shown.contains("within what its rules allow"),
+            "{shown}"
+        );
         self.look("alarms-none");
         self.browser.evaluate("window.stays = true");
         self.daybook.send(token, "hut01", None, 9.5).expect(200);
         self.browser
             .wait("the alarm", "!!document.querySelector('main .alarm.st-alarm')");
-        assert_eq!(self.browser.evaluate("window.stays === true"), true, "the page was loaded again");
-        self.browser
-            .wait("the count", "document.title.startsWith('(1) ') && !!document.querySelector('#nav-alarms .pill.bad')");
+        assert_eq!(
+            self.browser.evaluate("window.stays === true"),
+            true,
+            "the page was loaded again"
+        );
+        self.browser.wait(
+            "the count",
+            "document.title.startsWith('(1) ') && !!document.querySelector('#nav-alarms .pill.bad')",
+        );
         self.look("alarms-open");
         self.browser.follow("main .alarm h3 a");
         self.look("alarm-open");
@@ -329,7 +343,12 @@ impl Walk<'_> {
         self.look("alarm-ack");
         self.browser.follow("#ack form button");
         let shown = self.browser.text(".alarm-steps");
-        for said in ["Acknowledged", "Door or lid was open", "Delivery, the door stood open", "Door closed"] {
+        for said in [
+            "Acknowledged",
+            "Door or lid was open",
+            "Delivery, the door stood open",
+            "Door closed",
+        ] {
             assert!(shown.contains(said), "{said} is not in {shown}");
         }
         self.look("alarm-seen");
@@ -346,14 +365,19 @@ impl Walk<'_> {
     }
 
     fn silence(&mut self, channel: &str) {
-        self.browser.open(&format!("{}/app/channels/{channel}", self.daybook.url()));
+        self.browser
+            .open(&format!("{}/app/channels/{channel}", self.daybook.url()));
         self.look("channel-alarm");
-        self.browser.click("section[aria-labelledby=silences-h] details.panel > summary");
+        self.browser
+            .click("section[aria-labelledby=silences-h] details.panel > summary");
         self.browser.fill("#silence-reason", "Defrosting");
         self.look("channel-silence");
         self.browser.follow("form[action$='/silences'] button.primary");
         let shown = self.browser.text("main");
-        assert!(shown.contains("Defrosting") && shown.contains("silenced"), "{shown}");
+        assert!(
+            shown.contains("Defrosting") && shown.contains("silenced"),
+            "{shown}"
+        );
         self.look("channel-silenced");
         self.browser.follow("form[action$='/end'] button");
         let shown = self.browser.text("main");
@@ -364,7 +388,10 @@ impl Walk<'_> {
     fn rule(&mut self, channel: &str) {
         self.browser.resize(1280, 800);
         self.window = "desktop";
-        self.browser.open(&format!("{}/app/channels/{channel}/rules/new", self.daybook.url()));
+        self.browser.open(&format!(
+            "{}/app/channels/{channel}/rules/new",
+            self.daybook.url()
+        ));
         self.look("rule-new");
         self.browser.fill("#r-name", "Never above eight");
         self.browser.fill("#r-ok_max", "8");
@@ -375,13 +402,18 @@ impl Walk<'_> {
         self.look("rule-tried");
         self.browser.follow("form.rule-form button[value=activate]");
         let shown = self.browser.text("main");
-        assert!(shown.contains("In force") && shown.contains("Never above eight"), "{shown}");
+        assert!(
+            shown.contains("In force") && shown.contains("Never above eight"),
+            "{shown}"
+        );
         self.browser.fill("#r-grace_min", "10");
         self.browser.fill("#r-reason", "The door is opened often");
         self.browser.follow("form.rule-form button[value=activate]");
         let shown = self.browser.text("section[aria-labelledby=versions-h]");
         assert!(
-            shown.contains("Version 2") && shown.contains("grace") && shown.contains("The door is opened often"),
+            shown.contains("Version 2")
+                && shown.contains("grace")
+                && shown.contains("The door is opened often"),
             "{shown}"
         );
         self.look("rule-changed");
@@ -404,6 +436,9 @@ impl Walk<'_> {
         }
         self.browser.click(".nav-more > summary");
         self.browser.follow(".nav-more a[href='/ledger']");
-        assert!(self.browser.url().ends_with("/ledger"), "the ledger is in reach of a thumb");
+        assert!(
+            self.browser.url().ends_with("/ledger"),
+            "the ledger is in reach of a thumb"
+        );
     }
 }

@@ -144,6 +144,7 @@ pub fn alarm(life: Life) -> AlarmPage {
             ..step(34, "The grace was over: alarm", "alarm")
         },
     ];
+    steps.push(step(33, "Told Peter, by mail", "told"));
     if life != Life::Open {
         steps.push(Step {
             lines: vec!["Door or lid was open.".into(), "Done: Closed it.".into()],

@@ -99,7 +99,7 @@ fn filters(view: &AlarmsPage) -> Markup {
     html! {
         div.ranges {
             nav aria-label="Which alarms" {
-                @for (shown, name) in [(Shown::Recent, "Open and recent"), (Shown::Open, "Open"), (Shown::All, "All")] {
+                @for (shown, name) in [(Shown::Recent, "Recent"), (Shown::Open, "Open"), (Shown::All, "All")] {
                     a href=(address(shown, site)) aria-current=[(view.shown == shown).then_some("true")] { (name) }
                 }
             }
@@ -128,7 +128,7 @@ fn item(row: &AlarmRow, now: Timestamp) -> Markup {
         li class={ "alarm " (class(row)) } {
             p.alarm-state { (mark(row)) (flags(row)) }
             h3 {
-                a href={ "/app/alarms/" (row.id) } { (row.device.text) " · " (row.channel.text) }
+                a href={ "/app/alarms/" (row.id) } { (row.device.text) "\u{a0}· " (row.channel.text) }
                 span.dim { (row.site.text) }
             }
             p.alarm-value {

@@ -39,6 +39,8 @@ pub const ENDINGS: &[(&str, &str)] = &[
 pub fn reason_words(code: &str) -> Option<&'static str> {
     let system = [
         ("seen", "seen"),
+        ("defrost", "Defrosting"),
+        ("maintenance", "Somebody works on it"),
         ("rule_removed", "its rule was removed"),
         ("rule_disabled", "its rule was switched off"),
         ("rule_changed", "its rule looks at something else now"),
@@ -62,7 +64,7 @@ pub fn page(frame: &Frame, view: &AlarmPage) -> Markup {
         }
         div class={ "alarm-head " (list::class(row)) } {
             p.alarm-state { (list::mark(row)) (list::flags(row)) }
-            h1 { (row.device.text) " · " (row.channel.text) }
+            h1 { (row.device.text) "\u{a0}· " (row.channel.text) }
             p.alarm-now {
                 strong { (list::value(&row.held, row.value)) } " "
                 span.dim { (list::held(&row.held)) ", grace " (row.held.grace_min) "\u{a0}min" }

@@ -132,7 +132,7 @@ pub struct Step {
     pub position: Option<u64>,
     /// Decided after readings that came late, and when that was.
     pub late: Option<Timestamp>,
-    /// Its shape: `out`, `alarm`, `seen`, `said`, `good`, `end`.
+    /// Its shape: `out`, `alarm`, `told`, `seen`, `said`, `good`, `end`.
     pub shape: &'static str,
 }
 

@@ -12,7 +12,7 @@ use domain::rule::windows::Schedule;
 use domain::rule::{ChannelState, Definition, Kind, Severity};
 use domain::time::DAY_US;
 use projections::QueryError;
-use projections::query::{Alarm, AlarmFilter, AlarmPlace, StateOfChannel, TimelineItem};
+use projections::query::{Alarm, AlarmFilter, AlarmPlace, OutboundFilter, StateOfChannel, TimelineItem};
 use serde_json::Value;
 
 use super::super::alarms::one::reason_words;
@@ -27,6 +27,8 @@ const OPEN_MAX: usize = 200;
 const RECENT_MAX: usize = 20;
 /// Alarms of a page of all of them.
 const PAGE: usize = 50;
+/// Messages about one alarm that are shown, the newest.
+const TOLD_MAX: usize = 100;
 /// The rank of an alarm that has ended.
 const ENDED: u8 = 4;
 /// Columns of a chart around an alarm.
@@ -298,8 +300,64 @@ fn held(rule: Kind, thresholds: &Thresholds, about: &About) -> Held {
     }
 }
 
+/// Whom an alarm was told, or why not.
+///
+/// # Errors
+/// `Unavailable`.
+fn told(asker: &Asker<'_>, alarm: &str) -> Result<Vec<Step>, QueryError> {
+    let filter = OutboundFilter {
+        alarm: Some(alarm.to_owned()),
+        ..OutboundFilter::default()
+    };
+    let tried = asker.rows.outbound(asker.account, &filter, None, TOLD_MAX)?;
+    Ok(tried
+        .into_iter()
+        .map(|tried| {
+            let name = changes::actor(asker, &tried.contact);
+            let via = match tried.via.as_str() {
+                "email" => "mail",
+                "telegram" => "Telegram",
+                other => other,
+            };
+            let (title, lines) = match tried.event_type.as_str() {
+                "NotificationSent" => (format!("Told {name}"), Vec::new()),
+                "NotificationDigested" => (format!("Told {name} in a digest"), Vec::new()),
+                "NotificationDropped" => (
+                    format!("Not told {name}"),
+                    vec![format!("Because: {}.", tried.code)],
+                ),
+                "NotificationFailed" => {
+                    let then = if tried.next_at.is_some() {
+                        "It is tried again."
+                    } else {
+                        "It is not tried again."
+                    };
+                    (
+                        format!("{name} could not be told"),
+                        vec![format!("Attempt {}: {}. {then}", tried.attempt, tried.code)],
+                    )
+                }
+                _ => (format!("To be told again: {name}"), Vec::new()),
+            };
+            Step {
+                at: tried.recorded_at,
+                title: format!("{title}, by {via}"),
+                lines,
+                said: None,
+                actor: None,
+                position: Some(tried.position.get()),
+                late: None,
+                shape: "told",
+            }
+        })
+        .collect())
+}
+
 /// What happened to an alarm, oldest first.
-pub fn steps(asker: &Asker<'_>, row: &AlarmRow, items: &[TimelineItem]) -> Vec<Step> {
+///
+/// # Errors
+/// `Unavailable`.
+pub fn steps(asker: &Asker<'_>, row: &AlarmRow, items: &[TimelineItem]) -> Result<Vec<Step>, QueryError> {
     let mut steps = vec![Step {
         at: row.began_at,
         title: match row.held.rule {
@@ -319,9 +377,10 @@ pub fn steps(asker: &Asker<'_>, row: &AlarmRow, items: &[TimelineItem]) -> Vec<S
     let mut items: Vec<&TimelineItem> = items.iter().collect();
     items.sort_by_key(|item| item.position);
     steps.extend(items.into_iter().filter_map(|item| step(asker, row, item)));
+    steps.extend(told(asker, &row.id)?);
     // In the time of the data; what is of one time stays in the order in which it was recorded.
     steps.sort_by_key(|step| step.at);
-    steps
+    Ok(steps)
 }
 
 fn step(asker: &Asker<'_>, row: &AlarmRow, item: &TimelineItem) -> Option<Step> {

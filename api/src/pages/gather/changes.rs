@@ -95,6 +95,11 @@ pub fn actor(asker: &Asker<'_>, id: &str) -> String {
     if id.starts_with("device:") {
         return "the device itself".to_owned();
     }
+    let contact = asker.known.registry().contact(asker.account, id).cloned();
+    if let Some(contact) = contact {
+        let name = asker.known.text("contact", id, contact.state.name.as_ref());
+        return name.unwrap_or_else(|| id.to_owned());
+    }
     let user = asker.known.registry().user(asker.account, id).cloned();
     let name = user.and_then(|user| {
         let text = |field| asker.known.text("user", &user.id, field);

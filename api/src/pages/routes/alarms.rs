@@ -70,7 +70,7 @@ async fn one_with(visit: &Visit, id: &str, typed: Typed, status: StatusCode) -> 
             let rule = alarms::definition_of(&why["rule"]);
             let around = alarms::around(asker, alarm, &row, rule.as_ref())?;
             Ok(AlarmPage {
-                steps: alarms::steps(asker, &row, items),
+                steps: alarms::steps(asker, &row, items)?,
                 why: because(asker, alarm, &row, why),
                 around: Some(around),
                 row,

@@ -355,8 +355,15 @@ pub async fn evidence(visit: Visit) -> Answer {
         let id = visit.ctx.request.query(kind)?;
         Some(format!("{kind}:{id}"))
     });
+    // The days are only kept where they are some: they stand in the form.
+    let day = |name: &str| {
+        let text = visit.ctx.request.query(name)?;
+        domain::Date::parse(&text).ok().map(|date| date.to_string())
+    };
     let typed = Typed {
         subject: chosen,
+        from: day("from"),
+        to: day("to"),
         ..Typed::default()
     };
     evidence_with(&visit, typed, StatusCode::OK).await

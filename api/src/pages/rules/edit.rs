@@ -135,11 +135,11 @@ fn form(frame: &Frame, view: &RulePage) -> Markup {
                 div.field {
                     label for="r-severity" { "It is" }
                     select id="r-severity" name="severity" {
-                        option value="alarm" selected[fields.get("severity") != Severity::Warn.as_str()] { "an alarm: look now" }
-                        option value="warn" selected[fields.get("severity") == Severity::Warn.as_str()] { "a warning: look today" }
+                        option value="alarm" selected[fields.get("severity") != Severity::Warn.as_str()] { "an alarm" }
+                        option value="warn" selected[fields.get("severity") == Severity::Warn.as_str()] { "a warning" }
                     }
                 }
-                (number(&fields, "", "recovery_min", "Over when right for (as the grace)", "min"))
+                (number(&fields, "", "recovery_min", "Over when right for", "min"))
             }
             @let more = ["hysteresis", "keep_firing_min", "flap_changes"].iter().any(|name| !fields.get(name).is_empty());
             details.more open[more] {
@@ -201,7 +201,11 @@ fn windows(fields: &Fields<'_>, kind: Kind, unit: &str, view: &RulePage) -> Mark
         details.more open[count > 0] {
             summary { "Windows: other values at certain times" }
             p.hint { "Times are of " (view.zone.name()) ". What is empty stays as above. Where windows overlap, the later one wins." }
-            @for n in 0..(count + 1).min(16) { (window(fields, &format!("w{n}_"), n, kind, unit)) }
+            @for n in 0..count { (window(fields, &format!("w{n}_"), n, kind, unit)) }
+            @if count == 0 { (window(fields, "w0_", 0, kind, unit)) }
+            @else if count < 16 {
+                details.more { summary { "Another window" } (window(fields, &format!("w{count}_"), count, kind, unit)) }
+            }
         }
     }
 }

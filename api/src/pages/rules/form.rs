@@ -313,7 +313,7 @@ fn seconds(text: &str) -> Option<u32> {
 
 fn test_text(test: &RuleTest) -> String {
     let at = |s: u32| {
-        if s % 60 == 0 {
+        if s.is_multiple_of(60) {
             (s / 60).to_string()
         } else {
             format!("{s}s")
