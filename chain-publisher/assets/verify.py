@@ -211,7 +211,7 @@ class Pack:
         need(M.keys() == set("v origin size query asker software counts files".split()) and M["v"] == 1
              and list(M["files"]) == sorted(set(self.files) - {"manifest.json", "manifest.note"}), "manifest.json: not a manifest of these files")
         kind = [k for k in ("site", "device", "channel") if type(q.get(k)) is str]
-        need(len(kind) == 1 and len(q) == 3 and q["from"] <= q["to"] == day(0, q["to"]) and day(0, q["from"]) == q["from"] and all(type(M[k]) is str
+        need(len(kind) == 1 and len(q) == (4 if kind == ["channel"] and type(q.get("alarm")) is str else 3) and q["from"] <= q["to"] == day(0, q["to"]) and day(0, q["from"]) == q["from"] and all(type(M[k]) is str
              and len(M[k]) <= n for k, n in (("asker", 128), ("software", 64))), "manifest.json: not a query")
         # heads and the checkpoint: each in itself, then one after the other
         self.heads = [head(self.all(n), n) for n in self.files if n[:6] == "heads/"]
@@ -362,6 +362,10 @@ class Pack:
         if not asked or asked["first"] != 1: return self.bad("INCOMPLETE", "the first entry of %s/%s is not in the pack" % (kind, ask))
         self.ids = [self.channel[ask][0] if kind == "channel" else ask] + [f["name"][7:] for f in self.info if kind == "site" and f["name"][:7] == "device/"
              and ask in f["sites"]]
+        if "alarm" in q:                              # the channel is an owner itself: of its alarms, rules, silences and states
+            alarm = self.info[self.by["alarm/" + q["alarm"]]] if "alarm/" + q["alarm"] in self.by else None
+            if not alarm or alarm["first"] != 1 or alarm["owner"] != ask: return self.bad("INCOMPLETE", "the first entry of alarm/%s is not in the pack" % q["alarm"])
+            self.ids.append(ask)
         for f in self.info:
             if f["first"] != 1 and f["name"].split("/")[0] not in ("readings", "ledger"): self.bad("INCOMPLETE", f["name"] + ": sequence 1 is missing")
             elif f["owner"] not in self.ids and f["name"] != "ledger/main": self.bad("TAMPERED", f["name"] + " belongs to nobody who was asked for")

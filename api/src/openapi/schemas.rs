@@ -381,10 +381,10 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     schema!("You": "csrf" "string?" "What a browser's scripts send in X-CSRF-Token.", "id" "string" "usr_…", "role" "string" "", "ledger_auditor" "boolean" "Sees every account's entries."),
     schema!("AccountPatch": "name" "string" "", "reason" "~any" ""),
     schema!("NewEvidence":
-        "site_id" "~string" "Exactly one of site_id, device_id and channel_id.", "device_id" "~string" "",
-        "channel_id" "~string" "", "alarm_id" "~string" "Not yet: refused with alarm_not_supported.",
-        "from" "string" "The first day of recording, UTC; of a time its day counts.",
-        "to" "string" "The last day, inclusive.",
+        "site_id" "~string" "Exactly one of site_id, device_id, channel_id and alarm_id.", "device_id" "~string" "",
+        "channel_id" "~string" "", "alarm_id" "~string" "An alarm with its channel: also its rules, silences and states.",
+        "from" "~string" "The first day of recording, UTC; of a time its day counts. Of an alarm, else the day before it began.",
+        "to" "~string" "The last day, inclusive. Of an alarm, else the day after its last entry.",
         "recipients" "~[string]" "age (age1…) or SSH public keys: the pack is encrypted to all of them.",
         "reason" "~any" "Why, in words, or {code, text}.",
     ),
@@ -392,7 +392,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     schema!("EvidenceList": "data" "[#Evidence]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
     schema!("Evidence":
         "id" "string" "pck_…", "state" "string" "queued, running, ready, failed or expired.",
-        "query" "map" "As asked: from, to, and site_id, device_id or channel_id.",
+        "query" "map" "As asked: from, to, and site_id, device_id or channel_id; of an alarm alarm_id and channel_id.",
         "asked_at" "time" "", "asked_by" "string" "usr_…", "encrypted" "boolean" "", "recipients" "integer" "How many.",
         "progress" "any" "{done, total} entries while it is made, or null.",
         "error" "any" "{code, message} where it failed, or null.",

@@ -25,12 +25,13 @@ use crate::verify::Progress;
 use domain::checkpoint::{CheckpointError, SignedCheckpoint};
 use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
+use domain::event::Metadata;
 use domain::hash::leaf_hash;
 use domain::ids::IdKind;
 use domain::note::{Note, NoteError, Signer};
 use domain::ports::{EventLog, TileStore};
 use domain::proof::{PROVER_TILES, ProofError, Prover};
-use domain::reading::READINGS;
+use domain::reading::{READING_RECORDED, READINGS};
 use domain::registry::Registry;
 use domain::stream::{CHAIN_START, chain};
 use domain::{Date, Hash, Position, TreeSize};
@@ -311,6 +312,7 @@ impl Plan {
             kind: query.subject.kind(),
             id: id.to_owned(),
         };
+        let mut opened = true;
         let devices = match &query.subject {
             Subject::Device(_) => {
                 let device = registry.device_anywhere(id).ok_or_else(unknown)?;
@@ -325,6 +327,16 @@ impl Plan {
                         .device_anywhere(&channel.state.device)
                         .ok_or_else(unknown)?,
                 ]
+            }
+            Subject::Alarm { id, channel } => {
+                let first = source.streams.positions("alarm", id).first().copied();
+                let first = first.ok_or_else(unknown)?;
+                let channel = registry.channel_anywhere(channel).ok_or_else(unknown)?;
+                let device = registry.device_anywhere(&channel.state.device);
+                self.account = channel.account.to_string();
+                self.owns(&channel.id, channel.created.position);
+                opened = first.get() < self.end;
+                vec![device.ok_or_else(unknown)?]
             }
             Subject::Site(_) => {
                 let account = registry.account_of(id).ok_or_else(unknown)?;
@@ -355,7 +367,7 @@ impl Plan {
                 .map(|it| (it.id.as_bytes().into(), ()));
             self.ids.extend(ids);
         }
-        if self.first >= self.end {
+        if self.first >= self.end || !opened {
             return Err(MakeError::Days(format!(
                 "there was no {} {id} yet on {}",
                 query.subject.kind(),
@@ -431,6 +443,8 @@ struct Scan<'a> {
     source: &'a PackSource<'a>,
     query: &'a Query,
     plan: &'a Plan,
+    /// Ids of the streams that the channel of an alarm owns, as they begin.
+    of_channel: HashSet<Box<[u8]>>,
     ledger: std::iter::Peekable<std::slice::Iter<'a, Position>>,
     names: HashMap<String, usize>,
     by_blinded: HashMap<String, usize>,
@@ -473,6 +487,7 @@ impl<'a> Scan<'a> {
             source,
             query: order.query,
             plan,
+            of_channel: HashSet::new(),
             ledger: plan.ledger.iter().peekable(),
             names: HashMap::new(),
             by_blinded: HashMap::new(),
@@ -507,7 +522,11 @@ impl<'a> Scan<'a> {
             }
             for (position, bytes) in block.iter() {
                 self.ledger_until(position.get())?;
-                if self.plan.ids.contains_key(aggregate_id(bytes)) {
+                let id = aggregate_id(bytes);
+                if self.plan.ids.contains_key(id)
+                    || self.of_channel.contains(id)
+                    || self.begins_of_channel(position, bytes)?
+                {
                     self.owned(position, bytes)?;
                 }
                 next = position.get() + 1;
@@ -519,6 +538,33 @@ impl<'a> Scan<'a> {
             goes_on(told)?;
         }
         self.ledger_until(u64::MAX)
+    }
+
+    /// The channel that is an owner itself.
+    fn channel(&self) -> Option<&'a str> {
+        match &self.query.subject {
+            Subject::Alarm { channel, .. } => Some(channel),
+            Subject::Site(_) | Subject::Device(_) | Subject::Channel(_) => None,
+        }
+    }
+
+    /// Whether a stream begins here that the channel owns: its rules, alarms and silences have ids of their own.
+    fn begins_of_channel(&mut self, position: Position, bytes: &[u8]) -> Result<bool, MakeError> {
+        let Some(channel) = self.channel() else {
+            return Ok(false);
+        };
+        if Entry::event_type_of(bytes) == Some(READING_RECORDED) {
+            return Ok(false);
+        }
+        let entry = read(position, bytes)?;
+        let owned = entry.sequence == 1
+            && Metadata::read(entry.metadata)
+                .ok()
+                .is_some_and(|it| it.owner.as_deref() == Some(channel));
+        if owned {
+            self.of_channel.insert(entry.aggregate_id.as_bytes().into());
+        }
+        Ok(owned)
     }
 
     /// The ledger's own entries before that position.
@@ -557,7 +603,8 @@ impl<'a> Scan<'a> {
         let entry = read(position, bytes)?;
         // A channel owns what is said of it, its device does not (docs/events.md, `owner`).
         let of_channel = matches!(entry.aggregate_type, "annotations" | "state");
-        if of_channel && IdKind::Channel.is(entry.aggregate_id) {
+        if of_channel && IdKind::Channel.is(entry.aggregate_id) && self.channel() != Some(entry.aggregate_id)
+        {
             return Ok(());
         }
         let date = entry.recorded_at.date();

@@ -5,6 +5,7 @@
 //! - `lines`: lines of a day's stream map with their proofs.
 //! - `derived`: `readings.csv` and `config.json`, made from entries alone, by whoever makes or verifies a pack.
 //! - `artefacts`: files that a pack brings along, by the hashes that the ledger has of them.
+//! - `alarm`: channel and days of an alarm.
 //! - `manifest`: what a pack says of itself; `spool` keeps a file until it is known how large it is.
 //! - `make`, `verify`: a pack from a ledger, a verdict from a pack; `streams` holds the streams against their days,
 //!   `judge` everything against what the asker knows.
@@ -14,6 +15,7 @@
 //! Source: FORMAT §7, §8.
 //! Not here: who may ask for a pack (`api`), where it is recorded.
 
+mod alarm;
 pub mod artefacts;
 mod derived;
 mod judge;
@@ -26,6 +28,7 @@ mod verify;
 pub mod walk;
 pub mod zip;
 
+pub use alarm::{AlarmError, Days, alarm_query};
 pub use derived::derive;
 pub use lines::MapLine;
 pub use make::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};

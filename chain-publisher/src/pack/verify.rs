@@ -977,9 +977,7 @@ impl<'a> Pass<'a> {
             }
         }
         let subject = &self.query.subject;
-        let owners = self
-            .streams
-            .owners(&format!("{}/{}", subject.kind(), subject.id()), &self.at_site);
+        let owners = self.streams.owners(subject, &self.at_site);
         Passed {
             roots,
             facts: self.facts,
