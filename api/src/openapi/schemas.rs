@@ -183,8 +183,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     ),
     schema!("Measurements":
         "channel_id" "string" "", "agg" "string" "", "fn" "string" "",
-        "data" "[any]" "[ts, value], rising; missing buckets are left out.",
-        "raw" "~[any]" "With corrected=true, of a calibrated channel: [ts, value] as recorded.",
+        "data" "[any]" "[ts, value] as recorded, rising; missing buckets are left out.",
         "next_cursor" "string?" "", "has_more" "boolean" "",
     ),
     schema!("MeasurementsOfMany":
