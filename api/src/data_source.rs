@@ -7,7 +7,9 @@
 use crate::app::{HEADS, heads_of};
 use crate::stores::LEDGER;
 use chain_publisher::anchor::AnchorKind;
-use chain_publisher::pack::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};
+use chain_publisher::pack::{
+    AlarmError, DayLines, Days, Made, MakeError, Order, PackSource, Query, StreamIndex, alarm_query, make,
+};
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use chain_publisher::source::SourceError;
 use chain_publisher::verify::Progress;
@@ -147,6 +149,14 @@ impl DataSource {
     /// [`LoadError`].
     pub fn ledger_positions(&self, origin: &str) -> Result<Vec<Position>, LoadError> {
         Ok(self.index(origin)?.positions.of("ledger", "main"))
+    }
+
+    /// What a pack of an alarm is asked for.
+    ///
+    /// # Errors
+    /// [`AlarmError`].
+    pub fn alarm_query(&self, index: &Index, alarm: &str, given: Days) -> Result<Query, AlarmError> {
+        alarm_query(&self.ledger, index, alarm, given)
     }
 
     /// Makes an evidence pack that leads to the latest checkpoint.

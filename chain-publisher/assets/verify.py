@@ -26,8 +26,7 @@ def add(p, q):
 def times(n, p):
     return add(times(n - 1, p), p) if n & 1 else times(n >> 1, add(p, p)) if n else (0, 1)
 def point(data):
-    y = int.from_bytes(data, "little") % 2**255
-    square = (y * y - 1) * pow(D * y * y + 1, -1, Q) % Q
+    y = int.from_bytes(data, "little") % 2**255; square = (y * y - 1) * pow(D * y * y + 1, -1, Q) % Q
     x = pow(square, (Q + 3) // 8, Q)
     if (x * x - square) % Q: x = x * pow(2, (Q - 1) // 4, Q) % Q
     return (x if x & 1 == data[31] >> 7 else Q - x), y
@@ -151,9 +150,10 @@ def verify(pack, keys, kept):
     def date_of(position):
         day = (asked + [None])[bisect.bisect_right(asked, position, key=lambda day: day["size"])]
         return day["date"] if day and day["first_position"] <= position else None
-    subject = next("%s/%s" % (kind, query[kind]) for kind in ("device", "channel", "site") if kind in query)
-    account, owner = owners.get(subject, ("", ""))
-    if not account: say("INCOMPLETE", "the first entry of %s is not in the pack" % subject)
+    subjects = [kind + "/" + query[kind] for kind in ("device", "channel", "site", "alarm") if kind in query]
+    account, owner = owners.get(subjects[0], ("", ""))
+    if "alarm" in query: devices.add(query["channel"])  # which owns its alarms, rules, silences and states
+    for one in {*subjects} - {*owners}: say("INCOMPLETE", "the first entry of %s is not in the pack" % one)
     for name in owners: need(not account or owners[name][1] in devices | {owner}, name + " was not asked for")
     openings = maps(pack, {day["date"]: day["streams"] for day in asked}, account, devices | {owner})
     gaps, names = [], {blind(name): name for name in streams}
@@ -176,7 +176,7 @@ def verify(pack, keys, kept):
     if closed < query["to"]: say("UNANCHORED", "nothing closes the days after %s" % (closed or query["from"]))
     if not keys or max([at for _, _, (_, at, _) in kept if at in known], default=-1) <= end:
         say("UNANCHORED", "no key and head of yours confirm all of it")
-    return "%s, %d entries and hashes, size %d, root %s" % (subject, len(trees), size, b64(known[size]))
+    return "%s, %d entries and hashes, size %d, root %s" % (subjects[0], len(trees), size, b64(known[size]))
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     for name in ("--key", "--head"): options.add_argument(name, action="append", default=[])

@@ -10,8 +10,8 @@ use chain_publisher::evidence::{Evidence, Trust};
 use chain_publisher::pack::walk::{Piece, Walk};
 use chain_publisher::pack::zip::{Archive, Crc32, ZipWriter};
 use chain_publisher::pack::{
-    DayLines, FileOf, MANIFEST, MANIFEST_NOTE, Made, MakeError, Manifest, NODES, Order, PackReport,
-    PackSource, Query, StreamIndex, Subject, derive, make, note_text, verify,
+    DayLines, Days, FileOf, MANIFEST, MANIFEST_NOTE, Made, MakeError, Manifest, NODES, Order, PackReport,
+    PackSource, Query, StreamIndex, Subject, alarm_query, derive, make, note_text, verify,
 };
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use commands::sequencer::{EventGroup, PendingReading, PendingValue, ReadingGroup, StreamPositions};
@@ -236,7 +236,7 @@ impl PackLedger {
     /// Where the sequencer refuses anything.
     pub fn record() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(record(7, None))
+        runtime.expect("a runtime").block_on(record(7, Story::Plain))
     }
 
     /// The same up to 1 June, when a `RetentionApplied` names the readings of 18 May to `last`. Readings are to be kept ten
@@ -246,7 +246,9 @@ impl PackLedger {
     /// Where the sequencer refuses anything.
     pub fn record_pruned(last: &'static str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(record(7, Some(last)))
+        runtime
+            .expect("a runtime")
+            .block_on(record(7, Story::Pruned(last)))
     }
 
     /// Another one, of one device with so many readings, one a minute.
@@ -258,13 +260,31 @@ impl PackLedger {
         runtime.expect("a runtime").block_on(record_long(readings))
     }
 
+    /// The same, and alarms: the first of device 1's temperature, opened on 20 May and acknowledged on 21 May, with the
+    /// channel's state; and one of device 2's.
+    ///
+    /// # Panics
+    /// Where the sequencer refuses anything.
+    pub fn record_with_alarms() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(record(7, Story::Alarms))
+    }
+
+    /// The query of an alarm.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn alarm_query(&self, alarm: &str) -> Query {
+        alarm_query(&*self.log, &Positions(&self.positions), alarm, Days::default()).expect("an alarm")
+    }
+
     /// The same facts, recorded and signed by somebody else's keys.
     ///
     /// # Panics
     /// Where the sequencer refuses anything.
     pub fn record_by(seed: u8) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(record(seed, None))
+        runtime.expect("a runtime").block_on(record(seed, Story::Plain))
     }
 
     /// Makes a pack.
@@ -616,7 +636,35 @@ impl Files {
     }
 }
 
-async fn record(seed: u8, pruned_to: Option<&str>) -> PackLedger {
+/// What is recorded.
+#[derive(PartialEq, Eq)]
+enum Story {
+    Plain,
+    Alarms,
+    /// A `RetentionApplied` names the readings up to that day.
+    Pruned(&'static str),
+}
+
+/// An alarm of the channel of that device's temperature.
+fn alarm_of(channel: &str, n: u8, at: Timestamp) -> Vec<NewEvent> {
+    let alarm = id(IdKind::Alarm, n);
+    let opened = json!({"began_at": at, "channel": channel, "decided_at": at, "decided_by": 9, "kind": "range",
+        "opened_at": at, "readings": [9], "rule": id(IdKind::Rule, n), "rule_version": 1, "severity": "alarm",
+        "thresholds": {"grace_min": 0}, "value": 9.0});
+    let state = json!({"at": at, "decided_by": 9, "from": "ok", "rule": null, "to": "alarm"});
+    vec![
+        event(Some(1), ("alarm", &alarm), channel, "AlarmOpened", &opened),
+        event(
+            Some(1),
+            ("state", channel),
+            channel,
+            "ChannelStateChanged",
+            &state,
+        ),
+    ]
+}
+
+async fn record(seed: u8, story: Story) -> PackLedger {
     let recorder = Recorder::start(seed);
     let receipt_key = SigningKey::from_seed(&format!("{ORIGIN}/receipt"), &[seed + 100; 32]).expect("a name");
     let vkey = recorder.key.verifier_key().to_string();
@@ -685,9 +733,27 @@ async fn record(seed: u8, pruned_to: Option<&str>) -> PackLedger {
         )])
         .await;
     recorder.readings(1, &[1, 2], 2).await;
+    let temperature = |n| {
+        let registry = recorder.registry.read();
+        let device = registry.device_anywhere(&device(n)).expect("a device");
+        let channel = registry.channel_by_key(device, "temperature");
+        channel.expect("a channel").id.to_string()
+    };
+    if story == Story::Alarms {
+        let now = domain::ports::Clock::now(&*recorder.clock);
+        for n in [1, 2] {
+            recorder.events(alarm_of(&temperature(n), n, now)).await;
+        }
+    }
     recorder.midnight();
     // 21 May.
     recorder.readings(1, &[1], 3).await;
+    if story == Story::Alarms {
+        let (alarm, channel) = (id(IdKind::Alarm, 1), temperature(1));
+        let seen = json!({"reason": "seen", "text": sealed()});
+        let event = event(Some(1), ("alarm", &alarm), &channel, "AlarmAcknowledged", &seen);
+        recorder.events(vec![event]).await;
+    }
     recorder.readings(2, &[4], 2).await;
     // A clip and a certificate of device 1.
     recorder
@@ -700,7 +766,7 @@ async fn record(seed: u8, pruned_to: Option<&str>) -> PackLedger {
         recorder.midnight();
     }
     // 1 June.
-    if let Some(last) = pruned_to {
+    if let Story::Pruned(last) = story {
         let count = if last == "2026-05-18" { 15 } else { 30 };
         let applied = json!({"class": "reading", "days": {"first": "2026-05-18", "last": last}, "count": count,
             "policy": 0, "holds": [], "reason": "test"});

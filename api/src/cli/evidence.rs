@@ -1,4 +1,4 @@
-//! `daybook evidence`: one file that proves what was recorded of a device, a channel or a site, and its verification.
+//! `daybook evidence`: one file that proves what was recorded of a device, a channel, a site or an alarm, and its verification.
 //!
 //! Invariants: the ledger is only read, also beside a running service; a pack that is not whole is not left behind; the
 //! verdict is on stdout, progress and figures on stderr. While a service runs on the directory, it records each pack
@@ -9,7 +9,7 @@ use super::{
     DataDir, Failure, Global, Outcome, data, data_json, no_ledger, program, progress, shell_path, talk,
 };
 use crate::control::{self, Ask};
-use crate::data_source::DataSource;
+use crate::data_source::{DataSource, Index};
 use crate::entropy::SeededEntropy;
 use crate::evidence::file::{self, WriteError};
 use crate::evidence::recipients::Recipients;
@@ -17,7 +17,7 @@ use crate::evidence::{Issue, SOFTWARE};
 use crate::stores::{LEDGER, read_receipt_key};
 use chain_publisher::SourceError;
 use chain_publisher::arguments::{PackQuestion, read_file};
-use chain_publisher::pack::{Made, MakeError, Order, Query, Subject};
+use chain_publisher::pack::{AlarmError, Days, Made, MakeError, Order, Query, Subject};
 use clap::{Args, Subcommand};
 use domain::event::EncryptedPack;
 use domain::ports::Entropy;
@@ -55,11 +55,11 @@ enum EvidenceCommand {
 struct Make {
     #[command(flatten)]
     subject: Named,
-    /// The first day, UTC, such as 2026-03-01
-    #[arg(long, value_name = "DATE", value_parser = date, required = true)]
+    /// The first day, UTC, such as 2026-03-01; with --alarm it may be left out: the day before the alarm began
+    #[arg(long, value_name = "DATE", value_parser = date, required_unless_present = "alarm")]
     from: Option<Date>,
-    /// The last day, UTC
-    #[arg(long, value_name = "DATE", value_parser = date, required = true)]
+    /// The last day, UTC; with --alarm it may be left out: the day after the alarm's last entry
+    #[arg(long, value_name = "DATE", value_parser = date, required_unless_present = "alarm")]
     to: Option<Date>,
     /// The file to write; it must not be there yet
     #[arg(long, value_name = "FILE", required = true)]
@@ -93,6 +93,9 @@ struct Named {
     /// One channel, by its id (chn_…)
     #[arg(long, value_name = "ID")]
     channel: Option<String>,
+    /// One alarm with its channel, rules, silences and states, by its id (alm_…)
+    #[arg(long, value_name = "ID")]
+    alarm: Option<String>,
 }
 
 /// Check an evidence pack, without the ledger it is from
@@ -107,6 +110,7 @@ const EXAMPLES: &str = "\
 Examples:
   daybook evidence --device dev_… --from 2026-03-01 --to 2026-03-31 --out march.pack.zip
   daybook evidence --site site_… --from 2026-01-01 --to 2026-12-31 --out year.pack.zip --asker 'food inspection'
+  daybook evidence --alarm alm_… --out alarm.pack.zip
   daybook evidence --device dev_… --from 2026-03-01 --to 2026-03-31 --out march.zip.age --recipient age1…
   daybook evidence --device dev_… --from 2026-03-01 --to 2026-03-31 --out march.pack.zip --attach certificate.pdf
   daybook evidence verify march.pack.zip --key log.vkey --head kept/2026-04-01.tlog-proof
@@ -158,7 +162,7 @@ impl Make {
         if !dir.join(LEDGER).exists() {
             return Err(Failure::usage(no_ledger(dir)));
         }
-        let (query, out) = (self.query()?, self.out.as_deref().ok_or_else(incomplete)?);
+        let out = self.out.as_deref().ok_or_else(incomplete)?;
         let recipients = self.recipients()?;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::from_os().map_err(Failure::failed)?);
         let (origin, key) = read_receipt_key(dir, &entropy).map_err(Failure::failed)?;
@@ -168,6 +172,7 @@ impl Make {
         let index = opened.index(&origin);
         spinner.finish_and_clear();
         let index = index.map_err(|error| Failure::failed(format!("{error}; `daybook verify` says more")))?;
+        let query = self.query(&opened, &index)?;
         let order = Order {
             query: &query,
             asker: &self.asker,
@@ -232,12 +237,23 @@ impl Make {
         Ok(recipients)
     }
 
-    fn query(&self) -> Result<Query, Failure> {
+    fn query(&self, opened: &DataSource, index: &Index) -> Result<Query, Failure> {
         let Named {
             device,
             site,
             channel,
+            alarm,
         } = &self.subject;
+        if let Some(id) = alarm {
+            let days = Days {
+                from: self.from,
+                to: self.to,
+            };
+            return opened.alarm_query(index, id, days).map_err(|error| match error {
+                AlarmError::Unknown(_) | AlarmError::Query(_) => Failure::usage(error),
+                AlarmError::Damaged { .. } | AlarmError::Source(_) => Failure::failed(error),
+            });
+        }
         let subject = match (device, site, channel) {
             (Some(id), ..) => Subject::Device(id.clone()),
             (_, Some(id), _) => Subject::Site(id.clone()),

@@ -65,13 +65,18 @@ impl Issue {
 }
 
 fn query_of(query: &Query) -> PackQuery {
-    let (mut channel, mut device, mut site) = (None, None, None);
+    let (mut alarm, mut channel, mut device, mut site) = (None, None, None, None);
     match &query.subject {
         Subject::Channel(id) => channel = Some(id.clone()),
         Subject::Device(id) => device = Some(id.clone()),
         Subject::Site(id) => site = Some(id.clone()),
+        Subject::Alarm { id, channel: of } => {
+            alarm = Some(id.clone());
+            channel = Some(of.clone());
+        }
     }
     PackQuery {
+        alarm,
         channel,
         device,
         from: query.from,

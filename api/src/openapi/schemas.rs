@@ -183,8 +183,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     ),
     schema!("Measurements":
         "channel_id" "string" "", "agg" "string" "", "fn" "string" "",
-        "data" "[any]" "[ts, value], rising; missing buckets are left out.",
-        "raw" "~[any]" "With corrected=true, of a calibrated channel: [ts, value] as recorded.",
+        "data" "[any]" "[ts, value] as recorded, rising; missing buckets are left out.",
         "next_cursor" "string?" "", "has_more" "boolean" "",
     ),
     schema!("MeasurementsOfMany":
@@ -252,7 +251,6 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "repeated" "boolean" "It may have arrived twice, under the same id.",
         "next_at" "time?" "When it is tried again.",
     ),
-    schema!("IntegrationList": "data" "[#Integration]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
     schema!("Integration":
         "id" "string" "int_…", "kind" "string?" "lorawan, shelly, efento or gateway.", "name" "string?" "",
         "url" "string" "Where to send to.", "created_at" "time" "", "changed_at" "time" "", "position" "integer" "",
@@ -381,10 +379,10 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     schema!("You": "csrf" "string?" "What a browser's scripts send in X-CSRF-Token.", "id" "string" "usr_…", "role" "string" "", "ledger_auditor" "boolean" "Sees every account's entries."),
     schema!("AccountPatch": "name" "string" "", "reason" "~any" ""),
     schema!("NewEvidence":
-        "site_id" "~string" "Exactly one of site_id, device_id and channel_id.", "device_id" "~string" "",
-        "channel_id" "~string" "", "alarm_id" "~string" "Not yet: refused with alarm_not_supported.",
-        "from" "string" "The first day of recording, UTC; of a time its day counts.",
-        "to" "string" "The last day, inclusive.",
+        "site_id" "~string" "Exactly one of site_id, device_id, channel_id and alarm_id.", "device_id" "~string" "",
+        "channel_id" "~string" "", "alarm_id" "~string" "An alarm with its channel: also its rules, silences and states.",
+        "from" "~string" "The first day of recording, UTC; of a time its day counts. Of an alarm, else the day before it began.",
+        "to" "~string" "The last day, inclusive. Of an alarm, else the day after its last entry.",
         "recipients" "~[string]" "age (age1…) or SSH public keys: the pack is encrypted to all of them.",
         "reason" "~any" "Why, in words, or {code, text}.",
     ),
@@ -392,7 +390,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     schema!("EvidenceList": "data" "[#Evidence]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
     schema!("Evidence":
         "id" "string" "pck_…", "state" "string" "queued, running, ready, failed or expired.",
-        "query" "map" "As asked: from, to, and site_id, device_id or channel_id.",
+        "query" "map" "As asked: from, to, and site_id, device_id or channel_id; of an alarm alarm_id and channel_id.",
         "asked_at" "time" "", "asked_by" "string" "usr_…", "encrypted" "boolean" "", "recipients" "integer" "How many.",
         "progress" "any" "{done, total} entries while it is made, or null.",
         "error" "any" "{code, message} where it failed, or null.",

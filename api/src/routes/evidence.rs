@@ -17,8 +17,9 @@ use crate::evidence::shelf::{AskError, Told};
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use bytes::Bytes;
-use chain_publisher::pack::{Query, QueryError, Subject};
+use chain_publisher::pack::{AlarmError, Days, Query, QueryError, StreamIndex, Subject, alarm_query};
 use commands::handlers::Actor;
+use commands::sequencer::StreamPositions;
 use domain::event::Reason;
 use domain::{Date, Position, Timestamp};
 use serde::Deserialize;
@@ -44,7 +45,7 @@ pub const ROUTES: &[Route] = &[
         access: Access::Own,
         handler: |ctx| Box::pin(ask(ctx)),
         doc: Some(Doc {
-            summary: "An evidence pack of a site, device or channel over some days, made in the background.",
+            summary: "An evidence pack of a site, device or channel over some days, or of an alarm, made in the background.",
             query: &[],
             body: Some("NewEvidence"),
             status: 202,
@@ -102,41 +103,37 @@ struct NewEvidence {
     device_id: Option<String>,
     #[serde(default)]
     channel_id: Option<String>,
-    /// Named here so that it is refused with words until packs of alarms are made.
     #[serde(default)]
     alarm_id: Option<String>,
-    from: String,
-    to: String,
+    #[serde(default)]
+    from: Option<String>,
+    #[serde(default)]
+    to: Option<String>,
     #[serde(default)]
     recipients: Vec<String>,
 }
 
 async fn ask(mut ctx: Ctx) -> Answer {
     let (body, change): (NewEvidence, _) = change::read(&mut ctx).await?;
-    if body.alarm_id.is_some() {
-        return Err(ApiError::rejected(
-            "alarm_not_supported",
-            "packs of an alarm are not made yet: ask for its channel and the days of the alarm",
-        ));
-    }
-    let subject = match (body.site_id, body.device_id, body.channel_id) {
-        (Some(id), None, None) => Subject::Site(id),
-        (None, Some(id), None) => Subject::Device(id),
-        (None, None, Some(id)) => Subject::Channel(id),
+    let user = ctx.caller.user()?.clone();
+    let of = match (body.site_id, body.device_id, body.channel_id, body.alarm_id) {
+        (Some(id), None, None, None) => Of::Subject(Subject::Site(id)),
+        (None, Some(id), None, None) => Of::Subject(Subject::Device(id)),
+        (None, None, Some(id), None) => Of::Subject(Subject::Channel(id)),
+        (None, None, None, Some(id)) => Of::Alarm(id),
         _ => {
             return Err(ApiError::rejected(
                 "invalid_query",
-                "ask for exactly one of site_id, device_id and channel_id",
+                "ask for exactly one of site_id, device_id, channel_id and alarm_id",
             ));
         }
     };
     let asked = Asked {
-        subject,
+        of,
         from: body.from,
         to: body.to,
         recipients: body.recipients,
     };
-    let user = ctx.caller.user()?.clone();
     let (told, replayed) = take_on(&ctx.app, &user, change.actor, change.reason, asked).await?;
     let poll = format!("/v1/evidence/{}", told.job.id);
     let answer = json!({"id": told.job.id, "state": told.job.state.word(), "poll": poll});
@@ -151,14 +148,22 @@ async fn ask(mut ctx: Ctx) -> Answer {
     })
 }
 
+/// What a pack is wanted of.
+pub enum Of {
+    /// All of it that was recorded on some days.
+    Subject(Subject),
+    /// An alarm, whose entries tell channel and days.
+    Alarm(String),
+}
+
 /// A pack that somebody wants, by API or page.
 pub struct Asked {
     /// What of.
-    pub subject: Subject,
-    /// The first day, as typed.
-    pub from: String,
-    /// The last day, as typed.
-    pub to: String,
+    pub of: Of,
+    /// The first day, as typed; required but for an alarm.
+    pub from: Option<String>,
+    /// The last day, likewise.
+    pub to: Option<String>,
     /// Lines of recipients.
     pub recipients: Vec<String>,
 }
@@ -175,12 +180,21 @@ pub async fn take_on(
     asked: Asked,
 ) -> Result<(Told, bool), ApiError> {
     reason.check()?;
-    in_account(app, &user.account, &asked.subject)?;
-    let (from, to) = (day("from", &asked.from)?, day("to", &asked.to)?);
-    let query = Query::new(asked.subject, from, to).map_err(|error| match error {
-        QueryError::Days { .. } => ApiError::rejected("invalid_range", error.to_string()),
-        QueryError::Subject => ApiError::rejected("invalid_query", error.to_string()),
-    })?;
+    let from = asked.from.map(|text| day("from", &text)).transpose()?;
+    let to = asked.to.map(|text| day("to", &text)).transpose()?;
+    let query = match asked.of {
+        Of::Subject(subject) => {
+            in_account(app, &user.account, &subject)?;
+            let (Some(from), Some(to)) = (from, to) else {
+                return Err(ApiError::rejected(
+                    "invalid_range",
+                    "'from' and 'to' are required: the first and the last day, such as 2026-03-31",
+                ));
+            };
+            Query::new(subject, from, to).map_err(no_query)?
+        }
+        Of::Alarm(id) => alarm(app, &user.account, id, Days { from, to }).await?,
+    };
     Recipients::parse(asked.recipients.iter().map(String::as_str))
         .map_err(|error| ApiError::rejected("invalid_recipient", error))?;
     let job = Job {
@@ -203,6 +217,44 @@ pub async fn take_on(
     let shelf = Arc::clone(app);
     let taken = tokio::task::spawn_blocking(move || shelf.evidence().ask(job));
     taken.await.map_err(ApiError::internal)?.map_err(refused)
+}
+
+fn no_query(error: QueryError) -> ApiError {
+    let code = match error {
+        QueryError::Days { .. } => "invalid_range",
+        QueryError::Subject => "invalid_query",
+    };
+    ApiError::rejected(code, error.to_string())
+}
+
+/// The query of an alarm of the account.
+async fn alarm(app: &Arc<App>, account: &str, id: String, days: Days) -> Result<Query, ApiError> {
+    let asker = Arc::clone(app);
+    let found = tokio::task::spawn_blocking(move || {
+        let streams = Streams(asker.sequencer().positions());
+        alarm_query(asker.log(), &streams, &id, days)
+    });
+    let none = || ApiError::not_found("alarm_not_found", "there is no such alarm in this account");
+    let query = match found.await.map_err(ApiError::internal)? {
+        Ok(query) => query,
+        Err(AlarmError::Unknown(_)) => return Err(none()),
+        Err(AlarmError::Query(error)) => return Err(no_query(error)),
+        Err(error) => return Err(ApiError::internal(error)),
+    };
+    let channel = query.subject.channel().unwrap_or_default();
+    match app.registry().read().channel(account, channel) {
+        Some(_) => Ok(query),
+        None => Err(none()),
+    }
+}
+
+/// Where entries are, as the sequencer knows.
+struct Streams<'a>(&'a StreamPositions);
+
+impl StreamIndex for Streams<'_> {
+    fn positions(&self, aggregate_type: &str, aggregate_id: &str) -> Vec<Position> {
+        self.0.of(aggregate_type, aggregate_id)
+    }
 }
 
 /// The recipients that count.
@@ -239,7 +291,7 @@ fn in_account(app: &App, account: &str, subject: &Subject) -> Result<(), ApiErro
             "device_not_found",
             "device",
         ),
-        Subject::Channel(id) => (
+        Subject::Channel(id) | Subject::Alarm { channel: id, .. } => (
             registry.channel(account, id).is_some(),
             "channel_not_found",
             "channel",
@@ -369,6 +421,9 @@ pub fn shape(told: &Told) -> Value {
     let job = &told.job;
     let mut query = json!({"from": job.query.from, "to": job.query.to});
     query[format!("{}_id", job.query.subject.kind())] = json!(job.query.subject.id());
+    if let Subject::Alarm { channel, .. } = &job.query.subject {
+        query["channel_id"] = json!(channel);
+    }
     let progress = told
         .progress
         .map(|(done, total)| json!({"done": done, "total": total}));

@@ -220,8 +220,13 @@ impl Telling {
     }
 
     fn record(&self, stream: &str, event: &Event) -> Position {
+        let owner = match event {
+            Event::AlarmOpened(opened) => Some(opened.channel.clone()),
+            _ => None,
+        };
         let metadata = Metadata {
             account: Some(self.account()),
+            owner,
             actor: Some("system:rules".to_owned()),
             ..Metadata::default()
         };

@@ -406,7 +406,7 @@ fn a_key_that_the_publisher_holds_is_not_replaced_and_the_key_of_receipts_is() {
         format!("{position}\n").into_bytes()
     );
     // The channel has it, too.
-    let out = scratch.join(format!("static/heads/keys/{position}.tlog-proof"));
+    let out = scratch.join(format!("static/keys/{position}.tlog-proof"));
     assert_eq!(
         std::fs::read(out).ok(),
         app.heads().rotation(Position(position)).expect("readable")

@@ -5,7 +5,7 @@
 //! Not here: which entries these are.
 
 use super::TOKENS;
-use super::manifest::{Query, Subject};
+use super::manifest::Query;
 use domain::Date;
 use domain::Position;
 use domain::canonical::{Canonical, CanonicalError, write_number};
@@ -72,10 +72,7 @@ impl Rows {
     /// For that query.
     pub fn new(query: &Query) -> Self {
         Self {
-            channel: match &query.subject {
-                Subject::Channel(id) => Some(id.clone()),
-                Subject::Site(_) | Subject::Device(_) => None,
-            },
+            channel: query.subject.channel().map(str::to_owned),
             channels: HashMap::new(),
             units: HashMap::new(),
         }
@@ -253,6 +250,7 @@ fn overlay(value: &mut Map<String, Value>, event_type: &str, mut fact: Map<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pack::Subject;
     use domain::Timestamp;
     use domain::entry::{NewEvent, Placement, encode};
 

@@ -24,13 +24,28 @@ pub enum Subject {
     Device(String),
     /// One channel; readings are its device's.
     Channel(String),
+    /// One alarm with its channel: what the channel owns is there too, its rules, alarms, silences and states.
+    Alarm {
+        /// `alm_…`
+        id: String,
+        /// The channel that the alarm is of.
+        channel: String,
+    },
 }
 
 impl Subject {
     /// The id.
     pub fn id(&self) -> &str {
         match self {
-            Self::Site(id) | Self::Device(id) | Self::Channel(id) => id,
+            Self::Site(id) | Self::Device(id) | Self::Channel(id) | Self::Alarm { id, .. } => id,
+        }
+    }
+
+    /// The channel whose values are asked for; `None` where they are of more than one.
+    pub fn channel(&self) -> Option<&str> {
+        match self {
+            Self::Channel(id) | Self::Alarm { channel: id, .. } => Some(id),
+            Self::Site(_) | Self::Device(_) => None,
         }
     }
 
@@ -40,6 +55,7 @@ impl Subject {
             Self::Site(_) => "site",
             Self::Device(_) => "device",
             Self::Channel(_) => "channel",
+            Self::Alarm { .. } => "alarm",
         }
     }
 }
@@ -81,7 +97,7 @@ impl Query {
         if from > to {
             return Err(QueryError::Days { from, to });
         }
-        if !is_aggregate_id(subject.id()) {
+        if !is_aggregate_id(subject.id()) || !subject.channel().is_none_or(is_aggregate_id) {
             return Err(QueryError::Subject);
         }
         Ok(Self { from, to, subject })
@@ -98,6 +114,8 @@ impl Query {
 #[serde(deny_unknown_fields)]
 struct Asked {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    alarm: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     channel: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     device: Option<String>,
@@ -110,6 +128,7 @@ struct Asked {
 impl From<Query> for Asked {
     fn from(query: Query) -> Self {
         let mut asked = Self {
+            alarm: None,
             channel: None,
             device: None,
             from: query.from,
@@ -120,6 +139,10 @@ impl From<Query> for Asked {
             Subject::Site(id) => asked.site = Some(id),
             Subject::Device(id) => asked.device = Some(id),
             Subject::Channel(id) => asked.channel = Some(id),
+            Subject::Alarm { id, channel } => {
+                asked.alarm = Some(id);
+                asked.channel = Some(channel);
+            }
         }
         asked
     }
@@ -129,10 +152,11 @@ impl TryFrom<Asked> for Query {
     type Error = QueryError;
 
     fn try_from(asked: Asked) -> Result<Self, QueryError> {
-        let subject = match (asked.site, asked.device, asked.channel) {
-            (Some(id), None, None) => Subject::Site(id),
-            (None, Some(id), None) => Subject::Device(id),
-            (None, None, Some(id)) => Subject::Channel(id),
+        let subject = match (asked.site, asked.device, asked.channel, asked.alarm) {
+            (Some(id), None, None, None) => Subject::Site(id),
+            (None, Some(id), None, None) => Subject::Device(id),
+            (None, None, Some(id), None) => Subject::Channel(id),
+            (None, None, Some(channel), Some(id)) => Subject::Alarm { id, channel },
             _ => return Err(QueryError::Subject),
         };
         Self::new(subject, asked.from, asked.to)
@@ -227,7 +251,16 @@ mod tests {
         assert_eq!(query.subject, Subject::Device("dev_a".to_owned()));
         let text = serde_json::to_string(&query).expect("JSON");
         assert_eq!(read(&text), Ok(query));
+        let text = r#"{"alarm":"alm_a","channel":"chn_a","from":"2026-05-17","to":"2026-05-18"}"#;
+        let query = read(text).expect("a query");
+        assert_eq!(
+            (query.subject.id(), query.subject.channel()),
+            ("alm_a", Some("chn_a"))
+        );
+        assert_eq!(serde_json::to_string(&query).expect("JSON"), text);
         for bad in [
+            r#"{"alarm":"a","from":"2026-05-17","to":"2026-05-18"}"#,
+            r#"{"alarm":"a","device":"b","from":"2026-05-17","to":"2026-05-18"}"#,
             r#"{"from":"2026-05-17","to":"2026-05-18"}"#,
             r#"{"device":"a","site":"b","from":"2026-05-17","to":"2026-05-18"}"#,
             r#"{"device":"a","from":"2026-05-19","to":"2026-05-18"}"#,

@@ -5,6 +5,7 @@
 //! - `lines`: lines of a day's stream map with their proofs.
 //! - `derived`: `readings.csv` and `config.json`, made from entries alone, by whoever makes or verifies a pack.
 //! - `artefacts`: files that a pack brings along, by the hashes that the ledger has of them.
+//! - `alarm`: channel and days of an alarm.
 //! - `manifest`: what a pack says of itself; `spool` keeps a file until it is known how large it is.
 //! - `make`: a pack from a ledger: `plan` says what it holds, `scan` goes over the entries.
 //! - `verify`: a verdict from a pack. `read` and `nodes` read its files, `pass` its entries, `streams` holds the streams
@@ -15,6 +16,7 @@
 //! Source: FORMAT §7, §8.
 //! Not here: who may ask for a pack (`api`), where it is recorded.
 
+mod alarm;
 pub mod artefacts;
 mod derived;
 mod judge;
@@ -33,6 +35,7 @@ mod verify;
 pub mod walk;
 pub mod zip;
 
+pub use alarm::{AlarmError, Days, alarm_query};
 pub use derived::derive;
 pub use lines::MapLine;
 pub use make::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};

@@ -323,9 +323,7 @@ impl<'a> Pass<'a> {
     pub fn finish(mut self, roots: BTreeMap<u64, Hash>) -> Passed {
         self.removed();
         let subject = &self.query.subject;
-        let owners = self
-            .streams
-            .owners(&format!("{}/{}", subject.kind(), subject.id()), &self.at_site);
+        let owners = self.streams.owners(subject, &self.at_site);
         Passed {
             roots,
             facts: self.facts,

@@ -150,6 +150,7 @@ impl Plan {
             kind: query.subject.kind(),
             id: id.to_owned(),
         };
+        let mut opened = true;
         let devices = match &query.subject {
             Subject::Device(_) => {
                 let device = registry.device_anywhere(id).ok_or_else(unknown)?;
@@ -164,6 +165,16 @@ impl Plan {
                         .device_anywhere(&channel.state.device)
                         .ok_or_else(unknown)?,
                 ]
+            }
+            Subject::Alarm { id, channel } => {
+                let first = source.streams.positions("alarm", id).first().copied();
+                let first = first.ok_or_else(unknown)?;
+                let channel = registry.channel_anywhere(channel).ok_or_else(unknown)?;
+                let device = registry.device_anywhere(&channel.state.device);
+                self.account = channel.account.to_string();
+                self.owns(&channel.id, channel.created.position);
+                opened = first.get() < self.end;
+                vec![device.ok_or_else(unknown)?]
             }
             Subject::Site(_) => {
                 let account = registry.account_of(id).ok_or_else(unknown)?;
@@ -194,7 +205,7 @@ impl Plan {
                 .map(|it| (it.id.as_bytes().into(), ()));
             self.ids.extend(ids);
         }
-        if self.first >= self.end {
+        if self.first >= self.end || !opened {
             return Err(MakeError::Days(format!(
                 "there was no {} {id} yet on {}",
                 query.subject.kind(),

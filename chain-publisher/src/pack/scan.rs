@@ -10,15 +10,16 @@ use super::artefacts::Registered;
 use super::derived::{CSV_HEADER, Config, Rows};
 use super::lines::{LineTree, MapLine, Opening, blinded, prefix};
 use super::make::{MakeError, Order, PackSource, goes_on};
-use super::manifest::{Counts, Query};
+use super::manifest::{Counts, Query, Subject};
 use super::plan::{PackDay, Plan, read};
 use super::spool::{Part, Spool};
 use crate::ports_source::{READ_BYTES, READ_ENTRIES, read_error, wait};
 use crate::verify::Progress;
 use domain::entry::Entry;
+use domain::event::Metadata;
 use domain::hash::leaf_hash;
 use domain::ids::IdKind;
-use domain::reading::READINGS;
+use domain::reading::{READING_RECORDED, READINGS};
 use domain::stream::{CHAIN_START, chain};
 use domain::{Date, Hash, Position};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -42,6 +43,8 @@ pub struct Scan<'a> {
     source: &'a PackSource<'a>,
     query: &'a Query,
     plan: &'a Plan,
+    /// Ids of the streams that the channel of an alarm owns, as they begin.
+    of_channel: HashSet<Box<[u8]>>,
     ledger: std::iter::Peekable<std::slice::Iter<'a, Position>>,
     names: HashMap<String, usize>,
     by_blinded: HashMap<String, usize>,
@@ -85,6 +88,7 @@ impl<'a> Scan<'a> {
             source,
             query: order.query,
             plan,
+            of_channel: HashSet::new(),
             ledger: plan.ledger.iter().peekable(),
             names: HashMap::new(),
             by_blinded: HashMap::new(),
@@ -119,7 +123,11 @@ impl<'a> Scan<'a> {
             }
             for (position, bytes) in block.iter() {
                 self.ledger_until(position.get())?;
-                if self.plan.ids.contains_key(aggregate_id(bytes)) {
+                let id = aggregate_id(bytes);
+                if self.plan.ids.contains_key(id)
+                    || self.of_channel.contains(id)
+                    || self.begins_of_channel(position, bytes)?
+                {
                     self.owned(position, bytes)?;
                 }
                 next = position.get() + 1;
@@ -131,6 +139,33 @@ impl<'a> Scan<'a> {
             goes_on(told)?;
         }
         self.ledger_until(u64::MAX)
+    }
+
+    /// The channel that is an owner itself.
+    fn channel(&self) -> Option<&'a str> {
+        match &self.query.subject {
+            Subject::Alarm { channel, .. } => Some(channel),
+            Subject::Site(_) | Subject::Device(_) | Subject::Channel(_) => None,
+        }
+    }
+
+    /// Whether a stream begins here that the channel owns: its rules, alarms and silences have ids of their own.
+    fn begins_of_channel(&mut self, position: Position, bytes: &[u8]) -> Result<bool, MakeError> {
+        let Some(channel) = self.channel() else {
+            return Ok(false);
+        };
+        if Entry::event_type_of(bytes) == Some(READING_RECORDED) {
+            return Ok(false);
+        }
+        let entry = read(position, bytes)?;
+        let owned = entry.sequence == 1
+            && Metadata::read(entry.metadata)
+                .ok()
+                .is_some_and(|it| it.owner.as_deref() == Some(channel));
+        if owned {
+            self.of_channel.insert(entry.aggregate_id.as_bytes().into());
+        }
+        Ok(owned)
     }
 
     /// The ledger's own entries before that position.
@@ -169,7 +204,8 @@ impl<'a> Scan<'a> {
         let entry = read(position, bytes)?;
         // A channel owns what is said of it, its device does not (docs/events.md, `owner`).
         let of_channel = matches!(entry.aggregate_type, "annotations" | "state");
-        if of_channel && IdKind::Channel.is(entry.aggregate_id) {
+        if of_channel && IdKind::Channel.is(entry.aggregate_id) && self.channel() != Some(entry.aggregate_id)
+        {
             return Ok(());
         }
         let date = entry.recorded_at.date();

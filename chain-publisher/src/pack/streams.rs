@@ -8,7 +8,7 @@
 
 use super::derived::RestsOn;
 use super::lines::{MapLine, Opening, blinded, prefix};
-use super::manifest::Query;
+use super::manifest::{Query, Subject};
 use super::{LEDGER_EVENTS, TOKENS};
 use crate::source::Flaw;
 use domain::day::{DAY_CLOSED, DayClosed};
@@ -436,10 +436,18 @@ impl<'a> StreamCheck<'a> {
     }
 
     /// The account and the owners that the query selects, as the entries tell; `None` where the first of them is not there.
-    pub fn owners(&self, first: &str, of_site: &BTreeSet<String>) -> Option<(String, Vec<String>)> {
-        let account = self.streams.get(first)?.account.clone()?;
-        let owner = self.streams.get(first)?.owner.clone()?;
+    pub fn owners(&self, of: &Subject, of_site: &BTreeSet<String>) -> Option<(String, Vec<String>)> {
+        let first = self.streams.get(&format!("{}/{}", of.kind(), of.id()))?;
+        let account = first.account.clone()?;
+        let owner = first.owner.clone()?;
         let mut owners = vec![owner];
+        if let Subject::Alarm { channel, .. } = of {
+            // The alarm is its channel's, and the channel its device's.
+            if first.owner.as_ref() != Some(channel) {
+                return None;
+            }
+            owners.push(self.streams.get(&format!("channel/{channel}"))?.owner.clone()?);
+        }
         owners.extend(of_site.iter().cloned());
         owners.sort_by_key(|owner| blinded(owner));
         owners.dedup();

@@ -463,9 +463,13 @@ impl ArtefactRegistered {
     }
 }
 
-/// What an evidence pack was asked for (FORMAT §7). Exactly one of `channel`, `device` and `site`.
+/// What an evidence pack was asked for (FORMAT §7). Exactly one of `channel`, `device` and `site`; with `channel` perhaps
+/// `alarm`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackQuery {
+    /// One alarm of the channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<String>,
     /// One channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,

@@ -24,6 +24,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// How long a device that fell silent is waited for before anybody is told: the others of its site fall silent by then,
 /// where the site did.
 pub const OFFLINE_HOLD_US: i64 = 60 * 1_000_000;
+/// What was decided longer than this before it was recorded is of the past: the rules are catching up, perhaps with years.
+pub const CATCHING_UP_US: i64 = 10 * 60 * 1_000_000;
+/// How long a person is not told of an alarm of the past: where it is over, its end is recorded by then, and nobody is
+/// told of either.
+pub const PAST_HOLD_US: i64 = 60 * 1_000_000;
 /// How long what was sent is kept (REFERENCE §8).
 pub const OUTBOUND_DAYS: i64 = 90;
 /// How long the day's head has to be signed before the daily digest carries it.
@@ -392,6 +397,7 @@ fn tell_of(
     let about = About::channel(connection, &alarm.channel)?;
     let now = fact.entry.recorded_at.as_micros();
     let silent = silenced(connection, &alarm.channel, now)?;
+    let hold = if is_of_the_past(fact) { PAST_HOLD_US } else { 0 };
     let route = channel_route(connection, &alarm.channel)?;
     for told in contacts(connection, account)? {
         let routed = told.via != "telegram" || route.telegram.is_empty() || route.telegram.contains(&told.id);
@@ -401,6 +407,10 @@ fn tell_of(
         let (what, due_at) = match silent {
             // A machine keeps a record, and is told of the silence, too.
             Some(until) if told.is_person() => ("alarm_silenced", until),
+            _ if told.is_person() => {
+                let wait = i64::from(told.preferences.after_min) * 60_000_000;
+                (what, now + wait.max(hold))
+            }
             _ => (what, now + i64::from(told.preferences.after_min) * 60_000_000),
         };
         let row = Row {
@@ -414,6 +424,13 @@ fn tell_of(
         row.insert(connection)?;
     }
     Ok(())
+}
+
+/// Whether an alarm was decided long before it was recorded.
+fn is_of_the_past(fact: &Fact<'_>) -> bool {
+    let decided = fact.text("decided_at").map(domain::Timestamp::parse_rfc3339);
+    let decided = decided.and_then(Result::ok);
+    decided.is_some_and(|at| fact.entry.recorded_at.since(at) > CATCHING_UP_US)
 }
 
 fn channel_route(connection: &Connection, channel: &str) -> Result<ChannelNotifications, ProjectionError> {

@@ -3,6 +3,7 @@
 //! One binary, so that it links once. Not here: drivers of the ledger, HTTP.
 
 mod fold;
+mod outbox;
 mod projector;
 mod queries;
 mod support;

@@ -84,10 +84,12 @@ fn what_cannot_be_is_refused_with_its_reason() {
     assert_eq!(days(json!({"from": "yesterday"})).refused(422), "invalid_range");
     assert_eq!(days(json!({"site_id": site})).refused(422), "invalid_query");
     assert_eq!(days(json!({"device_id": null})).refused(422), "invalid_query");
+    assert_eq!(days(json!({"alarm_id": "alm_x"})).refused(422), "invalid_query");
     assert_eq!(
-        days(json!({"alarm_id": "alm_x"})).refused(422),
-        "alarm_not_supported"
+        days(json!({"device_id": null, "alarm_id": "alm_x"})).refused(404),
+        "alarm_not_found"
     );
+    assert_eq!(days(json!({"to": null})).refused(422), "invalid_range");
     assert_eq!(
         days(json!({"device_id": "dev_x"})).refused(404),
         "device_not_found"

@@ -130,6 +130,8 @@ fn about(asker: &Asker<'_>, subject: &Subject) -> String {
         Subject::Channel(id) => {
             channel(asker, id).map(|(channel, device)| channel_words(asker, &channel, &device))
         }
+        Subject::Alarm { channel: of, .. } => channel(asker, of)
+            .map(|(channel, device)| format!("Alarm of {}", channel_words(asker, &channel, &device))),
     };
     named.unwrap_or_else(|| subject.id().to_owned())
 }

@@ -26,7 +26,7 @@ use crate::reply::{self, Response};
 use crate::request::pairs;
 use crate::router::{Answer, Ctx};
 use crate::routes::change;
-use crate::routes::evidence::{Asked, take_on};
+use crate::routes::evidence::{Asked, Of, take_on};
 use chain_publisher::pack::Subject;
 
 /// Largest form, bytes: the longest note, percent-encoded, and room.
@@ -590,9 +590,9 @@ pub async fn ask_for_evidence(mut visit: Visit) -> Answer {
         None => Subject::Device(String::new()),
     };
     let asked = Asked {
-        subject,
-        from: form.get("from").to_owned(),
-        to: form.get("to").to_owned(),
+        of: Of::Subject(subject),
+        from: Some(form.get("from").to_owned()),
+        to: Some(form.get("to").to_owned()),
         recipients: form.get("recipients").lines().map(str::to_owned).collect(),
     };
     let actor = visit.actor(&form, "");
