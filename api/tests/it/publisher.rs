@@ -5,10 +5,9 @@ use crate::service::Service;
 use api::clock::SystemClock;
 use api::config::Settings;
 use api::entropy::SeededEntropy;
-use chain_publisher::directory::Directory;
 use chain_publisher::evidence::Trust;
 use chain_publisher::kept_heads::{HeadFile, verify_heads};
-use chain_publisher::verify::{VerifySettings, verify};
+use chain_publisher::verify::VerifySettings;
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
 use domain::note::VerifierKey;
@@ -411,17 +410,6 @@ fn a_key_that_the_publisher_holds_is_not_replaced_and_the_key_of_receipts_is() {
         std::fs::read(out).ok(),
         app.heads().rotation(Position(position)).expect("readable")
     );
-    let source = Directory::open(&scratch.join("static")).expect("a copy");
-    let settings = VerifySettings {
-        trust: Trust {
-            keys: vec![log_key],
-            ..Trust::default()
-        },
-        ..VerifySettings::default()
-    };
-    let report = verify(&source, &settings, &mut |_| {}).expect("a verdict");
-    assert!(report.findings.is_empty(), "{report}");
-    assert_eq!(report.rotations.len(), 1, "{report}");
 }
 
 #[test]
