@@ -33,6 +33,7 @@ const FACTS: &[&str] = &[
     "ledger",
     "notifications",
     "pack",
+    "publication",
     "readings",
     "refusals",
     "report",

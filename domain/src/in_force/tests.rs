@@ -213,3 +213,29 @@ fn the_ledgers_own_rules_are_those_set_last() {
         0
     );
 }
+
+#[test]
+fn every_stream_of_the_catalogue_is_a_fact_or_says_what_holds() {
+    let configuration = [
+        "account",
+        "channel",
+        "contact",
+        "device",
+        "integration",
+        "rule",
+        "silence",
+        "site",
+        "tokens",
+        "user",
+    ];
+    let catalogue = include_str!("../../../docs/events.md");
+    let types = catalogue
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('/').map(|(kind, _)| kind));
+    let mut found = 0;
+    for kind in types {
+        found += 1;
+        assert_eq!(is_configuration(kind), configuration.contains(&kind), "{kind}");
+    }
+    assert!(found > configuration.len(), "the catalogue is read");
+}
