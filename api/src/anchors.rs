@@ -75,11 +75,11 @@ fn kinds(settings: &Settings) -> Vec<AnchorKind> {
     tsa.into_iter().chain(ots).collect()
 }
 
-/// Starts the thread; `None` where the settings ask for no time stamp.
+/// Starts the thread, where the settings ask for time stamps.
 ///
 /// # Errors
 /// No thread.
-pub fn start(app: &Arc<App>) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
+pub fn start(app: &Arc<App>) -> std::io::Result<()> {
     let lanes: Vec<Lane> = kinds(app.settings())
         .into_iter()
         .map(|kind| Lane {
@@ -89,14 +89,12 @@ pub fn start(app: &Arc<App>) -> std::io::Result<Option<std::thread::JoinHandle<(
         })
         .collect();
     if lanes.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
-    let app = Arc::clone(app);
+    let running = Arc::clone(app);
     let runtime = tokio::runtime::Handle::current();
-    std::thread::Builder::new()
-        .name("anchors".to_owned())
-        .spawn(move || runtime.block_on(run(&app, lanes)))
-        .map(Some)
+    app.beside()
+        .start("anchors", move || runtime.block_on(run(&running, lanes)))
 }
 
 async fn run(app: &App, mut lanes: Vec<Lane>) {

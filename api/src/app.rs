@@ -28,6 +28,7 @@ use crate::self_audit::{self, SelfAudit};
 use crate::state::{State, StateError};
 use crate::stores::{self, Stores, StoresError};
 use crate::streams::Streams;
+use crate::threads::Threads;
 use crate::witnesses::{Witnesses, WitnessesError};
 use commands::alerting::{Alerting, AlertingPorts};
 use commands::handlers::{Management, ManagementPorts, ManagementSettings};
@@ -48,7 +49,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use warp::http::header;
 
@@ -61,6 +62,9 @@ pub const HEADS: &str = "heads";
 pub const STAMPS: &str = "stamps";
 /// How long the answer to a change waits for the read models (DESIGN "Registry").
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// Trials of rules at once: each holds up to a million values and a processor.
+const TRIALS_AT_ONCE: usize = 2;
 
 /// A running Daybook.
 pub struct App {
@@ -84,15 +88,12 @@ pub struct App {
     self_audit: SelfAudit,
     evidence: Shelf,
     publishing: Publishing,
-    sending: Mutex<Vec<std::thread::JoinHandle<()>>>,
     anchoring: Anchoring,
-    stamping: Mutex<Option<std::thread::JoinHandle<()>>>,
-    auditing: Mutex<Option<std::thread::JoinHandle<()>>>,
     alerting: OnceLock<Arc<Alerting>>,
     streams: Arc<Streams>,
-    packing: Mutex<Option<std::thread::JoinHandle<()>>>,
     notify: Notify,
-    telling: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    beside: Threads,
+    trials: Semaphore,
     mailer: Option<Arc<Mailer>>,
     witnesses: Option<Arc<Witnesses>>,
     stopping: watch::Sender<bool>,
@@ -191,6 +192,7 @@ impl App {
         }
         let notify = Notify::open(&settings, &stores.server_secret).map_err(OpenError::Notify)?;
         link_heads(&settings)?;
+        let evidence = Shelf::open(&settings.data, outside.clock.now()).map_err(OpenError::Evidence)?;
         let state = State::open(&settings.data.join("state.sqlite"))?;
         let log: Arc<dyn EventLog> = stores.log.clone();
         let tiles: Arc<dyn TileStore> = stores.log.clone();
@@ -293,7 +295,6 @@ impl App {
             backpressure(&backlog),
             label_secret(&stores),
         );
-        let evidence = Shelf::open(&settings.data, outside.clock.now()).map_err(OpenError::Evidence)?;
         let (stopping, _) = watch::channel(false);
         let app = Arc::new(Self {
             limits: Limits::new(&settings),
@@ -318,14 +319,11 @@ impl App {
             evidence,
             publishing: Publishing::default(),
             anchoring: Anchoring::default(),
-            stamping: Mutex::default(),
-            sending: Mutex::default(),
-            auditing: Mutex::default(),
-            packing: Mutex::default(),
             alerting: OnceLock::new(),
             mailer,
             notify,
-            telling: Mutex::default(),
+            beside: Threads::default(),
+            trials: Semaphore::new(TRIALS_AT_ONCE),
             witnesses,
             stopping,
             chores: Mutex::default(),
@@ -351,14 +349,14 @@ impl App {
         // Started once; nobody else sets it.
         let _ = self.alerting.set(Arc::new(alerting));
         *self.chores.lock() = chores::start(self);
-        *self.auditing.lock() = self_audit::start(self)?;
-        *self.sending.lock() = match &self.settings.signed_elsewhere {
+        self_audit::start(self)?;
+        match &self.settings.signed_elsewhere {
             None => publishing::start(self)?,
             Some(signs) => publisher::take_over(self, signs)?,
-        };
-        *self.stamping.lock() = anchors::start(self)?;
-        *self.packing.lock() = Some(worker::start(self)?);
-        *self.telling.lock() = notify::start(self)?;
+        }
+        anchors::start(self)?;
+        worker::start(self)?;
+        notify::start(self)?;
         Ok(())
     }
 
@@ -366,41 +364,7 @@ impl App {
     /// must have ended; those that come later are refused.
     pub async fn stop(&self) {
         self.begin_stop();
-        let telling = std::mem::take(&mut *self.telling.lock());
-        for thread in telling {
-            // It waits for what it records.
-            if tokio::task::spawn_blocking(move || thread.join())
-                .await
-                .is_ok_and(|ended| ended.is_err())
-            {
-                tracing::error!("a notifier ended badly");
-            }
-        }
-        let sending = std::mem::take(&mut *self.sending.lock());
-        let stamping = self.stamping.lock().take();
-        for thread in sending.into_iter().chain(stamping) {
-            // It gives up what it waits for, but not what it records.
-            if tokio::task::spawn_blocking(move || thread.join())
-                .await
-                .is_ok_and(|ended| ended.is_err())
-            {
-                tracing::error!("a thread of publishing or anchoring ended badly");
-            }
-        }
-        let packing = self.packing.lock().take();
-        if let Some(thread) = packing {
-            // It waits for what it records.
-            if tokio::task::spawn_blocking(move || thread.join())
-                .await
-                .is_ok_and(|ended| ended.is_err())
-            {
-                tracing::error!("making evidence packs ended badly");
-            }
-        }
-        let auditing = self.auditing.lock().take();
-        if auditing.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the self-audit ended badly");
-        }
+        self.beside.join().await;
         let chores = std::mem::take(&mut *self.chores.lock());
         for chore in chores {
             if let Err(error) = chore.await {
@@ -434,6 +398,16 @@ impl App {
         if let Err(error) = offered.await {
             tracing::warn!(%error, "the last position was not offered to the witnesses");
         }
+    }
+
+    /// Places for trials of rules over the past.
+    pub fn trials(&self) -> &Semaphore {
+        &self.trials
+    }
+
+    /// Where what runs beside is started.
+    pub fn beside(&self) -> &Threads {
+        &self.beside
     }
 
     /// The settings.

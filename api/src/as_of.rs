@@ -6,7 +6,7 @@
 //! every item is given with the entries that it follows from and their leaf hashes.
 //! Not here: the fold (`domain::in_force`), where entries are (`commands::sequencer`), who may see it (`routes`).
 
-use crate::routes::texts::ERASED;
+use crate::routes::texts::{ERASED, WITHHELD, is_withheld, without_paths};
 use domain::entry::Entry;
 use domain::in_force::{
     Evidence, InForce, InForceError, Item, LEDGER_STREAM, Rule, SiteInForce, TokenItem, is_configuration,
@@ -20,8 +20,8 @@ use serde_json::{Map, Value, json};
 
 /// Entries read at once.
 const READ_ENTRIES: usize = 4_096;
-/// A member that says nothing to anybody without the server's secret.
-const EMAIL_INDEX: &str = "email_index";
+/// Members that say nothing to anybody without the server's secret.
+const INDICES: [&str; 2] = ["email_index", "address_index"];
 
 /// When.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,10 +261,8 @@ impl Show<'_> {
         document.insert("users".to_owned(), items(&site.users)?.into());
         document.insert("integrations".to_owned(), items(&site.integrations)?.into());
         let mut others = Map::new();
-        // Said also where there are none: that nothing was in force is an answer.
-        for kind in ["rule", "calibration"] {
-            others.insert(kind.to_owned(), Value::Array(Vec::new()));
-        }
+        // Said also where there are none: that no rule of its own was in force is an answer.
+        others.insert("rule".to_owned(), Value::Array(Vec::new()));
         for (kind, of_kind) in &site.others {
             others.insert((*kind).to_owned(), items(of_kind)?.into());
         }
@@ -312,8 +310,11 @@ impl Show<'_> {
     }
 
     fn item(&self, item: &Item, entries: Vec<Value>) -> Value {
-        let members = item.value.iter().filter(|(name, _)| *name != EMAIL_INDEX);
-        let value: Map<String, Value> = members
+        let members = item
+            .value
+            .iter()
+            .filter(|(name, _)| !INDICES.contains(&name.as_str()));
+        let mut value: Map<String, Value> = members
             .map(|(name, value)| {
                 let opened = opened(
                     self.keys,
@@ -324,6 +325,7 @@ impl Show<'_> {
                 (name.clone(), opened)
             })
             .collect();
+        without_paths(&item.aggregate_type, &mut value);
         let shape = json!({"type": item.aggregate_type, "id": item.aggregate_id, "owner": item.owner, "value": value});
         match item.last() {
             Some(last) => with_entries(shape, last, entries),
@@ -388,6 +390,11 @@ fn opened(keys: Option<&dyn KeyStore>, origin: &str, stream: (&str, &str), value
         Value::Object(members) if members.contains_key("sealed") => {
             let Some(keys) = keys else { return value.clone() };
             let field: Option<SealedField> = serde_json::from_value(value.clone()).ok();
+            if let Some(field) = &field
+                && is_withheld(stream.0, &field.place.pointer)
+            {
+                return WITHHELD.into();
+            }
             let text = field.and_then(|field| {
                 let key = keys.get(&field.sealed.key)?;
                 field.open(origin, stream.0, stream.1, &key).ok()

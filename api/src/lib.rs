@@ -67,6 +67,7 @@ pub mod state;
 pub mod stopping;
 pub mod stores;
 pub mod streams;
+pub mod threads;
 pub mod tls;
 pub mod witness;
 pub mod witnesses;

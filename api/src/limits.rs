@@ -26,6 +26,7 @@ pub struct Limits {
     shut_out: Mutex<HashMap<u64, Instant>>,
     sign_ins: Buckets<DefaultClock>,
     links: Buckets<DefaultClock>,
+    asked: Buckets<DefaultClock>,
 }
 
 /// Sign-in links that one address may ask for in a minute: people need one, and each may become an e-mail.
@@ -33,6 +34,11 @@ const SIGN_INS_PER_MINUTE: u32 = 5;
 
 /// Links of messages that one address may follow in a minute: a mail provider unsubscribes for many people from one.
 const LINKS_PER_MINUTE: u32 = 120;
+
+/// After how long somebody may be asked once more by hand, so that nobody is mailed as often as a stranger likes.
+const ASK_AGAIN: Duration = Duration::from_secs(20 * 60);
+/// Messages by hand to one address before that counts: adding it, a second request, a few tests.
+const ASKS_AT_ONCE: u32 = 5;
 
 /// Peers that are shut out at once; more are a flood from everywhere, against which an address says nothing.
 const SHUT_OUT_MAX: usize = 100_000;
@@ -55,7 +61,8 @@ impl Limits {
             ),
             shut_out: Mutex::default(),
             sign_ins: Buckets::new(SIGN_INS_PER_MINUTE, SIGN_INS_PER_MINUTE, clock.clone()),
-            links: Buckets::new(LINKS_PER_MINUTE, LINKS_PER_MINUTE, clock),
+            links: Buckets::new(LINKS_PER_MINUTE, LINKS_PER_MINUTE, clock.clone()),
+            asked: Buckets::every(ASK_AGAIN, ASKS_AT_ONCE, clock),
         }
     }
 
@@ -142,6 +149,15 @@ impl Limits {
         self.links.take(&network(peer)).map_err(ApiError::rate_limited)
     }
 
+    /// One message to an address that an operator asks for by hand: a request to confirm, a test.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn ask(&self, address: &str) -> Result<(), ApiError> {
+        let address = address.trim().to_lowercase();
+        self.asked.take(&address).map_err(ApiError::rate_limited)
+    }
+
     /// Forgets buckets that are full again; called about once a minute.
     pub fn sweep(&self) {
         let now = Instant::now();
@@ -152,6 +168,7 @@ impl Limits {
             &self.failures,
             &self.sign_ins,
             &self.links,
+            &self.asked,
         ] {
             buckets.sweep();
         }
@@ -182,9 +199,19 @@ impl<C: Clock + Clone> Buckets<C> {
     /// `per_minute` 0: no limit.
     fn new(per_minute: u32, burst: u32, clock: C) -> Self {
         let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
-        let limiter = NonZeroU32::new(per_minute).map(|rate| {
-            RateLimiter::dashmap_with_clock(Quota::per_minute(rate).allow_burst(burst), clock.clone())
-        });
+        let quota = NonZeroU32::new(per_minute).map(Quota::per_minute);
+        Self::of(quota, burst, clock)
+    }
+
+    /// One in each such time.
+    fn every(time: Duration, burst: u32, clock: C) -> Self {
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+        Self::of(Quota::with_period(time), burst, clock)
+    }
+
+    fn of(quota: Option<Quota>, burst: NonZeroU32, clock: C) -> Self {
+        let limiter =
+            quota.map(|quota| RateLimiter::dashmap_with_clock(quota.allow_burst(burst), clock.clone()));
         Self {
             limiter,
             burst,

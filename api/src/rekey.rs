@@ -388,7 +388,13 @@ pub async fn rotate(
     // The signers are asked for before a key is made, so that nothing is begun that cannot go on.
     let seed = files.make_next(&*outside.entropy)?;
     let new = RoleKey::new(role, &opened.origin, &seed)?;
-    let begun = begin(&opened, role, reason, &new, old.as_ref()).await;
+    let change = Replacement {
+        role,
+        reason,
+        new: &new,
+        old: old.as_ref(),
+    };
+    let begun = begin(&opened, &change).await;
     opened.log.stop();
     match begun {
         Ok(position) => {
@@ -410,32 +416,37 @@ pub async fn rotate(
     }
 }
 
-async fn begin(
-    opened: &Opened<'_>,
+/// Which key takes whose place, and why.
+struct Replacement<'a> {
     role: Role,
     reason: RotationReason,
-    new: &RoleKey,
-    old: Option<&VerifierKey>,
-) -> Result<Position, RekeyError> {
-    let (now, voucher) = opened.signers(role, new)?;
-    let next = opened.next(role, new, &voucher)?;
+    new: &'a RoleKey,
+    /// What is in the keys' folder, if anything.
+    old: Option<&'a VerifierKey>,
+}
+
+async fn begin(opened: &Opened<'_>, change: &Replacement<'_>) -> Result<Position, RekeyError> {
+    let (now, voucher) = opened.signers(change.role, change.new)?;
+    let next = opened.next(change.role, change.new, &voucher)?;
     let (sequencer, _) = opened.start(now, None)?;
-    let recorded = record(opened, &sequencer, role, reason, new, old, voucher, next).await;
+    let recorded = record(opened, &sequencer, change, voucher, next).await;
     sequencer.stop().await;
     recorded
 }
 
-#[allow(clippy::too_many_arguments)] // Named things of one act, none of which belong together elsewhere.
 async fn record(
     opened: &Opened<'_>,
     sequencer: &Sequencer,
-    role: Role,
-    reason: RotationReason,
-    new: &RoleKey,
-    old: Option<&VerifierKey>,
+    change: &Replacement<'_>,
     voucher: Arc<dyn Signer>,
     next: NextKey,
 ) -> Result<Position, RekeyError> {
+    let Replacement {
+        role,
+        reason,
+        new,
+        old,
+    } = *change;
     let positions = sequencer.positions().of("ledger", "main");
     let history = history(&*opened.log, &positions).await?;
     let in_force = history.key_at(role, opened.log.size_now()).cloned();

@@ -83,35 +83,28 @@ impl SelfAudit {
     }
 }
 
-/// Starts the thread; `None` where the settings want none.
+/// Starts the thread, where the settings want one.
 ///
 /// # Errors
 /// No thread.
-pub fn start(app: &Arc<App>) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
+pub fn start(app: &Arc<App>) -> std::io::Result<()> {
     let settings = app.settings();
     if settings.self_audit_mb_per_s == 0 {
-        return Ok(None);
+        return Ok(());
     }
     let pause = Duration::from_secs(settings.self_audit_pause_s);
-    let app = Arc::clone(app);
-    let thread = std::thread::Builder::new()
-        .name("self-audit".to_owned())
-        .spawn(move || {
-            let mut next = FIRST_AFTER.min(pause);
-            while app.self_audit().pause(next) {
-                next = pause;
-                app.audit_itself();
-                if app
-                    .self_audit()
-                    .audited()
-                    .last
-                    .is_some_and(|pass| pass.wrong.is_some())
-                {
-                    return;
-                }
+    let running = Arc::clone(app);
+    app.beside().start("self-audit", move || {
+        let mut next = FIRST_AFTER.min(pause);
+        while running.self_audit().pause(next) {
+            next = pause;
+            running.audit_itself();
+            let last = running.self_audit().audited().last;
+            if last.is_some_and(|pass| pass.wrong.is_some()) {
+                return;
             }
-        })?;
-    Ok(Some(thread))
+        }
+    })
 }
 
 impl App {

@@ -150,6 +150,10 @@ impl Item {
             _ => {
                 for (member, value) in payload {
                     let pointer = format!("/{}", escaped(&member));
+                    let (pointer, value) = match changed_to(&value) {
+                        Some(new) => (format!("{pointer}/new"), new.clone()),
+                        None => (pointer, value),
+                    };
                     self.value.insert(member, placed(value, &pointer, entry));
                 }
             }
@@ -169,6 +173,13 @@ impl Item {
             self.value.insert("site".to_owned(), to);
         }
     }
+}
+
+/// What a member is from now on, where it says what it was, too.
+fn changed_to(value: &Value) -> Option<&Value> {
+    let members = value.as_object()?;
+    let is_change = members.len() == 2 && members.contains_key("old");
+    members.get("new").filter(|_| is_change)
 }
 
 /// A token that was issued; nothing of its secret.

@@ -76,8 +76,17 @@ fn pictures_of_a_running_service_are_taken_where_they_are_asked_for() {
         browser.picture(&format!("demo-device-{window}"));
         browser.follow("a[href^='/app/channels/']");
         browser.picture(&format!("demo-channel-{window}"));
-        browser.open(&format!("{own}/ledger"));
-        browser.picture(&format!("demo-ledger-{window}"));
+        for (name, path) in [
+            ("ledger", "/ledger"),
+            ("check", "/ledger/verify"),
+            ("evidence", "/app/evidence"),
+            ("alarms", "/app/alarms"),
+        ] {
+            browser.open(&format!("{own}{path}"));
+            browser.picture(&format!("demo-{name}-{window}"));
+        }
+        browser.follow("a[href^='/app/alarms/alm_']");
+        browser.picture(&format!("demo-alarm-{window}"));
     }
 }
 

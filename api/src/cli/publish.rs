@@ -92,7 +92,11 @@ impl Publish {
 async fn run(dir: Dir, settings: Settings) -> Outcome {
     let stop = super::serve::signal()?;
     let publisher = Publisher::open(dir, settings, Arc::new(SystemClock::new())).map_err(Failure::failed)?;
-    let threads = publisher.start().map_err(Failure::failed)?;
+    if let Err(error) = publisher.start() {
+        publisher.stop();
+        publisher.ended().await;
+        return Err(Failure::failed(error));
+    }
     // Alone on its line: scripts wait for it.
     talk("daybook publish is running");
     tokio::select! {
@@ -100,15 +104,7 @@ async fn run(dir: Dir, settings: Settings) -> Outcome {
         () = publisher.stopped() => {}
     }
     publisher.stop();
-    let joined = tokio::task::spawn_blocking(move || {
-        threads
-            .into_iter()
-            .map(std::thread::JoinHandle::join)
-            .all(|ended| ended.is_ok())
-    });
-    if !joined.await.unwrap_or(false) {
-        tracing::error!("a thread ended badly");
-    }
+    publisher.ended().await;
     match publisher.refused() {
         Some(reason) => Err(Failure::failed(reason)),
         None => {

@@ -19,7 +19,6 @@ use domain::time::DAY_US;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often it is looked for packs that expire.
@@ -35,23 +34,21 @@ const RECORD_AGAIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// No thread.
-pub fn start(app: &Arc<App>) -> io::Result<JoinHandle<()>> {
-    let app = Arc::clone(app);
+pub fn start(app: &Arc<App>) -> io::Result<()> {
+    let running = Arc::clone(app);
     let runtime = tokio::runtime::Handle::current();
-    std::thread::Builder::new()
-        .name("evidence".to_owned())
-        .spawn(move || {
-            let shelf = app.evidence();
-            while !shelf.is_stopping() {
-                shelf.sweep(app.clock().now());
-                if let Some(job) = shelf.next(SWEEP) {
-                    let recorded = app.advance_evidence(job, &runtime);
-                    if !recorded {
-                        shelf.pause(RECORD_AGAIN);
-                    }
+    app.beside().start("evidence", move || {
+        let shelf = running.evidence();
+        while !shelf.is_stopping() {
+            shelf.sweep(running.clock().now());
+            if let Some(job) = shelf.next(SWEEP) {
+                let recorded = running.advance_evidence(job, &runtime);
+                if !recorded {
+                    shelf.pause(RECORD_AGAIN);
                 }
             }
-        })
+        }
+    })
 }
 
 /// Why a pack is not made.

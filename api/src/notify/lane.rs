@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use projections::QueryError;
 use projections::ReadModel;
 use projections::outbox::plan::{self, Due, Form};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -28,6 +28,8 @@ use tokio::task::JoinSet;
 const LOOK: Duration = Duration::from_millis(250);
 /// Messages on their way at once, of one way.
 const TASKS_MAX: usize = 16;
+/// … of one account, so that one whose receivers are slow keeps nobody else waiting.
+const TASKS_OF_ACCOUNT_MAX: usize = 4;
 /// How long the read models may take to pass an outcome.
 const PASS_WITHIN: Duration = Duration::from_secs(5);
 /// How long a stop waits for what is on its way.
@@ -47,7 +49,8 @@ enum Next {
     Drop(Due, &'static str),
 }
 
-type Busy = Arc<Mutex<BTreeSet<String>>>;
+/// Contacts that a message is on its way to, with their accounts.
+type Busy = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// That a message to a contact is on its way; over when it is dropped, however that ends.
 struct Place {
@@ -56,12 +59,17 @@ struct Place {
 }
 
 impl Place {
-    fn take(busy: &Busy, contact: String) -> Self {
-        busy.lock().insert(contact.clone());
-        Self {
-            busy: Arc::clone(busy),
-            contact,
+    /// A place for the contact; `None` where its account has as many as it may.
+    fn take(busy: &Busy, contact: &str, account: &str) -> Option<Self> {
+        let mut held = busy.lock();
+        if held.values().filter(|of| *of == account).count() >= TASKS_OF_ACCOUNT_MAX {
+            return None;
         }
+        held.insert(contact.to_owned(), account.to_owned());
+        Some(Self {
+            busy: Arc::clone(busy),
+            contact: contact.to_owned(),
+        })
     }
 }
 
@@ -82,11 +90,13 @@ pub(super) async fn run(app: Arc<App>, via: ContactKind) {
                 if tasks.len() >= TASKS_MAX {
                     break;
                 }
-                let contact = match &next {
-                    Next::Send(job) => job.contact.clone(),
-                    Next::Drop(due, _) => due.contact.clone(),
+                let (contact, account) = match &next {
+                    Next::Send(job) => (&job.contact, job.says.first().map_or("", |due| &due.account)),
+                    Next::Drop(due, _) => (&due.contact, due.account.as_str()),
                 };
-                let place = Place::take(&busy, contact);
+                let Some(place) = Place::take(&busy, contact, account) else {
+                    continue;
+                };
                 let app = Arc::clone(&app);
                 tasks.spawn(async move {
                     let _place = place;
@@ -131,7 +141,7 @@ impl App {
             .ask(move |rows| {
                 let mut by_contact: BTreeMap<String, Vec<Due>> = BTreeMap::new();
                 for due in rows.notifications_due(via, now)? {
-                    if !busy.contains(&due.contact) {
+                    if !busy.contains_key(&due.contact) {
                         by_contact.entry(due.contact.clone()).or_default().push(due);
                     }
                 }

@@ -105,32 +105,23 @@ impl Notify {
 ///
 /// # Errors
 /// Where there is no thread.
-pub fn start(app: &Arc<App>) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
+pub fn start(app: &Arc<App>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Handle::current();
-    let mut threads = Vec::new();
     for via in ContactKind::ALL {
-        let (app, runtime) = (Arc::clone(app), runtime.clone());
-        threads.push(
-            std::thread::Builder::new()
-                .name(format!("notify-{}", via.as_str()))
-                .spawn(move || runtime.block_on(lane::run(app, via)))?,
-        );
+        let (running, runtime) = (Arc::clone(app), runtime.clone());
+        app.beside().start(format!("notify-{}", via.as_str()), move || {
+            runtime.block_on(lane::run(running, via));
+        })?;
     }
     if app.notify().bot().is_some() {
-        let (app, runtime) = (Arc::clone(app), runtime.clone());
-        threads.push(
-            std::thread::Builder::new()
-                .name("notify-updates".to_owned())
-                .spawn(move || runtime.block_on(updates::run(app)))?,
-        );
+        let (running, runtime) = (Arc::clone(app), runtime.clone());
+        app.beside()
+            .start("notify-updates", move || runtime.block_on(updates::run(running)))?;
     }
     if app.settings().dead_man_url.is_some() || app.settings().challenge_days > 0 {
-        let app = Arc::clone(app);
-        threads.push(
-            std::thread::Builder::new()
-                .name("notify-watch".to_owned())
-                .spawn(move || runtime.block_on(paths::run(app)))?,
-        );
+        let running = Arc::clone(app);
+        app.beside()
+            .start("notify-watch", move || runtime.block_on(paths::run(running)))?;
     }
-    Ok(threads)
+    Ok(())
 }

@@ -70,7 +70,7 @@ impl App {
                 let words = if linked {
                     "This chat is linked: alarms come here."
                 } else {
-                    "That is no code that is waited for. The console shows the right one."
+                    "That is no code that is waited for. Whoever added this chat can look it up."
                 };
                 answered(tokio::task::spawn_blocking(move || bot.say(&chat, words))).await;
             }

@@ -3,7 +3,8 @@
 //! Invariants: the id is the notification's, the same in every attempt; up to three redirects are followed, each looked
 //! at anew, none of them from https to http; of an answer the status and `Retry-After` are looked at and at most a
 //! kilobyte is read; no URL and no secret is in a code.
-//! Source: Standard Webhooks 1.0; REFERENCE §4. Not here: when it is tried again (`retry`).
+//! Source: Standard Webhooks 1.0; REFERENCE §4. Not here: when it is tried again (`outcome`); where it may go (`guard`).
+//! Heads go out by `outgoing`, whose exchange ends with its future: a stop waits for no publication.
 
 use super::Sent;
 use super::guard::code_of;

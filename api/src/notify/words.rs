@@ -189,7 +189,7 @@ impl App {
                 let via = told.payload["via"].as_str().unwrap_or("one way");
                 said.line = format!("by {via} have failed for five minutes");
                 said.more.push(
-                    "You are told by this way instead. The outbound log of the console shows what failed."
+                    "You are told by this way instead. The log of what was sent (GET /v1/outbound) says what failed."
                         .to_owned(),
                 );
             }

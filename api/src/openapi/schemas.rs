@@ -90,7 +90,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "site" "any" "", "devices" "[any]" "Those that stood there then.", "channels" "[any]" "With limits.",
         "users" "[any]" "Who had which rights.", "integrations" "[any]" "",
         "tokens" "[any]" "Good then: id, owner, kind, expires_at; nothing of the secret.",
-        "rules" "[any]" "", "calibrations" "[any]" "",
+        "rules" "[any]" "Those with a stream of their own; a channel's limits are its simple rule.",
         "software" "any" "Version and hash of the binary.", "retention_policy" "any" "", "witness_policy" "any" "",
         "keys" "any" "", "key_rotations" "[any]" "",
     ),

@@ -13,6 +13,7 @@ use crate::key_chain;
 use crate::mail::Mailer;
 use crate::publishing::{ChannelError, Desk, Outcome, Publishing, StoredHeads, start_lanes};
 use crate::stopping::Stopping;
+use crate::threads::Threads;
 use crate::witnesses::{HeadState, Witnesses};
 use chain_publisher::ports_source::PortsSource;
 use chain_publisher::publish::PublishError;
@@ -21,9 +22,7 @@ use commands::sequencer::HeadStore;
 use domain::ports::{BoxFuture, Clock};
 use domain::{Date, TreeSize};
 use parking_lot::Mutex;
-use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often it is looked for what may be signed: a checkpoint a second at most (FORMAT §4).
@@ -42,6 +41,7 @@ pub struct Publisher {
     followed: Mutex<Option<Arc<Followed>>>,
     stopping: Stopping,
     refused: Mutex<Option<String>>,
+    threads: Threads,
 }
 
 impl Publisher {
@@ -72,6 +72,7 @@ impl Publisher {
             followed: Mutex::default(),
             stopping: Stopping::default(),
             refused: Mutex::default(),
+            threads: Threads::default(),
         }))
     }
 
@@ -79,30 +80,40 @@ impl Publisher {
     ///
     /// # Errors
     /// A channel that cannot be used, or no thread.
-    pub fn start(self: &Arc<Self>) -> Result<Vec<JoinHandle<()>>, ChannelError> {
+    pub fn start(self: &Arc<Self>) -> Result<(), ChannelError> {
         let mailer = self.settings.mail.as_ref().map(Mailer::open).transpose();
         let mailer = mailer
             .map_err(|reason| ChannelError::new("mail", reason))?
             .map(Arc::new);
         let retry = Duration::from_secs(self.settings.publish_retry_s);
-        let mut threads = start_lanes(self, &self.settings.publish, mailer.as_ref(), retry)?;
-        let thread = |name: &str, body: fn(&Self)| -> Result<JoinHandle<()>, ChannelError> {
+        start_lanes(
+            &self.threads,
+            self,
+            &self.settings.publish,
+            mailer.as_ref(),
+            retry,
+        )?;
+        let thread = |name: &str, body: fn(&Self)| {
             let this = Arc::clone(self);
-            let builder = std::thread::Builder::new().name(name.to_owned());
-            let started: io::Result<JoinHandle<()>> = builder.spawn(move || body(&this));
+            let started = self.threads.start(name, move || body(&this));
             started.map_err(|error| ChannelError::new(name, error.to_string()))
         };
-        threads.push(thread("sign", Self::sign)?);
+        thread("sign", Self::sign)?;
         if self.witnesses.is_some() {
-            threads.push(thread("witnesses", Self::ask_witnesses)?);
+            thread("witnesses", Self::ask_witnesses)?;
         }
-        Ok(threads)
+        Ok(())
     }
 
-    /// Ends every thread.
+    /// Tells every thread to end.
     pub fn stop(&self) {
         self.stopping.stop();
         self.publishing.stop();
+    }
+
+    /// Waits until every thread has ended.
+    pub async fn ended(&self) {
+        self.threads.join().await;
     }
 
     /// Completes when it has stopped by itself or was stopped.

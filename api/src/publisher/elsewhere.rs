@@ -18,7 +18,6 @@ use domain::note::VerifierKey;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How often it is looked what came of publications.
@@ -60,31 +59,28 @@ impl SignedElsewhere for Elsewhere {
 ///
 /// # Errors
 /// No thread.
-pub fn take_over(app: &Arc<App>, dir: &Path) -> Result<Vec<JoinHandle<()>>, ChannelError> {
-    let (app, dir) = (Arc::clone(app), dir.to_owned());
+pub fn take_over(app: &Arc<App>, dir: &Path) -> Result<(), ChannelError> {
+    let (running, dir) = (Arc::clone(app), dir.to_owned());
     let runtime = tokio::runtime::Handle::current();
-    let thread = std::thread::Builder::new()
-        .name("outcomes".to_owned())
-        .spawn(move || {
-            let mut recorded = BTreeMap::new();
-            let (mut lines, mut bytes) = (Vec::new(), None);
-            loop {
-                // Lines are only ever added.
-                let there = outcomes::bytes(&dir).ok();
-                if there != bytes {
-                    match outcomes::read(&dir) {
-                        Ok(read) => (lines, bytes) = (read, there),
-                        Err(error) => tracing::warn!(%error, "what came of publications cannot be read now"),
-                    }
-                }
-                runtime.block_on(app.take_over_outcomes(&lines, &mut recorded));
-                if !app.publishing().pause(LOOK) {
-                    return;
+    let started = app.beside().start("outcomes", move || {
+        let mut recorded = BTreeMap::new();
+        let (mut lines, mut bytes) = (Vec::new(), None);
+        loop {
+            // Lines are only ever added.
+            let there = outcomes::bytes(&dir).ok();
+            if there != bytes {
+                match outcomes::read(&dir) {
+                    Ok(read) => (lines, bytes) = (read, there),
+                    Err(error) => tracing::warn!(%error, "what came of publications cannot be read now"),
                 }
             }
-        });
-    let thread = thread.map_err(|error| ChannelError::new("all", error.to_string()))?;
-    Ok(vec![thread])
+            runtime.block_on(running.take_over_outcomes(&lines, &mut recorded));
+            if !running.publishing().pause(LOOK) {
+                return;
+            }
+        }
+    });
+    started.map_err(|error| ChannelError::new("all", error.to_string()))
 }
 
 impl App {

@@ -25,6 +25,7 @@ mod webhook;
 use crate::config::PublishTo;
 use crate::mail::Mailer;
 use crate::stopping::Stopping;
+use crate::threads::Threads;
 use crate::witnesses::HeadState;
 use chain_publisher::anchor::AnchorKind;
 use chain_publisher::ports_source::HeadFiles;
@@ -39,7 +40,6 @@ use lane::Lane;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use service::start;
@@ -205,11 +205,12 @@ pub trait Desk: Send + Sync {
 /// # Errors
 /// [`ChannelError`] where one cannot be used, and none was started; or no thread.
 pub fn start_lanes(
+    threads: &Threads,
     desk: &Arc<impl Desk + 'static>,
     channels: &[PublishTo],
     mailer: Option<&Arc<Mailer>>,
     retry: Duration,
-) -> Result<Vec<JoinHandle<()>>, ChannelError> {
+) -> Result<(), ChannelError> {
     let waiting = Waiting {
         runtime: tokio::runtime::Handle::current(),
         stopping: Arc::clone(&desk.publishing().stopping),
@@ -229,24 +230,13 @@ pub fn start_lanes(
         lanes.push(Lane::new(to, channel, retry, waiting.clone()));
     }
     desk.publishing().set_channels(states);
-    let mut threads = Vec::new();
     for (n, lane) in lanes.into_iter().enumerate() {
         let desk = Arc::clone(desk);
-        let thread = std::thread::Builder::new()
-            .name(format!("publish-{n}"))
-            .spawn(move || lane.run(&*desk));
-        match thread {
-            Ok(thread) => threads.push(thread),
-            Err(error) => {
-                // Those that run end by themselves: whoever started them stops.
-                return Err(ChannelError {
-                    name: channels[n].name().to_owned(),
-                    reason: error.to_string(),
-                });
-            }
-        }
+        threads
+            .start(format!("publish-{n}"), move || lane.run(&*desk))
+            .map_err(|error| ChannelError::new(channels[n].name(), error.to_string()))?;
     }
-    Ok(threads)
+    Ok(())
 }
 
 /// Channels are told apart by their names, of which the ledger keeps a hash as the stream's id.

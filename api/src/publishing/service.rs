@@ -17,7 +17,6 @@ use domain::entry::{Entry, NewEvent};
 use domain::event::EVENT_VERSION;
 use domain::ports::{BoxFuture, Clock};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Entries of a stream that are read at once.
@@ -27,10 +26,10 @@ const READ_ENTRIES: usize = 256;
 ///
 /// # Errors
 /// [`ChannelError`].
-pub fn start(app: &Arc<App>) -> Result<Vec<JoinHandle<()>>, ChannelError> {
+pub fn start(app: &Arc<App>) -> Result<(), ChannelError> {
     let settings = app.settings();
     let retry = Duration::from_secs(settings.publish_retry_s);
-    start_lanes(app, &settings.publish, app.mailer(), retry)
+    start_lanes(app.beside(), app, &settings.publish, app.mailer(), retry)
 }
 
 impl Desk for App {

@@ -11,6 +11,7 @@ use super::sites::{CURSOR, LIMIT};
 use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
+use crate::routes::texts::without_path;
 use commands::handlers::ContactOutcome;
 use domain::aggregate::contact::{ContactState, NewContact};
 use domain::event::contact::{ChannelNotifications, ContactKind, Preferences, SiteNotifications};
@@ -242,6 +243,10 @@ async fn create_webhook(mut ctx: Ctx) -> Answer {
 async fn created(ctx: Ctx, body: NewBody, change: change::Change) -> Answer {
     let kind = ContactKind::parse(&body.kind)
         .ok_or_else(|| ApiError::rejected("invalid_kind", "kind must be one of email, telegram, webhook"))?;
+    if let (ContactKind::Email, Some(address)) = (kind, &body.address) {
+        // It is asked to confirm.
+        ctx.app.limits().ask(address)?;
+    }
     let new = NewContact {
         kind,
         name: body.name,
@@ -368,14 +373,6 @@ fn shape(ctx: &Ctx, it: &Contact) -> Value {
         "changed_at": it.changed.at,
         "position": it.changed.position,
     })
-}
-
-fn without_path(url: &str) -> String {
-    let end = url.find("://").map_or(0, |at| at + 3);
-    match url[end..].find(['/', '?', '#']) {
-        Some(at) => format!("{}/…", &url[..end + at]),
-        None => url.to_owned(),
-    }
 }
 
 /// The least gap of a channel's messages to a chat, as the reference calls it.
@@ -535,19 +532,4 @@ async fn patch_site(mut ctx: Ctx) -> Answer {
 
 fn not_found() -> ApiError {
     ApiError::not_found("contact_not_found", "there is no such contact in this account")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_url_only_the_host_is_shown() {
-        assert_eq!(without_path("https://a.eu/hook?key=secret"), "https://a.eu/…");
-        assert_eq!(
-            without_path("https://a.eu:8443?key=secret"),
-            "https://a.eu:8443/…"
-        );
-        assert_eq!(without_path("https://a.eu"), "https://a.eu");
-    }
 }

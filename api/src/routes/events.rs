@@ -446,9 +446,8 @@ async fn why(
         "decided_at": opened.decided_at,
         "readings": readings.into_values().collect::<Vec<Value>>(),
         "reproduce": format!(
-            "daybook replay --rules --alarm {} --from {from} --data {}",
+            "daybook replay --rules --alarm {} --from {from} --data DIR",
             alarm.id,
-            app.settings().data.display(),
         ),
     }))
 }

@@ -133,6 +133,12 @@ pub(super) async fn requeue_new(ctx: &Ctx, what: &'static str) -> Answer {
     } else {
         active(ctx, ctx.id())?
     };
+    let address = {
+        let registry = ctx.app.registry().read();
+        let contact = registry.contact(&user.account, ctx.id());
+        contact.and_then(|it| ctx.app.text("contact", &it.id, it.state.address.as_ref()))
+    };
+    ctx.app.limits().ask(address.as_deref().unwrap_or(ctx.id()))?;
     let mut random = [0u8; 16];
     ctx.app.entropy().fill(&mut random);
     let id = IdKind::Notification.id(&random);

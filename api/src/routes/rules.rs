@@ -53,6 +53,11 @@ pub const MEMBERS: &[&str] = &[
     "windows",
 ];
 
+/// Requests of a person's rate that a trial of a rule costs beyond the request itself: it judges many values.
+const FURTHER_REQUESTS: usize = 9;
+/// Alarms that a trial tells, the first ones: who sees more knows enough of the rule.
+const ALARMS_MAX: usize = 1_000;
+
 /// The routes of this file.
 pub const ROUTES: &[Route] = &[
     Route {
@@ -380,7 +385,9 @@ struct TryBody {
 
 async fn backtest(mut ctx: Ctx) -> Answer {
     let (body, _): (TryBody, _) = change::read(&mut ctx).await?;
-    let account = ctx.caller.user()?.account.clone();
+    let user = ctx.caller.user()?;
+    ctx.app.limits().further_requests(&user.user, FURTHER_REQUESTS)?;
+    let account = user.account.clone();
     let to = one_time("to", body.to.as_deref())?.unwrap_or_else(|| ctx.app.clock().now());
     let from =
         one_time("from", body.from.as_deref())?.unwrap_or_else(|| to.plus_micros(-BACK_TEST_DAYS * DAY_US));
@@ -394,6 +401,7 @@ async fn backtest(mut ctx: Ctx) -> Answer {
         .alarms
         .iter()
         .filter(|alarm| !alarm.withdrawn)
+        .take(ALARMS_MAX)
         .map(|alarm| {
             json!({
                 "began_at": alarm.opened.began_at,
@@ -428,7 +436,6 @@ impl App {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<BackTest, ApiError> {
-        definition.check()?;
         let timezone = {
             let registry = self.registry().read();
             if let Some(other) = &definition.another_channel {
@@ -436,6 +443,8 @@ impl App {
             }
             timezone_of(&registry, account, channel)?
         };
+        // One that has to wait holds nothing yet.
+        let _place = self.trials().acquire().await.map_err(ApiError::internal)?;
         let mut readings = self.past(account, channel, false, from, to).await?;
         if let Some(other) = &definition.another_channel {
             readings.extend(self.past(account, other, true, from, to).await?);

@@ -30,6 +30,13 @@ const READ_ENTRIES: usize = 256;
 /// Bytes read at once, about.
 const READ_BYTES: usize = 256 << 10;
 
+/// Blocks of entries that nobody asked for, after which the stream says that it lives.
+const BLOCKS_UNSAID_MAX: usize = 64;
+/// A comment, which clients pass over.
+const STILL_HERE: &[u8] = b": still here\n\n";
+/// Requests of a person's rate that a choice among entries of the past costs: it reads many to send few.
+const FURTHER_REQUESTS: usize = 9;
+
 /// The routes of this file.
 pub const ROUTES: &[Route] = &[Route {
     verb: Verb::Get,
@@ -85,6 +92,9 @@ async fn follow(ctx: Ctx) -> Answer {
     let filter = Filter::parse(&types, None, None, None, None)
         .map_err(|reason| ApiError::malformed("bad_query", reason))?;
     let user = ctx.caller.user()?.clone();
+    if !filter.is_empty() && size.get().saturating_sub(next) > READ_ENTRIES as u64 {
+        ctx.app.limits().further_requests(&user.user, FURTHER_REQUESTS)?;
+    }
     let place = ctx.app.streams().take(&user.account)?;
     let following = Following {
         viewer: Viewer::of(&ctx.app, &user),
@@ -118,22 +128,28 @@ impl Following {
             self.begun = true;
             return Ok(Some(Bytes::from(format!("retry: {RETRY_MS}\n\n"))));
         }
+        let mut passed_over = 0;
         loop {
             if *self.stopping.borrow() || !self.app.is_admitted(&self.user) {
                 return Ok(None);
             }
             if self.next < self.app.log().size() {
-                let events = self.read().await?;
-                // Of what nobody asked for nothing is said.
+                let mut events = self.read().await?;
                 if events.is_empty() {
-                    continue;
+                    // Nothing is said of what nobody asked for; whoever left is noticed, and others have their turn.
+                    passed_over += 1;
+                    tokio::task::yield_now().await;
+                    if passed_over < BLOCKS_UNSAID_MAX {
+                        continue;
+                    }
+                    events = Bytes::from_static(STILL_HERE);
                 }
                 return Ok(Some(events));
             }
             let grown = self.app.log().follow(self.next);
             tokio::select! {
                 _ = grown => {}
-                () = tokio::time::sleep(KEEP_ALIVE) => return Ok(Some(Bytes::from_static(b": still here\n\n"))),
+                () = tokio::time::sleep(KEEP_ALIVE) => return Ok(Some(Bytes::from_static(STILL_HERE))),
                 _ = self.stopping.changed() => {}
             }
         }

@@ -5,7 +5,7 @@
 
 use crate::app::App;
 use domain::sealed::{Place, Sealed, SealedField};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What stands in a text's place once its key was destroyed, on pages and in the API.
 pub const ERASED: &str = "(erased)";
@@ -25,11 +25,35 @@ pub struct Origin<'a> {
     pub salt: &'a str,
 }
 
+/// Whether nobody is shown a text again: what a webhook's deliveries are signed with.
+pub fn is_withheld(aggregate_type: &str, pointer: &str) -> bool {
+    aggregate_type == "contact" && pointer == "/secret"
+}
+
+/// A contact's members, of which a webhook's address loses its path: it may be a secret of the receiver's.
+pub fn without_paths(aggregate_type: &str, members: &mut Map<String, Value>) {
+    if aggregate_type != "contact" || members.get("kind") != Some(&Value::from("webhook")) {
+        return;
+    }
+    if let Some(Value::String(address)) = members.get_mut("address") {
+        *address = without_path(address);
+    }
+}
+
+/// A URL up to its host.
+pub fn without_path(url: &str) -> String {
+    let end = url.find("://").map_or(0, |at| at + 3);
+    match url[end..].find(['/', '?', '#']) {
+        Some(at) => format!("{}/…", &url[..end + at]),
+        None => url.to_owned(),
+    }
+}
+
 impl App {
     /// A sealed text of a stream; `None` where there is none.
     pub fn text(&self, aggregate_type: &str, id: &str, field: Option<&SealedField>) -> Option<String> {
         let field = field?;
-        if aggregate_type == "contact" && field.place.pointer == "/secret" {
+        if is_withheld(aggregate_type, &field.place.pointer) {
             return Some(WITHHELD.to_owned());
         }
         let opened = self
@@ -45,7 +69,11 @@ impl App {
 
     /// A payload with every sealed value in it opened.
     pub fn opened(&self, at: Origin<'_>, payload: Value) -> Value {
-        self.open_at(at, payload, &mut String::new())
+        let mut opened = self.open_at(at, payload, &mut String::new());
+        if let Value::Object(members) = &mut opened {
+            without_paths(at.aggregate_type, members);
+        }
+        opened
     }
 
     fn open_at(&self, at: Origin<'_>, value: Value, pointer: &mut String) -> Value {
@@ -83,4 +111,19 @@ fn sealed_field(at: Origin<'_>, value: Value, pointer: &str) -> Option<SealedFie
         salt: at.salt.to_owned(),
         sequence: at.sequence,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_url_only_the_host_is_shown() {
+        assert_eq!(without_path("https://a.eu/hook?key=secret"), "https://a.eu/…");
+        assert_eq!(
+            without_path("https://a.eu:8443?key=secret"),
+            "https://a.eu:8443/…"
+        );
+        assert_eq!(without_path("https://a.eu"), "https://a.eu");
+    }
 }

@@ -655,7 +655,12 @@ fn a_mailbox_confirms_is_told_acknowledges_once_and_leaves_with_one_click() {
     assert_eq!(telling.page("POST", &acknowledge, "reason=defrost").0, 409);
     let entries = acknowledged();
     assert_eq!(entries.len(), 1);
-    assert!(entries[0].contains(&you), "{}", entries[0]);
+    // Whose it is said to be is no proof: it is not that person's own mailbox.
+    assert!(
+        entries[0].contains(&format!("\"actor\":\"{id}\"")) && !entries[0].contains(&you),
+        "{}",
+        entries[0]
+    );
     let mut forged = acknowledge.clone().into_bytes();
     let last = forged.len() - 1;
     forged[last] = if forged[last] == b'A' { b'B' } else { b'A' };

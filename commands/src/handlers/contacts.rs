@@ -172,8 +172,8 @@ impl Management {
         self.contact_did(account, contact, "telegram", command).await
     }
 
-    /// Acknowledges an alarm from a message: as the person behind the contact, or as the contact. `once` makes the
-    /// link that was used single-use.
+    /// Acknowledges an alarm from a message: as the person whose own mailbox it went to, else as the contact, since whose
+    /// it is said to be is only what its owner wrote. `once` makes the link that was used single-use.
     ///
     /// # Errors
     /// [`ManageError`]: `alarm_not_found`, `alarm_closed`, `idempotency_conflict` where the link was used.
@@ -192,12 +192,17 @@ impl Management {
             let found = registry
                 .contact(account, contact)
                 .filter(|it| it.state.state != ContactState::Removed)
-                .map(|it| it.state.user.clone());
-            let Some(user) = found else {
+                .map(|it| (it.state.user.clone(), it.state.address_index.clone()));
+            let Some((user, mailbox)) = found else {
                 return Err(Rejection::not_found("contact_not_found", "no such contact").into());
             };
-            let present = |user: &String| registry.user(account, user).is_some_and(|u| !u.state.removed);
-            user.filter(present).unwrap_or_else(|| contact.to_owned())
+            // A mailbox's index is that of a person's address; no other kind of address has one like it.
+            let is_theirs = |user: &String| {
+                registry
+                    .user(account, user)
+                    .is_some_and(|u| !u.state.removed && Some(&u.state.email_index) == mailbox.as_ref())
+            };
+            user.filter(is_theirs).unwrap_or_else(|| contact.to_owned())
         };
         let actor = Actor {
             id: who,

@@ -190,7 +190,7 @@ pub struct AlarmCommented {
 /// `AlarmClosed`: the end of an alarm that no value can end any more, or that a person has done with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AlarmClosed {
-    /// `rule_removed`, `rule_disabled`, `channel_removed`, or a person's code.
+    /// `rule_removed`, `rule_disabled`, `rule_changed`, `channel_removed`, or a person's code.
     pub reason: String,
     /// In words; sealed with the account's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -128,6 +128,25 @@ fn streams_that_nobody_here_knows_are_in_force_where_they_point_to() {
 }
 
 #[test]
+fn what_says_what_it_was_and_is_holds_as_it_is() {
+    let mut small = Small::default();
+    small
+        .add(
+            "rule/rul_a",
+            "RuleCreated",
+            json!({"definition": {"ok_max": 5}, "version": 1}),
+        )
+        .add(
+            "rule/rul_a",
+            "RuleChanged",
+            json!({"definition": {"old": {"ok_max": 5}, "new": {"ok_max": 8}}, "version": 2}),
+        );
+    let rule = small.fold.item("rule", "rul_a").expect("it is there");
+    assert_eq!(rule.value["definition"], json!({"ok_max": 8}));
+    assert_eq!(rule.value["version"], json!(2));
+}
+
+#[test]
 fn a_token_is_good_until_its_end_and_its_hash_is_nowhere() {
     let mut small = Small::default();
     small

@@ -173,9 +173,8 @@ impl Recurrence {
         }
         // An hour is a period of its own.
         if self.freq == Freq::Hourly {
-            for hour in self.hours.clone() {
-                let of_hour: Vec<DateTime> = all.iter().copied().filter(|t| t.hour() == hour).collect();
-                self.choose(of_hour, out);
+            for of_hour in all.chunk_by(|a, b| a.hour() == b.hour()) {
+                self.choose(of_hour.to_vec(), out);
             }
         } else {
             self.choose(all, out);
@@ -369,6 +368,9 @@ impl Parts {
             None if freq == Freq::Hourly => (0..24).collect(),
             None => vec![start.hour().into()],
         };
+        let mut positions = self.positions.unwrap_or_default();
+        positions.sort_unstable();
+        positions.dedup();
         let mut recurrence = Recurrence {
             start,
             freq,
@@ -386,9 +388,10 @@ impl Parts {
             hours: sorted(hours),
             minutes: sorted(self.minutes.unwrap_or_else(|| vec![start.minute().into()])),
             seconds: sorted(self.seconds.unwrap_or_else(|| vec![start.second().into()])),
-            positions: self.positions.unwrap_or_default(),
+            positions,
             week_start: self.week_start.unwrap_or(Weekday::Monday),
         };
+        recurrence.fits_positions()?;
         let a_day = recurrence.hours.len() * recurrence.minutes.len() * recurrence.seconds.len();
         if a_day > OCCURRENCES_A_DAY_MAX {
             return Err(invalid(format!(
@@ -431,6 +434,23 @@ impl Parts {
 }
 
 impl Recurrence {
+    /// That BYSETPOS chooses among what an hour or a day can hold, so that looking costs no more than that.
+    fn fits_positions(&self) -> Result<(), Rejection> {
+        let an_hour = self.minutes.len() * self.seconds.len();
+        let held = match self.freq {
+            Freq::Hourly => an_hour,
+            Freq::Daily => an_hour * self.hours.len(),
+            Freq::Weekly | Freq::Monthly | Freq::Yearly => return Ok(()),
+        };
+        let beyond = |position: &i16| usize::from(position.unsigned_abs()) > held;
+        match self.positions.iter().find(|position| beyond(position)) {
+            Some(position) => Err(invalid(format!(
+                "BYSETPOS={position}, but there are only {held} to choose from"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Ends it with its `count`-th occurrence, where there are as many within [`COUNT_DAYS_MAX`].
     fn end_after(&mut self, count: u32) {
         let mut left = count as usize;

@@ -239,6 +239,25 @@ fn local_times_and_instants_belong_together() {
     assert_eq!(zone_of("Nowhere/Town"), jiff::tz::TimeZone::UTC);
 }
 
+#[test]
+fn a_choice_beyond_what_an_hour_or_a_day_holds_is_refused() {
+    for text in [
+        "FREQ=HOURLY;BYMINUTE=0,15,30,45;COUNT=9999;BYSETPOS=366,366,366",
+        "FREQ=HOURLY;BYMINUTE=0,30;BYSETPOS=-3",
+        "FREQ=DAILY;BYHOUR=2,3;BYSETPOS=3",
+    ] {
+        assert!(Recurrence::parse(text).is_err(), "{text}");
+    }
+    let last = Recurrence::parse("FREQ=HOURLY;BYMINUTE=0,30;BYSETPOS=-1,-1").expect("a choice");
+    let local = |hour| jiff::civil::date(2024, 1, 1).at(hour, 0, 0, 0);
+    let (from, to) = (local(0), local(2));
+    assert_eq!(
+        last.starts(from, to).len(),
+        2,
+        "half past midnight and half past one"
+    );
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_without_a_panic(

@@ -15,6 +15,8 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 pub const DUE_KEPT_US: i64 = 7 * DAY_US;
 /// Most due notifications of one contact that are looked at together, so that one that waits long hides no other.
 const DUE_OF_CONTACT_MAX: usize = 100;
+/// … of one account, so that none hides another's.
+const DUE_OF_ACCOUNT_MAX: usize = 2_000;
 /// Most due notifications that are looked at together.
 const DUE_MAX: usize = 10_000;
 
@@ -89,9 +91,10 @@ impl ReadModel {
         self.ask(|connection| {
             let sql = format!(
                 "SELECT {DUE} WHERE n.id IN (SELECT id FROM (
-                     SELECT id, row_number() OVER (PARTITION BY contact ORDER BY due_at, event, id) AS place
+                     SELECT id, row_number() OVER (PARTITION BY contact ORDER BY due_at, event, id) AS place,
+                            row_number() OVER (PARTITION BY account ORDER BY due_at, event, id) AS of_account
                      FROM notifications WHERE state = 'due' AND via = ?1 AND due_at <= ?2 AND due_at > ?3
-                 ) WHERE place <= ?4) ORDER BY n.due_at, n.event, n.id LIMIT ?5"
+                 ) WHERE place <= ?4 AND of_account <= ?5) ORDER BY n.due_at, n.event, n.id LIMIT ?6"
             );
             let mut statement = connection.prepare_cached(&sql)?;
             let rows = statement.query_map(
@@ -100,6 +103,7 @@ impl ReadModel {
                     now,
                     now - DUE_KEPT_US,
                     DUE_OF_CONTACT_MAX as i64,
+                    DUE_OF_ACCOUNT_MAX as i64,
                     DUE_MAX as i64
                 ],
                 due,
@@ -108,14 +112,16 @@ impl ReadModel {
         })
     }
 
-    /// Contacts that are told of the same entry at once, whoever they are.
+    /// Contacts that are told of the same entry at once: those who left, bounced or were given up are not.
     ///
     /// # Errors
     /// `Unavailable`.
     pub fn told_of(&self, event: Position) -> Result<Vec<String>, QueryError> {
         self.ask(|connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT contact FROM notifications WHERE event = ?1 AND via <> 'webhook'")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT contact FROM notifications WHERE event = ?1 AND via <> 'webhook'
+                     AND state NOT IN ('cancelled', 'dropped', 'dead')",
+            )?;
             let rows = statement.query_map([event.get() as i64], |row| row.get(0))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
