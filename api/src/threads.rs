@@ -24,7 +24,8 @@ impl Threads {
 
     /// Waits until every one has ended, which somebody must have told them to.
     pub async fn join(&self) {
-        for thread in std::mem::take(&mut *self.0.lock()) {
+        let started = std::mem::take(&mut *self.0.lock());
+        for thread in started {
             let name = thread.thread().name().unwrap_or_default().to_owned();
             // It may wait for what it records, and so for this runtime.
             let ended = tokio::task::spawn_blocking(move || thread.join()).await;
