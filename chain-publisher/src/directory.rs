@@ -59,6 +59,14 @@ impl Directory {
     }
 
     fn read(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, SourceError> {
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes, path, bytes_max)?;
+        Ok(bytes)
+    }
+
+    /// Reads a file into memory that was used before.
+    fn read_into(&self, bytes: &mut Vec<u8>, path: &str, bytes_max: usize) -> Result<(), SourceError> {
+        bytes.clear();
         let unreadable = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => SourceError::missing(path),
             _ => SourceError::Unavailable(format!("{}: {error}", self.dir.join(path).display())),
@@ -66,17 +74,17 @@ impl Directory {
         let file = File::open(self.dir.join(path)).map_err(unreadable)?;
         // A hint for the room that it takes, which is grown otherwise.
         let says = file.metadata().map_or(0, |metadata| metadata.len());
-        let mut bytes = Vec::with_capacity(says.min(bytes_max as u64) as usize + 1);
+        bytes.reserve(says.min(bytes_max as u64) as usize + 1);
         // One byte more than allowed tells a larger file.
         let limit = bytes_max as u64 + 1;
-        file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+        file.take(limit).read_to_end(bytes).map_err(unreadable)?;
         if bytes.len() > bytes_max {
             return Err(SourceError::malformed(
                 path,
                 format_args!("larger than {bytes_max} bytes"),
             ));
         }
-        Ok(bytes)
+        Ok(())
     }
 
     fn read_if_there(&self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, SourceError> {
@@ -158,6 +166,7 @@ impl LogSource for Directory {
         Ok(Box::new(Bundles {
             directory: self,
             bundles: Box::new(bundles_since(from.size_before(), size)),
+            lines: Vec::new(),
         }))
     }
 
@@ -219,11 +228,15 @@ fn belongs(name: &str, size: TreeSize) -> bool {
 
 /// Calls `visit` with every file below, in no order, until it says no.
 fn walk(dir: &Path, visit: &mut dyn FnMut(&Path) -> bool) -> bool {
-    list(dir).unwrap_or_default().iter().all(|path| {
-        if path.is_dir() {
-            walk(path, visit)
+    let found = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    found.into_iter().all(|found| {
+        let path = found.path();
+        // What kind it is stands in the folder itself; only a link has to be looked up.
+        let is_dir = |kind: std::fs::FileType| kind.is_dir() || (kind.is_symlink() && path.is_dir());
+        if found.file_type().is_ok_and(is_dir) {
+            walk(&path, visit)
         } else {
-            visit(path)
+            visit(&path)
         }
     })
 }
@@ -247,6 +260,8 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>, SourceError> {
 struct Bundles<'a> {
     directory: &'a Directory,
     bundles: Box<dyn Iterator<Item = Bundle> + Send + 'a>,
+    /// Of the bundle before; its memory is used again.
+    lines: Vec<u8>,
 }
 
 impl EntryStream for Bundles<'_> {
@@ -255,8 +270,11 @@ impl EntryStream for Bundles<'_> {
         let Some(bundle) = self.bundles.next() else {
             return Ok(false);
         };
-        let read = |path: &str| self.directory.read(path, BUNDLE_BYTES_MAX);
-        match (read(&bundle.to_string()), read(&lines_path(bundle))) {
+        let read = |bytes: &mut Vec<u8>, path: &str| self.directory.read_into(bytes, path, BUNDLE_BYTES_MAX);
+        let mut binary = chunk.take_memory();
+        let found = read(&mut binary, &bundle.to_string()).map(|()| binary);
+        let lines = read(&mut self.lines, &lines_path(bundle)).map(|()| &*self.lines);
+        match (found, lines) {
             (Err(error @ SourceError::Unavailable(_)), _) | (_, Err(error @ SourceError::Unavailable(_))) => {
                 Err(error)
             }
@@ -269,7 +287,7 @@ impl EntryStream for Bundles<'_> {
 fn take(
     bundle: Bundle,
     binary: Result<Vec<u8>, SourceError>,
-    lines: Result<Vec<u8>, SourceError>,
+    lines: Result<&[u8], SourceError>,
     chunk: &mut Chunk,
 ) -> Result<(), SourceError> {
     let (name, lines_name) = (bundle.to_string(), lines_path(bundle));

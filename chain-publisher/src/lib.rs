@@ -8,7 +8,7 @@
 //! - `anchor`: time stamps of third parties over heads.
 //! - `publish`: heads put where others can get them.
 //! - `verify`: a whole log against what its asker knows from elsewhere; `evidence` is that, `heads` the heads of days,
-//!   `tiles` the tiles, `report` what is said in the end.
+//!   `ahead` the entries as several threads read and examine them, `tiles` the tiles, `report` what is said in the end.
 //! - `tree`: the tree of a log behind its signed checkpoint, where whole entries are not needed; `confirm` holds single
 //!   checkpoints against what is known, `kept_heads`, `one_proof`, `receipt` and `watch` are what is asked then.
 //! - `continued`: the log that a log says it continues.
@@ -21,6 +21,7 @@
 //! Invariant: nothing that is read is believed before it was hashed.
 //! Not here: signing, storing (`commands`), the service's commands (`api`).
 
+mod ahead;
 pub mod anchor;
 pub mod arguments;
 mod confirm;

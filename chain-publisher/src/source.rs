@@ -167,6 +167,12 @@ impl Chunk {
         self.flaws.clear();
     }
 
+    /// Forgets everything, and gives the memory away, to be given back by [`Chunk::hold`].
+    pub fn take_memory(&mut self) -> Vec<u8> {
+        self.clear();
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Adds an entry.
     pub fn push(&mut self, entry: &[u8]) {
         self.add(entry, Kind::Entry);

@@ -6,13 +6,14 @@
 //! Source: FORMAT §5, §8.
 //! Not here: the rules of entries, streams and days (`domain::verify`), one head (`heads`), the words (`report`).
 
+use crate::ahead::Ahead;
 use crate::continued::{self, Continued};
 use crate::evidence::{Evidence, EvidenceError, Trust, known_roots};
 use crate::heads::{CheckedHead, HeadCheck};
 use crate::report::{DayReport, Finding, KeysFrom, Report, RotationReport};
 use crate::rotations::{Covering, RotationProof, follow};
-use crate::source::{Chunk, EntryStream, Flaw, Given, LogSource, SourceError};
-use crate::tiles::{TileCheck, TileFault, TileLeaves};
+use crate::source::{Flaw, Given, LogSource, SourceError};
+use crate::tiles::{TileCheck, TileFault};
 use domain::add_checkpoint::AddCheckpoint;
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
@@ -22,10 +23,6 @@ use domain::tlog_proof::TlogProof;
 use domain::verify::{Kept, KnownRoot, LogReport, LogVerifier, Strictness, Verdict};
 use domain::{Date, Hash, Position, TreeSize};
 use serde::Deserialize;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-
-/// Chunks that wait between reading and hashing: reading is ahead by some megabytes.
-const CHUNKS_AHEAD: usize = 8;
 
 /// What is asked, and what is known from elsewhere.
 #[derive(Debug, Clone)]
@@ -125,19 +122,17 @@ pub fn verify(
     let origin = settings.origin_of(signed.as_ref())?;
     let settings = &follow(settings, &origin, Some(source), signed.as_ref(), &mut report)?;
     std::thread::scope(|scope| {
-        let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
         let withheld = source.withholds_entries();
         let from_tiles = withheld.is_some();
-        scope.spawn(move || read(source, size, from_tiles, &sender));
-        let mut chunks = Chunks::new(chunks);
+        let mut ahead = Ahead::begin(scope, source, size, from_tiles, settings.strictness);
         let run = Run {
             source,
             settings,
             signed: signed.as_ref(),
-            first: chunks.first_entry(),
+            first: Created::read(ahead.first_entry()),
             report,
         };
-        let mut report = run.verify(size, heads, &mut chunks, from_tiles, progress)?;
+        let mut report = run.verify(size, heads, &mut ahead, from_tiles, progress)?;
         report.not_checked.extend(withheld);
         Ok(report)
     })
@@ -207,76 +202,21 @@ pub(crate) fn own_checkpoint(
     }
 }
 
-/// Reads the entries, a few chunks ahead of whoever hashes them.
-fn read(
-    source: &dyn LogSource,
-    size: TreeSize,
-    from_tiles: bool,
-    sender: &SyncSender<Result<Chunk, SourceError>>,
-) {
-    let stream: Result<Box<dyn EntryStream + '_>, SourceError> = if from_tiles {
-        Ok(Box::new(TileLeaves::new(source, size)))
-    } else {
-        source.entries(Position::FIRST, size)
-    };
-    let mut stream = match stream {
-        Ok(stream) => stream,
-        Err(error) => {
-            let _ = sender.send(Err(error));
-            return;
-        }
-    };
-    loop {
-        let mut chunk = Chunk::default();
-        let message = match stream.next(&mut chunk) {
-            Ok(false) => return,
-            Ok(true) => Ok(chunk),
-            Err(error) => Err(error),
-        };
-        // Whoever hashes them has given up, or this was the last message.
-        let last = message.is_err();
-        if sender.send(message).is_err() || last {
-            return;
-        }
-    }
-}
-
-/// The chunks, of which the first may be looked at before it is taken.
-struct Chunks {
-    receiver: Receiver<Result<Chunk, SourceError>>,
-    first: Option<Result<Chunk, SourceError>>,
-}
-
-impl Chunks {
-    fn new(receiver: Receiver<Result<Chunk, SourceError>>) -> Self {
-        let first = receiver.recv().ok();
-        Self { receiver, first }
-    }
-
-    fn next(&mut self) -> Option<Result<Chunk, SourceError>> {
-        self.first.take().or_else(|| self.receiver.recv().ok())
-    }
-
-    /// What the first entry says of the log. A hint.
-    fn first_entry(&self) -> Created {
-        let Some(Ok(chunk)) = &self.first else {
-            return Created::default();
-        };
-        match chunk.iter().next() {
-            Some(Given::Entry(bytes)) => Entry::read(bytes)
-                .ok()
-                .and_then(|entry| serde_json::from_slice(entry.payload).ok())
-                .unwrap_or_default(),
-            _ => Created::default(),
-        }
-    }
-}
-
 /// What `LedgerCreated` says of keys.
 #[derive(Debug, Default, Deserialize)]
 struct Created {
     #[serde(default)]
     log_keys: Vec<String>,
+}
+
+impl Created {
+    /// A hint, from an entry that nothing confirms yet.
+    fn read(first: Option<&[u8]>) -> Self {
+        let entry = first.and_then(|bytes| Entry::read(bytes).ok());
+        entry
+            .and_then(|entry| serde_json::from_slice(entry.payload).ok())
+            .unwrap_or_default()
+    }
 }
 
 /// One verification.
@@ -293,7 +233,7 @@ impl Run<'_> {
         mut self,
         size: TreeSize,
         heads: Vec<HeadBytes>,
-        chunks: &mut Chunks,
+        ahead: &mut Ahead,
         from_tiles: bool,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Report, VerifyError> {
@@ -317,7 +257,7 @@ impl Run<'_> {
         if from_tiles {
             tiles.skip_leaves();
         }
-        let whole = self.entries(&mut verifier, &mut tiles, size, chunks, progress)?;
+        let whole = self.entries(&mut verifier, &mut tiles, size, ahead, progress)?;
         let log = verifier.finish();
         self.keys_of(&log, &origin, &trust);
         self.report.tiles = tiles.compared();
@@ -523,19 +463,23 @@ impl Run<'_> {
         verifier: &mut LogVerifier,
         tiles: &mut TileCheck<'_>,
         size: TreeSize,
-        chunks: &mut Chunks,
+        ahead: &mut Ahead,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<bool, VerifyError> {
         let mut nodes = TileNodes::new();
         let mut faults = Vec::new();
-        while let Some(chunk) = chunks.next() {
-            let mut chunk = match chunk {
-                Ok(chunk) => chunk,
+        while let Some(looked) = ahead.next() {
+            let mut looked = match looked {
+                Ok(looked) => looked,
                 Err(error) => return self.ends_early(error, verifier.size()).map(|()| false),
             };
-            for item in chunk.iter() {
+            let mut examined = looked.examined.iter();
+            for item in looked.chunk.iter() {
                 let leaf = match item {
-                    Given::Entry(bytes) => verifier.entry(bytes),
+                    Given::Entry(bytes) => {
+                        let examined = examined.next().expect("every entry was examined");
+                        verifier.examined(bytes, examined)
+                    }
                     Given::Withheld(leaf) => {
                         verifier.withheld(leaf);
                         leaf
@@ -550,7 +494,12 @@ impl Run<'_> {
             verifier.take_nodes(&mut nodes);
             tiles.nodes(&nodes, &mut faults)?;
             self.faults(verifier, &mut faults);
-            chunk.flaws.drain(..).for_each(|flaw| self.report.tampered(flaw));
+            looked
+                .chunk
+                .flaws
+                .drain(..)
+                .for_each(|flaw| self.report.tampered(flaw));
+            ahead.give_back(looked);
             progress(Progress {
                 done: verifier.size().get(),
                 total: size.get(),

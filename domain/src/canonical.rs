@@ -335,19 +335,10 @@ impl<'a> Scanner<'a> {
     /// `Number` for any other spelling or a larger one.
     pub fn unsigned(&mut self) -> Result<u64, CanonicalError> {
         let from = self.at;
-        let mut value = 0u64;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            if self.at - from == 16 {
-                return Err(CanonicalError::Number(from));
-            }
-            value = value * 10 + u64::from(digit - b'0');
-            self.at += 1;
-        }
-        let leading_zero = self.bytes.get(from) == Some(&b'0') && self.at - from > 1;
-        if self.at == from || leading_zero || value > INTEGER_MAX as u64 {
-            return Err(CanonicalError::Number(from));
-        }
-        Ok(value)
+        let rest = &self.bytes[from..];
+        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        self.at += digits;
+        canonical_unsigned(&rest[..digits]).ok_or(CanonicalError::Number(from))
     }
 
     /// Takes a number.
@@ -356,14 +347,8 @@ impl<'a> Scanner<'a> {
     /// `Number` where its spelling is not ECMAScript's or it is an integer beyond ±(2^53−1).
     pub fn number(&mut self) -> Result<f64, CanonicalError> {
         let from = self.at;
-        while let Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e') = self.peek() {
-            self.at += 1;
-        }
-        let token = &self.bytes[from..self.at];
-        let value = short_integer(token)
-            .or_else(|| short_decimal(token))
-            .or_else(|| number_of(token));
-        value.ok_or(CanonicalError::Number(from))
+        self.at += number_len(&self.bytes[from..]);
+        canonical_number(&self.bytes[from..self.at]).ok_or(CanonicalError::Number(from))
     }
 
     /// Takes any value and gives its bytes. `depth` is how many containers are around it.
@@ -506,6 +491,31 @@ impl<'a> Scanner<'a> {
         self.at += len;
         Ok(())
     }
+}
+
+/// How many bytes at the beginning can belong to a number.
+pub(crate) fn number_len(bytes: &[u8]) -> usize {
+    let in_number = |b: &&u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e');
+    bytes.iter().take_while(in_number).count()
+}
+
+/// The number that is spelled so; `None` for any spelling but ECMAScript's, or an integer beyond ±(2^53−1).
+pub(crate) fn canonical_number(token: &[u8]) -> Option<f64> {
+    short_integer(token)
+        .or_else(|| short_decimal(token))
+        .or_else(|| number_of(token))
+}
+
+/// The same for integers that are not negative.
+pub(crate) fn canonical_unsigned(token: &[u8]) -> Option<u64> {
+    // Sixteen digits fit; more are too large.
+    if token.is_empty() || token.len() > 16 || (token[0] == b'0' && token.len() > 1) {
+        return None;
+    }
+    let value = token.iter().try_fold(0u64, |n, b| {
+        b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0'))
+    })?;
+    (value <= INTEGER_MAX as u64).then_some(value)
 }
 
 /// How many bytes come before the first quote, backslash or control character, eight at a time.

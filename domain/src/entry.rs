@@ -19,7 +19,7 @@ pub const SALT_BYTES: usize = 16;
 /// The same in base64url.
 const SALT_CHARS: usize = 22;
 /// Characters of a `recorded_at`.
-const TIME_CHARS: usize = 27;
+pub(crate) const TIME_CHARS: usize = 27;
 /// Digits of the largest integer.
 const INTEGER_DIGITS: usize = 16;
 /// What stands between metadata and payload, both objects.
@@ -87,6 +87,86 @@ pub struct Entry<'a> {
     pub payload: &'a [u8],
     /// Canonical JSON.
     pub metadata: &'a [u8],
+}
+
+/// Where the members of an entry stand in its bytes, for whoever keeps the two apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Members {
+    pub(crate) position: Position,
+    pub(crate) recorded_at: Timestamp,
+    pub(crate) sequence: u64,
+    pub(crate) spans: Spans<u16>,
+}
+
+/// First place and the one behind the last of each member that is text or an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spans<T> {
+    pub(crate) aggregate_id: (T, T),
+    pub(crate) aggregate_type: (T, T),
+    pub(crate) event_type: (T, T),
+    pub(crate) event_version: (T, T),
+    pub(crate) metadata: (T, T),
+    pub(crate) payload: (T, T),
+    pub(crate) salt: (T, T),
+}
+
+impl<T: Copy> Spans<T> {
+    /// The same in another measure.
+    pub(crate) fn map<U>(&self, to: impl Fn(T) -> U) -> Spans<U> {
+        let both = |(from, end): (T, T)| (to(from), to(end));
+        Spans {
+            aggregate_id: both(self.aggregate_id),
+            aggregate_type: both(self.aggregate_type),
+            event_type: both(self.event_type),
+            event_version: both(self.event_version),
+            metadata: both(self.metadata),
+            payload: both(self.payload),
+            salt: both(self.salt),
+        }
+    }
+}
+
+impl Members {
+    /// Of an entry that borrows from `bytes`.
+    pub fn of(bytes: &[u8], entry: &Entry<'_>) -> Self {
+        let span = |part: &[u8]| {
+            // An entry has at most 65,535 bytes.
+            let from = (part.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize);
+            (from as u16, (from + part.len()) as u16)
+        };
+        Self {
+            position: entry.position,
+            recorded_at: entry.recorded_at,
+            sequence: entry.sequence,
+            spans: Spans {
+                aggregate_id: span(entry.aggregate_id.as_bytes()),
+                aggregate_type: span(entry.aggregate_type.as_bytes()),
+                event_type: span(entry.event_type.as_bytes()),
+                event_version: span(entry.event_version.as_bytes()),
+                metadata: span(entry.metadata),
+                payload: span(entry.payload),
+                salt: span(entry.salt.as_bytes()),
+            },
+        }
+    }
+
+    /// The entry again, from the bytes that it was read from; `None` where these are others.
+    pub fn entry<'a>(&self, bytes: &'a [u8]) -> Option<Entry<'a>> {
+        let part = |(from, end): (u16, u16)| bytes.get(usize::from(from)..usize::from(end));
+        let text = |span| std::str::from_utf8(part(span)?).ok();
+        Some(Entry {
+            position: self.position,
+            recorded_at: self.recorded_at,
+            aggregate_type: text(self.spans.aggregate_type)?,
+            aggregate_id: text(self.spans.aggregate_id)?,
+            sequence: self.sequence,
+            event_type: text(self.spans.event_type)?,
+            event_version: text(self.spans.event_version)?,
+            salt: text(self.spans.salt)?,
+            payload: part(self.spans.payload)?,
+            metadata: part(self.spans.metadata)?,
+        })
+    }
 }
 
 /// Why bytes are not an entry of this format.
@@ -187,6 +267,14 @@ pub fn encode_parts(
     Ok(())
 }
 
+/// Whether it is base64url of sixteen bytes, without padding and without bits to spare.
+pub(crate) fn is_salt(text: &[u8]) -> bool {
+    let digit = |b: &u8| b.is_ascii_alphanumeric() | (*b == b'-') | (*b == b'_');
+    text.len() == SALT_CHARS
+        && text.iter().fold(true, |all, b| all & digit(b))
+        && matches!(text.last(), Some(b'A' | b'Q' | b'g' | b'w'))
+}
+
 /// base64url of sixteen bytes, 22 characters.
 fn write_salt(out: &mut Vec<u8>, salt: &Salt) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -208,8 +296,7 @@ impl<'a> Entry<'a> {
     /// [`EntryError`] naming the first byte or member that is not right.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, EntryError> {
         let entry = Self::scan(bytes, Scanner::value)?;
-        let salt = crate::hash::from_base64url(entry.salt);
-        if salt.is_none_or(|s| s.len() != SALT_BYTES) {
+        if !is_salt(entry.salt.as_bytes()) {
             return Err(EntryError::Member("salt"));
         }
         if !is_type(entry.aggregate_type) {
@@ -547,7 +634,23 @@ mod tests {
         assert_eq!(Entry::find(&bytes), Entry::decode(&bytes).ok());
     }
 
+    #[test]
+    fn the_members_give_the_entry_again_and_other_bytes_none() {
+        let bytes = encoded();
+        let entry = Entry::decode(&bytes).expect("decodes");
+        let members = Members::of(&bytes, &entry);
+        assert_eq!(members.entry(&bytes), Some(entry));
+        assert_eq!(members.entry(&bytes[..80]), None);
+        assert_eq!(members.entry(b""), None);
+    }
+
     proptest! {
+        #[test]
+        fn a_salt_is_what_sixteen_bytes_give(text in "[A-Za-z0-9_=+/-]{20,24}") {
+            let decoded = crate::hash::from_base64url(&text);
+            prop_assert_eq!(is_salt(text.as_bytes()), decoded.is_some_and(|salt| salt.len() == SALT_BYTES));
+        }
+
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Entry::decode(&bytes);

@@ -28,6 +28,7 @@ pub mod rejection;
 pub mod rotation;
 pub mod rule;
 pub mod sealed;
+mod shape;
 pub mod stream;
 mod text;
 pub mod tile;

@@ -6,6 +6,7 @@
 //! Source: FORMAT §2, §5, §6, §8.
 //! Not here: signatures (`checkpoint`, `tlog_policy`), where the bytes come from.
 
+use super::examine::{Examined, Examiner};
 use super::log_hasher::{Hashed, KnownRoot, LeafMismatch, LogHasher};
 use super::pruning::Pruning;
 use super::verdict::Verdict;
@@ -90,6 +91,7 @@ struct Stream {
 /// Takes a ledger's entries in order.
 pub struct LogVerifier {
     strictness: Strictness,
+    examiner: Examiner,
     expected_origin: Option<String>,
     origin: Option<String>,
     hasher: LogHasher,
@@ -126,6 +128,7 @@ impl LogVerifier {
     pub fn new(strictness: Strictness, origin: Option<&str>, known: Vec<KnownRoot>) -> Self {
         Self {
             strictness,
+            examiner: Examiner::new(strictness),
             expected_origin: origin.map(str::to_owned),
             origin: None,
             hasher: LogHasher::new(known),
@@ -175,13 +178,21 @@ impl LogVerifier {
 
     /// Takes the next entry, and gives its leaf hash. After the first thing that does not hold only hashes are looked at.
     pub fn entry(&mut self, bytes: &[u8]) -> Hash {
+        let examined = self.examiner.examine(bytes);
+        self.examined(bytes, &examined)
+    }
+
+    /// The same for an entry that an [`Examiner`] of the same strictness has looked at, which may be done elsewhere.
+    pub fn examined(&mut self, bytes: &[u8], examined: &Examined) -> Hash {
+        let leaf = examined.leaf();
         let position = self.hasher.size().next_position();
         let root_before = (self.failure.is_none() && is_day_closed(bytes)).then(|| self.hasher.root());
-        let leaf = self.hasher.entry(bytes);
+        self.hasher.hashed(leaf);
         if self.failure.is_some() {
             return leaf;
         }
-        if let Err(what) = self.check(position, bytes, &leaf, root_before) {
+        let entry = examined.entry(bytes).map_err(|error| error.to_string());
+        if let Err(what) = entry.and_then(|entry| self.check(position, &entry, &leaf, root_before)) {
             self.failure = Some(Verdict::Tampered {
                 position: Some(position),
                 what,
@@ -261,15 +272,10 @@ impl LogVerifier {
     fn check(
         &mut self,
         position: Position,
-        bytes: &[u8],
+        entry: &Entry<'_>,
         leaf: &Hash,
         root_before: Option<Hash>,
     ) -> Result<(), String> {
-        let entry = match self.strictness {
-            Strictness::Canonical => Entry::decode(bytes),
-            Strictness::Hashes => Entry::read(bytes),
-        }
-        .map_err(|e| e.to_string())?;
         if entry.position != position {
             return Err(format!(
                 "the entry says that it is at position {}",
@@ -281,20 +287,20 @@ impl LogVerifier {
         }
         self.last_recorded_at = Some(entry.recorded_at);
         if position == Position::FIRST {
-            self.created(&entry)?;
+            self.created(entry)?;
         }
         let closes_day = entry.event_type == DAY_CLOSED && entry.stream_is("ledger", "main");
         if entry.event_type == DAY_CLOSED && !closes_day {
             return Err("a DayClosed outside the ledger's own stream".into());
         }
-        let stream = self.stream(&entry)?;
+        let stream = self.stream(entry)?;
         if closes_day {
             // The map is of the day, to which DayClosed itself does not belong.
             let map = self.map_of_day();
-            self.extend(stream, &entry, leaf, false)?;
-            return self.close_day(&entry, root_before.unwrap_or_default(), map);
+            self.extend(stream, entry, leaf, false)?;
+            return self.close_day(entry, root_before.unwrap_or_default(), map);
         }
-        self.extend(stream, &entry, leaf, true)?;
+        self.extend(stream, entry, leaf, true)?;
         let date = entry.recorded_at.date();
         match self.day.date {
             None => self.day.date = Some(date),
@@ -307,9 +313,9 @@ impl LogVerifier {
         self.day.counts.count(class);
         self.pruning.shown(position, class);
         if entry.stream_is("ledger", "main") {
-            self.pruning.retention().take(&entry)?;
+            self.pruning.retention().take(entry)?;
         }
-        self.observe(&entry)
+        self.observe(entry)
     }
 
     /// Position 0 says what the ledger is.

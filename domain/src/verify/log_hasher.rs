@@ -170,6 +170,11 @@ impl LogHasher {
         std::mem::swap(nodes, &mut self.above.nodes);
     }
 
+    /// Takes the next leaf hash, of an entry that was hashed elsewhere.
+    pub(super) fn hashed(&mut self, leaf: Hash) {
+        self.push(leaf);
+    }
+
     /// Takes the next leaf hash, of an entry whose bytes are pruned or withheld.
     pub fn stub(&mut self, leaf: Hash) {
         self.push(leaf);
