@@ -16,6 +16,8 @@ use domain::note::{Note, VerifierKey};
 use domain::tile::{encode_bundle, parse_bundle, parse_tile};
 use domain::tlog_policy::Policy;
 use domain::tlog_proof::TlogProof;
+use domain::verify::{Examiner, Strictness};
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 /// A target: its name, and what it does with an input.
@@ -53,8 +55,15 @@ fn canonical_json(data: &[u8]) {
     }
 }
 
+thread_local! {
+    /// Knows the shapes of the inputs before, so that those made from them are held against these.
+    static EXAMINER: RefCell<Examiner> = RefCell::new(Examiner::new(Strictness::Canonical));
+}
+
 fn entry(data: &[u8]) {
     let skimmed = Entry::read(data);
+    let examined = EXAMINER.with_borrow_mut(|examiner| examiner.examine(data));
+    assert_eq!(examined.entry(data), Entry::decode(data), "a shape changes nothing");
     if let Ok(strict) = Entry::decode(data) {
         assert_eq!(skimmed, Ok(strict), "both readers see the same entry");
         assert_eq!(canonical::check(data), Ok(()));
