@@ -18,7 +18,6 @@ use chain_publisher::evidence::Trust;
 use chain_publisher::verify::Progress;
 use chain_publisher::{Report, VerifySettings, verify};
 use commands::ledger::OpenError;
-use domain::note::VerifierKey;
 use domain::ports::{Append, AppendError, BoxFuture, Clock, EntryBlock, EventLog, ReadError};
 use domain::verify::Verdict;
 use domain::{Hash, Position, Timestamp, TreeSize};
@@ -164,11 +163,10 @@ impl App {
     }
 
     fn read_again(&self) -> Result<Pass, String> {
-        let key = VerifierKey::parse(&self.verifier_keys().0).map_err(|error| error.to_string())?;
         let settings = VerifySettings {
             origin: Some(self.origin().to_owned()),
             trust: Trust {
-                keys: vec![key],
+                keys: self.log_keys(),
                 ..Trust::default()
             },
             ..VerifySettings::default()

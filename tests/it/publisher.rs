@@ -6,9 +6,12 @@ use chain_publisher::directory::Directory;
 use chain_publisher::evidence::Trust;
 use chain_publisher::{VerifySettings, verify};
 use domain::note::VerifierKey;
+use domain::tlog_proof::TlogProof;
 use domain::verify::Verdict;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use tests::daybook::Daybook;
+use tests::daybook::{Daybook, binary};
 use tests::dice::Dice;
 use tests::publisher::{ORIGIN, Publisher};
 
@@ -85,7 +88,7 @@ fn the_service_is_killed_beside_the_publisher_and_nothing_acknowledged_goes_unsi
             while Instant::now() < until {
                 std::thread::yield_now();
             }
-            let killed = std::process::Command::new("kill")
+            let killed = Command::new("kill")
                 .args(["-KILL", &sends.pid().to_string()])
                 .status();
             assert!(killed.expect("kill runs").success());
@@ -124,4 +127,149 @@ fn the_service_is_killed_beside_the_publisher_and_nothing_acknowledged_goes_unsi
         );
     }
     assert_eq!(publisher.stop(), Some(0), "{}", publisher.said());
+}
+
+/// `daybook key` with the settings that the service has.
+fn key(daybook: &Daybook, publisher: &Publisher, args: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .arg("key")
+        .args(args)
+        .arg("--data")
+        .arg(daybook.data())
+        .arg("--anchor")
+        .arg(daybook.scratch().join("anchor"))
+        .env("DAYBOOK_SIGNED_ELSEWHERE", publisher.dir())
+        .env("DAYBOOK_ORIGIN", ORIGIN)
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(mut command: Command) -> (Option<i32>, String, String) {
+    let output = command.output().expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Starts it and ends it after a while, wherever it is then.
+fn killed(mut command: Command, after: Duration) {
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    // The instant is what is tried, not what is waited for.
+    std::thread::sleep(after);
+    let _ = child.kill();
+    child.wait().expect("it ends");
+}
+
+fn rotation(daybook: &Daybook) -> Option<(u64, TlogProof)> {
+    let text = daybook.call("GET", "/keys/rotations").send().text();
+    let position: u64 = text.lines().next()?.parse().ok()?;
+    let proof = daybook
+        .call("GET", &format!("/keys/{position}.tlog-proof"))
+        .send();
+    (proof.status == 200).then(|| (position, TlogProof::parse(&proof.body).expect("a proof")))
+}
+
+#[test]
+fn a_log_key_that_the_publisher_holds_is_replaced_over_kills_at_any_instant() {
+    let (mut daybook, mut publisher, old) = beside();
+    publisher.start();
+    let (_, _, token) = daybook.device("hut01");
+    daybook.send(&token, "hut01", None, 4.2).expect(200);
+    daybook.until_signed(daybook.size());
+    let dir = publisher.dir();
+    let publishers = dir.to_str().expect("a path of ours").to_owned();
+    let ask = ["rotate", "--publisher", &publishers];
+    // Not while they run, and not before it was asked for.
+    let (code, _, said) = run(key(&daybook, &publisher, &ask));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("another publisher runs"), "{said}");
+    assert!(daybook.stop().success());
+    assert_eq!(publisher.stop(), Some(0));
+    let (code, _, said) = run(key(&daybook, &publisher, &["rotate"]));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("daybook key rotate --publisher") && said.contains("nothing was changed"),
+        "{said}"
+    );
+
+    for n in 0..4u64 {
+        killed(key(&daybook, &publisher, &ask), Duration::from_millis(20 * n));
+    }
+    let (code, new, said) = run(key(&daybook, &publisher, &ask));
+    assert_eq!(code, Some(0), "{said}");
+    let new = VerifierKey::parse(new.trim()).expect("a key");
+    let (code, again, said) = run(key(&daybook, &publisher, &ask));
+    assert_eq!(
+        (code, again.trim()),
+        (Some(0), new.to_string().as_str()),
+        "the same key is asked for: {said}"
+    );
+    assert_ne!(new, old);
+    // A day, a start and some readings come between: the request is still for the entry.
+    daybook.restart();
+    daybook.send(&token, "hut01", None, 4.3).expect(200);
+    assert!(daybook.stop().success());
+    for n in 0..6u64 {
+        killed(
+            key(&daybook, &publisher, &["rotate"]),
+            Duration::from_millis(40 * n),
+        );
+    }
+    let (code, in_force, said) = run(key(&daybook, &publisher, &["rotate"]));
+    assert_eq!(
+        (code, in_force.trim()),
+        (Some(0), new.to_string().as_str()),
+        "{said}"
+    );
+    // The service may go on before the publisher does, which still has the old key.
+    daybook.restart();
+    let shown = daybook.cli(&["key", "show"]).1;
+    assert_eq!(shown.lines().next(), Some(new.to_string().as_str()));
+    daybook.send(&token, "hut01", None, 4.4).expect(200);
+    for n in 0..6u64 {
+        let mut command = publisher.command();
+        command.arg("--data").arg(daybook.data());
+        killed(command, Duration::from_millis(60 * n));
+    }
+    publisher.start();
+    daybook.until_signed(daybook.size());
+    assert!(publisher.runs(), "{}", publisher.said());
+    daybook.kill9();
+    daybook.restart();
+    daybook.until_signed(daybook.size());
+
+    let (position, proof) = rotation(&daybook).expect("its proof is served");
+    assert_eq!(proof.size().get(), position + 1);
+    for key in [&old, &new] {
+        proof.checkpoint.verify(ORIGIN, [key]).expect("signed by both");
+    }
+    let latest = daybook.call("GET", "/log/checkpoint").send().body;
+    let latest = domain::checkpoint::SignedCheckpoint::parse(&latest).expect("a checkpoint");
+    latest.verify(ORIGIN, [&new]).expect("signed by the new one");
+    assert!(latest.verify(ORIGIN, [&old]).is_err());
+    assert!(daybook.stop().success());
+    assert_eq!(publisher.stop(), Some(0));
+    assert_eq!(publisher.key(), new);
+    let there = |name: &str| Path::new(&publishers).join(name).exists();
+    assert!(!there("log-key.next") && !there("rotation-request"));
+    for known in [&old, &new] {
+        let verdict = audit(&daybook, &format!("copy-of-{}", known.id()), known);
+        assert!(matches!(verdict, Verdict::Unanchored { .. }), "{verdict}");
+    }
+    // Another one, from there.
+    let (code, third, said) = run(key(&daybook, &publisher, &ask));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(run(key(&daybook, &publisher, &["rotate"])).0, Some(0));
+    publisher.start();
+    daybook.restart();
+    daybook.until_signed(daybook.size());
+    assert_eq!(publisher.stop(), Some(0));
+    assert_eq!(publisher.key().to_string(), third.trim());
+    assert!(daybook.stop().success());
+    let verdict = audit(&daybook, "copy-of-both", &old);
+    assert!(matches!(verdict, Verdict::Unanchored { .. }), "{verdict}");
 }

@@ -207,7 +207,7 @@ fn a_ledger_that_does_not_hold_is_told_by_mail_chat_and_webhook_once_to_each_and
     assert!(
         body["event"]["what"]
             .as_str()
-            .is_some_and(|what| what.contains("TAMPERED")),
+            .is_some_and(|what| what.contains("damaged at position")),
         "{body}"
     );
     let secret = WebhookSecret::parse(kept["secret"].as_str().expect("a secret")).expect("a secret");

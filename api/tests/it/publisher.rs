@@ -232,7 +232,7 @@ fn key(scratch: &Path, args: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn a_key_that_the_publisher_holds_is_not_replaced_and_the_key_of_receipts_is() {
+fn a_key_that_the_publisher_holds_is_not_replaced_alone_and_the_key_of_receipts_is() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut publisher, log_key) = Publisher::new(dir.path());
     // The command has the clock of this machine.
