@@ -38,7 +38,7 @@ use commands::refusals::Refusals;
 use commands::sequencer::{self, HeadStore, Keys, Ports, Sequencer, StartError};
 use commands::tokens::Authenticator;
 use domain::hash::sha256_of;
-use domain::note::Signer;
+use domain::note::{Signer, VerifierKey};
 use domain::ports::{Clock, Entropy, EventLog, KeyStore, TileStore};
 use domain::registry::Registry;
 use domain::{Date, Position, TreeSize};
@@ -181,7 +181,10 @@ impl App {
             .map(|policy| {
                 let heads = head_store(&settings);
                 let key = stores.log_key.verifier_key();
-                let keys = key_chain::log_keys(&heads, key).map_err(OpenError::Rotations)?;
+                let mut keys = key_chain::log_keys(&heads, key).map_err(OpenError::Rotations)?;
+                let before = stores.log_key.verifier_keys().into_iter();
+                let before: Vec<_> = before.filter(|key| !keys.contains(key)).collect();
+                keys.extend(before);
                 Witnesses::open(policy, keys, heads)
                     .map(Arc::new)
                     .map_err(OpenError::from)
@@ -468,6 +471,11 @@ impl App {
     /// Keys of persons and accounts.
     pub fn keys(&self) -> &dyn KeyStore {
         &*self.stores.keys
+    }
+
+    /// What verifies checkpoints: the key in force, and the one before where another process signs.
+    pub fn log_keys(&self) -> Vec<VerifierKey> {
+        self.stores.log_key.verifier_keys()
     }
 
     /// What signs receipts.

@@ -4,6 +4,7 @@
 //! (witnesses show what an earlier key signed), never as an auditor reads it.
 //! Not here: verifying a stranger's rotations (`chain_publisher::rotations`).
 
+use chain_publisher::rotations::RotationProof;
 use commands::sequencer::HeadStore;
 use domain::Position;
 use domain::entry::Entry;
@@ -28,6 +29,23 @@ pub fn rotations(heads: &HeadStore) -> io::Result<Vec<(Position, KeyRotated)>> {
 fn said(proof: &[u8]) -> Option<KeyRotated> {
     let extra = TlogProof::parse(proof).ok()?.extra?;
     serde_json::from_slice(Entry::read(&extra).ok()?.payload).ok()
+}
+
+/// The proofs of the log key's rotations, rising: what shows a witness how this log came to its key.
+///
+/// # Errors
+/// As [`rotations`].
+pub fn log_proofs(heads: &HeadStore) -> io::Result<Vec<RotationProof>> {
+    let mut proofs = Vec::new();
+    for position in heads.rotations()? {
+        let Some(bytes) = heads.rotation(position)? else {
+            continue;
+        };
+        if said(&bytes).is_some_and(|said| said.role == Role::Log) {
+            proofs.extend(RotationProof::parse(&format!("keys/{position}"), &bytes).ok());
+        }
+    }
+    Ok(proofs)
 }
 
 /// The key in force, and then every one before it, the newest first.

@@ -5,12 +5,14 @@
 //! `commands::sequencer` (`rotate`); here, a `….next` file that is found says that something was begun, and the ledger
 //! says how far it came. It is the only way: a service that runs holds the directory's lock, and is stopped first, so
 //! that no request is answered between two keys.
-//! A key that another process holds is not replaced here, nor one that signs beside it: both belong to the publisher,
-//! which cannot do that yet. Receipts are signed here, and their key is replaced as ever; whoever signs checkpoints finds
-//! the entry and keeps its proof.
+//! A log key that another process holds is made there, and only its entry is recorded here (`elsewhere`); one that would
+//! sign beside it belongs to the publisher, which cannot do that yet. Receipts are signed here, and their key is replaced
+//! as ever; whoever signs checkpoints finds the entry and keeps its proof.
 //! Invariants: a key is in force only when its entry is in the ledger and signed by both; the private recovery key is
 //! read from a file that the operator brings, and never kept.
 //! Source: FORMAT §1. Not here: what the entry holds (`domain::rotation`), the command (`cli::key`).
+
+mod elsewhere;
 
 use crate::app::{Outside, head_store, made_after};
 use crate::begin::start_events;
@@ -292,6 +294,9 @@ fn roles_here(settings: &Settings) -> &'static [Role] {
 /// Where that cannot be told.
 pub fn is_pending(settings: &Settings) -> Result<bool, RekeyError> {
     let dir = settings.data.join(KEYS);
+    if elsewhere::is_pending(settings)? {
+        return Ok(true);
+    }
     for role in roles_here(settings) {
         if RoleKeys::new(&dir, *role).next()?.is_some() {
             return Ok(true);
@@ -301,7 +306,7 @@ pub fn is_pending(settings: &Settings) -> Result<bool, RekeyError> {
 }
 
 /// A key that another process holds, or that would sign beside it, is not replaced here.
-fn is_here(settings: &Settings, role: Role) -> Result<(), RekeyError> {
+fn is_here(settings: &Settings, role: Role, recovery: Option<&Path>) -> Result<(), RekeyError> {
     let path = settings.data.join(VERIFIER_KEY);
     let begun_so = path
         .try_exists()
@@ -311,7 +316,13 @@ fn is_here(settings: &Settings, role: Role) -> Result<(), RekeyError> {
     }
     let why = match role {
         Role::Receipt => return Ok(()),
-        Role::Log => "the log key is with `daybook publish`, which cannot replace it yet",
+        Role::Log if recovery.is_none() && settings.signed_elsewhere.is_some() => return Ok(()),
+        Role::Log if recovery.is_none() => {
+            "the log key is with `daybook publish`: give the service's settings with --config"
+        }
+        Role::Log => {
+            "the log key is with `daybook publish`, where the recovery key cannot vouch for a new one yet"
+        }
         Role::PostQuantum => {
             "the post-quantum key signs checkpoints, and those are signed by `daybook publish`, which has none yet"
         }
@@ -332,7 +343,7 @@ pub async fn settle(
     outside: &Outside,
     recovery: Option<&Path>,
 ) -> Result<Vec<Rekeyed>, RekeyError> {
-    let mut done = Vec::new();
+    let mut done: Vec<Rekeyed> = elsewhere::settle(settings).await?.into_iter().collect();
     for role in roles_here(settings).iter().copied() {
         let files = RoleKeys::new(&settings.data.join(KEYS), role);
         let Some(seed) = files.next()? else { continue };
@@ -377,7 +388,10 @@ pub async fn rotate(
     reason: RotationReason,
     recovery: Option<&Path>,
 ) -> Result<Rekeyed, RekeyError> {
-    is_here(settings, role)?;
+    is_here(settings, role, recovery)?;
+    if settings.signed_elsewhere.is_some() && role == Role::Log {
+        return elsewhere::rotate(settings, outside).await;
+    }
     let settled = settle(settings, outside, recovery).await?;
     if let Some(done) = settled.into_iter().find(|done| done.role == role) {
         return Ok(done);

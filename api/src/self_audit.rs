@@ -2,7 +2,8 @@
 //!
 //! A pass opens the files anew beside the running service, as `daybook verify` does, and holds every entry, tile,
 //! chain, day and head against the log's own key. What does not hold is shouted: in the log, in the metrics, on the
-//! ledger's page; and nothing is recorded any more, because whatever is written on top would vouch for it.
+//! ledger's page, to every contact and owner (`notify::damage`); and nothing is recorded any more, because whatever is
+//! written on top would vouch for it.
 //! Invariants: no lock of the ledger is taken; a pass that could not be finished is no verdict; a pass reads at most
 //! so many bytes a second.
 //! What it cannot see: what the disk keeps and the system's cache does not, while the cache still has it; and a
@@ -11,12 +12,12 @@
 
 use crate::app::App;
 use crate::data_source::DataSource;
+use crate::notify::damage;
 use crate::stopping::Stopping;
 use chain_publisher::evidence::Trust;
 use chain_publisher::verify::Progress;
 use chain_publisher::{Report, VerifySettings, verify};
 use commands::ledger::OpenError;
-use domain::note::VerifierKey;
 use domain::ports::{Append, AppendError, BoxFuture, Clock, EntryBlock, EventLog, ReadError};
 use domain::verify::Verdict;
 use domain::{Hash, Position, Timestamp, TreeSize};
@@ -93,15 +94,15 @@ pub fn start(app: &Arc<App>) -> std::io::Result<()> {
         return Ok(());
     }
     let pause = Duration::from_secs(settings.self_audit_pause_s);
-    let running = Arc::clone(app);
+    let (running, runtime) = (Arc::clone(app), tokio::runtime::Handle::current());
     app.beside().start("self-audit", move || {
         let mut next = FIRST_AFTER.min(pause);
         while running.self_audit().pause(next) {
             next = pause;
             running.audit_itself();
             let last = running.self_audit().audited().last;
-            if last.is_some_and(|pass| pass.wrong.is_some()) {
-                return;
+            if let Some((wrong, at)) = last.and_then(|pass| Some((pass.wrong?, pass.at))) {
+                return runtime.block_on(damage::tell(running, &wrong, at));
             }
         }
     })
@@ -162,11 +163,10 @@ impl App {
     }
 
     fn read_again(&self) -> Result<Pass, String> {
-        let key = VerifierKey::parse(&self.verifier_keys().0).map_err(|error| error.to_string())?;
         let settings = VerifySettings {
             origin: Some(self.origin().to_owned()),
             trust: Trust {
-                keys: vec![key],
+                keys: self.log_keys(),
                 ..Trust::default()
             },
             ..VerifySettings::default()

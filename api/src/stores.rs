@@ -8,7 +8,7 @@
 //! Not here: the formats (`commands::ledger`, `commands::keys`), the first entries (`begin`).
 
 use crate::config::Settings;
-use crate::publisher::{self, Elsewhere, VERIFIER_KEY};
+use crate::publisher::{self, Elsewhere, Known, VERIFIER_KEY};
 use commands::keys::{
     FileKeyStore, KeyError, RoleKeys, Secret, ServiceKeys, Start, read_secret_text, write_secret_file,
 };
@@ -67,7 +67,7 @@ pub enum LogKey {
     /// This process holds it.
     Here(Arc<SigningKey>),
     /// Another process does, which keeps what it signs in this directory.
-    Elsewhere(Box<VerifierKey>, PathBuf),
+    Elsewhere(Box<Known>, PathBuf),
 }
 
 impl LogKey {
@@ -75,7 +75,15 @@ impl LogKey {
     pub fn verifier_key(&self) -> VerifierKey {
         match self {
             Self::Here(key) => key.verifier_key(),
-            Self::Elsewhere(key, _) => (**key).clone(),
+            Self::Elsewhere(known, _) => known.key.clone(),
+        }
+    }
+
+    /// What verifies its signatures, and those of the one before, which may have signed the latest still.
+    pub fn verifier_keys(&self) -> Vec<VerifierKey> {
+        match self {
+            Self::Here(key) => vec![key.verifier_key()],
+            Self::Elsewhere(known, _) => known.keys(),
         }
     }
 
@@ -83,9 +91,9 @@ impl LogKey {
     pub fn signing(&self, data: Option<&Path>) -> Signing {
         match (self, data) {
             (Self::Here(key), _) => Signing::Here(key.clone()),
-            (Self::Elsewhere(key, dir), data) => {
+            (Self::Elsewhere(known, dir), data) => {
                 let data = data.unwrap_or(Path::new("."));
-                Signing::Elsewhere(Arc::new(Elsewhere::new(data, dir, (**key).clone())))
+                Signing::Elsewhere(Arc::new(Elsewhere::new(data, dir, (**known).clone())))
             }
         }
     }
@@ -212,8 +220,9 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
             }
             let (secret, receipt_key) =
                 ServiceKeys::open_without_log_key(&dir.join(KEYS), start, &**entropy)?;
-            let (path, text) = (dir.join(VERIFIER_KEY), format!("{key}\n"));
-            write_secret_file(&path, text.as_bytes()).map_err(at(&path))?;
+            if let (LogKey::Elsewhere(known, _), Start::First) = (&log_key, start) {
+                known.write(dir).map_err(at(&dir.join(VERIFIER_KEY)))?;
+            }
             (origin, log_key, receipt_key, secret)
         }
     };
@@ -265,11 +274,7 @@ pub fn open(settings: &Settings, entropy: &Arc<dyn Entropy>) -> Result<(Stores, 
 /// [`StoresError`], where the ledger was begun with another key, or what is asked for does not go together with it.
 pub fn log_key_elsewhere(settings: &Settings, start: Start) -> Result<Option<LogKey>, StoresError> {
     let refused = |why: String| Err(StoresError::Elsewhere(why));
-    let path = settings.data.join(VERIFIER_KEY);
-    let kept = match path.try_exists().map_err(at(&path))? {
-        true => Some(publisher::read_verifier_key(&settings.data).map_err(StoresError::Elsewhere)?),
-        false => None,
-    };
+    let kept = Known::read(&settings.data).map_err(StoresError::Elsewhere)?;
     let Some(signs) = &settings.signed_elsewhere else {
         return match kept {
             None => Ok(None),
@@ -279,12 +284,17 @@ pub fn log_key_elsewhere(settings: &Settings, start: Start) -> Result<Option<Log
         };
     };
     let key = publisher::read_verifier_key(signs).map_err(StoresError::Elsewhere)?;
-    if start == Start::Later && kept.as_ref() != Some(&key) {
-        return refused(format!(
-            "this ledger was begun with another key than that of {}",
-            signs.display()
-        ));
-    }
+    let known = match (kept, start) {
+        (Some(kept), _) if kept.fits(&key) => kept,
+        (None, Start::First) => Known::first(key),
+        (kept, _) => {
+            return refused(format!(
+                "the log key of this ledger is {}, and that of {} another one",
+                kept.map_or_else(|| "its own".to_owned(), |kept| kept.key.to_string()),
+                signs.display()
+            ));
+        }
+    };
     if settings.post_quantum {
         return refused(
             "post_quantum does not go together with it: the post-quantum key signs checkpoints, and the publisher has \
@@ -292,7 +302,7 @@ pub fn log_key_elsewhere(settings: &Settings, start: Start) -> Result<Option<Log
                 .to_owned(),
         );
     }
-    Ok(Some(LogKey::Elsewhere(Box::new(key), signs.clone())))
+    Ok(Some(LogKey::Elsewhere(Box::new(known), signs.clone())))
 }
 
 /// Opens the ledger of a data directory for writing, and the place of its anchor. `log_key` is the one that signs,
@@ -320,9 +330,9 @@ pub fn open_ledger(
             error,
         })?;
     }
-    if let (Some(LogKey::Elsewhere(key, signs)), Some(anchor)) = (log_key, &anchor) {
+    if let (Some(LogKey::Elsewhere(known, signs)), Some(anchor)) = (log_key, &anchor) {
         // What was signed elsewhere must be in the ledger that is opened, or it is an older copy.
-        let note = publisher::read_checkpoint(signs, key).map_err(StoresError::Elsewhere)?;
+        let note = publisher::read_checkpoint(signs, known).map_err(StoresError::Elsewhere)?;
         if let Some(note) = note {
             ledger::raise_anchor(anchor, &note).map_err(|error| StoresError::Anchor {
                 path: anchor.display().to_string(),

@@ -9,6 +9,7 @@
 //! Source: FORMAT §4 and §5; C2SP tlog-witness, tlog-policy.
 //! Not here: the protocol (`chain_publisher::cosign`), making heads (`commands::sequencer`), being a witness (`witness`).
 
+use crate::key_chain;
 use chain_publisher::cosign::{ClientError, OfferError, Outcome, WitnessClient, offer_all};
 use commands::sequencer::HeadStore;
 use domain::checkpoint::SignedCheckpoint;
@@ -23,6 +24,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the latest checkpoint is offered at most: each costs a witness a sync of its disk.
@@ -151,16 +153,23 @@ impl Witnesses {
                 key: log_keys.into_iter().next().map(Box::new),
             });
         }
+        let unreadable = |error| WitnessesError::Unreadable {
+            path: path.to_owned(),
+            error,
+        };
+        let rotations: Arc<[_]> = key_chain::log_proofs(&heads).map_err(unreadable)?.into();
         let mut clients = Vec::new();
         for witness in policy.witnesses() {
             let Some(url) = &witness.url else { continue };
             let name = String::from_utf8_lossy(&witness.name);
             let url = String::from_utf8_lossy(url);
             let client = WitnessClient::new(&name, witness.key.clone(), &url);
-            clients.push(client.map_err(|error| WitnessesError::Client {
+            let mut client = client.map_err(|error| WitnessesError::Client {
                 path: path.to_owned(),
                 error,
-            })?);
+            })?;
+            client.set_rotations(Arc::clone(&rotations));
+            clients.push(client);
         }
         if clients.is_empty() {
             return Err(WitnessesError::NoWitness(path.to_owned()));
@@ -179,10 +188,7 @@ impl Witnesses {
             newest: None,
             cosigned: heads
                 .cosigned()
-                .map_err(|error| WitnessesError::Unreadable {
-                    path: path.to_owned(),
-                    error,
-                })?
+                .map_err(unreadable)?
                 .and_then(|note| SignedCheckpoint::parse(&note).ok()),
             signed: None,
             have: BTreeSet::new(),

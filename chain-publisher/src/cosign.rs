@@ -2,11 +2,14 @@
 //!
 //! Invariants: a cosignature counts only after it was verified against the key that was configured for that witness, and
 //! states a time; a witness is offered checkpoints by rising size; nothing but checkpoints and hashes is sent, to the URL
-//! that was named and to no other; no answer is read beyond its limit or waited for beyond its time.
+//! that was named and to no other; no answer is read beyond its limit or waited for beyond its time. A witness that does
+//! not trust the key that signs is shown how the log came to it: at each rotation the checkpoint that both keys signed,
+//! and its proof (FORMAT §1); one that knows nothing of that says 404, and its runner is needed.
 //! Source: C2SP tlog-witness v1.0.0, the client's side.
 //! Not here: which witnesses are enough (`domain::tlog_policy`), where cosignatures are kept (`api`), being a witness
 //! (`witness`).
 
+use crate::rotations::RotationProof;
 use crate::url::is_passing;
 use domain::TreeSize;
 use domain::add_checkpoint::AddCheckpoint;
@@ -16,6 +19,7 @@ use domain::note::{Note, NoteError, NoteSignature, VerifierKey, parse_signatures
 use domain::ports::TileStore;
 use domain::proof::{ProofError, consistency_proof};
 use std::io::Read;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use ureq::http::{StatusCode, header};
@@ -127,8 +131,10 @@ pub struct Outcome {
 pub struct WitnessClient {
     name: String,
     key: VerifierKey,
-    url: String,
+    prefix: String,
     agent: Agent,
+    /// The rotations of the log's key, rising.
+    rotations: Arc<[RotationProof]>,
     within: Duration,
     /// The size it last cosigned, as far as is known.
     known: Option<TreeSize>,
@@ -162,13 +168,19 @@ impl WitnessClient {
         Ok(Self {
             name: name.to_owned(),
             key,
-            url: format!("{prefix}/add-checkpoint"),
+            prefix: prefix.to_owned(),
             agent,
+            rotations: Arc::default(),
             within: OFFER_WITHIN,
             known: None,
             pause: Duration::ZERO,
             not_before: None,
         })
+    }
+
+    /// How the log came to the key that signs now: the rotations of its log key, rising.
+    pub fn set_rotations(&mut self, rotations: Arc<[RotationProof]>) {
+        self.rotations = rotations;
     }
 
     /// The same with another time for one checkpoint.
@@ -204,8 +216,11 @@ impl WitnessClient {
     /// # Errors
     /// [`OfferError`].
     pub fn last_seen(&self, origin: &str, within: Duration) -> Result<Option<SignedCheckpoint>, OfferError> {
-        let prefix = self.url.trim_end_matches("/add-checkpoint");
-        let url = format!("{prefix}/{}/checkpoint", sha256(origin.as_bytes()).to_hex());
+        let url = format!(
+            "{}/{}/checkpoint",
+            self.prefix,
+            sha256(origin.as_bytes()).to_hex()
+        );
         let request = self.agent.get(&url).config().timeout_global(Some(within)).build();
         let response = request.call().map_err(|error| unreachable(&error))?;
         match response.status() {
@@ -234,7 +249,11 @@ impl WitnessClient {
         tiles: &dyn TileStore,
         checkpoint: &SignedCheckpoint,
     ) -> Result<NoteSignature, OfferError> {
-        let result = self.try_twice(tiles, checkpoint);
+        let mut result = self.try_twice(tiles, checkpoint);
+        let is_stranger = matches!(&result, Err(OfferError::Refused { status: 403, .. }));
+        if is_stranger && self.hand_over(tiles, checkpoint.checkpoint().size()) {
+            result = self.try_twice(tiles, checkpoint);
+        }
         if let Err(OfferError::Unreachable(_) | OfferError::Answer(_) | OfferError::Refused { .. }) = &result
         {
             self.pause = (self.pause * 2).clamp(PAUSE_FIRST, PAUSE_MAX);
@@ -243,6 +262,28 @@ impl WitnessClient {
             (self.pause, self.not_before) = (Duration::ZERO, None);
         }
         result
+    }
+
+    /// Shows the rotations below that size; whether it took one.
+    fn hand_over(&mut self, tiles: &dyn TileStore, size: TreeSize) -> bool {
+        let mut taken = false;
+        for rotation in Arc::clone(&self.rotations).iter() {
+            let at = rotation.proof.size();
+            if at > size || self.known.is_some_and(|known| known > at) {
+                continue;
+            }
+            match self.try_twice(tiles, &rotation.proof.checkpoint) {
+                Ok(_) => {}
+                Err(OfferError::Ahead { .. }) => continue,
+                Err(_) => return taken,
+            }
+            let end = Instant::now() + self.within;
+            match self.send("add-rotation", rotation.proof.encode(), end) {
+                Ok((StatusCode::OK, ..)) => taken = true,
+                _ => return taken,
+            }
+        }
+        taken
     }
 
     fn try_twice(
@@ -296,7 +337,7 @@ impl WitnessClient {
             hashes: consistency_proof(tiles, old, size)?,
             checkpoint: checkpoint.clone(),
         };
-        let (status, kind, body) = self.send(body.encode(), end)?;
+        let (status, kind, body) = self.send("add-checkpoint", body.encode(), end)?;
         match status {
             StatusCode::OK => {
                 let line = cosignature(checkpoint, &self.key, &body)?;
@@ -314,9 +355,11 @@ impl WitnessClient {
     /// Status, content type, and the body up to its limit.
     fn send(
         &self,
+        path: &str,
         request: String,
         end: Instant,
     ) -> Result<(StatusCode, Option<String>, Vec<u8>), OfferError> {
+        let url = format!("{}/{path}", self.prefix);
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(unreachable(&"it took too long"));
@@ -324,7 +367,7 @@ impl WitnessClient {
         let post = || {
             let left = end.saturating_duration_since(Instant::now());
             self.agent
-                .post(&self.url)
+                .post(&url)
                 .config()
                 .timeout_global(Some(left.max(Duration::from_millis(1))))
                 .build()

@@ -54,7 +54,10 @@ impl RotationProof {
     }
 
     /// The rotation, if everything that its proof says of itself holds.
-    fn check(&self, origin: &str, vouchers: &Vouchers<'_>) -> Result<Rotation, String> {
+    ///
+    /// # Errors
+    /// In words: what does not hold.
+    pub fn check(&self, origin: &str, vouchers: &Vouchers<'_>) -> Result<Rotation, String> {
         let wrong = |what: String| format!("{}: {what}", self.name);
         let bytes = self.proof.extra.as_deref().unwrap_or_default();
         let entry = Entry::decode(bytes).map_err(|error| wrong(error.to_string()))?;

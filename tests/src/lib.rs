@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `daybook` | a real service in a directory of its own |
+//! | `publisher` | a real publisher that holds a service's log key |
 //! | `witness` | a real witness, and a log of numbers that is offered to it |
 //! | `small_ledger` | a ledger in memory, recorded by the real sequencer |
 //! | `pack_ledger` | a ledger of several accounts and many days, and evidence packs of it, good and forged |
@@ -31,6 +32,7 @@ pub mod load;
 pub mod mosquitto;
 pub mod pack_ledger;
 pub mod payloads;
+pub mod publisher;
 pub mod python;
 pub mod receiver;
 pub mod small_ledger;

@@ -9,9 +9,11 @@ use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::data_source::DataSource;
 use crate::entropy::SeededEntropy;
+use crate::publisher::{Dir, Request};
 use crate::rekey::{self, Rekeyed};
 use crate::stores::{LEDGER, read_keys, read_origin};
 use clap::{Args, Subcommand, ValueEnum};
+use domain::ports::EventLog;
 use domain::rotation::{KeyHistory, Role, RotationReason, VouchedBy};
 use serde::Serialize;
 use serde_json::json;
@@ -52,6 +54,10 @@ pub struct Rotate {
     /// Why
     #[arg(long, value_enum, default_value = "scheduled")]
     reason: ReasonName,
+    /// Where `daybook publish` holds the log key: its directory. Makes the new key there and asks for it; then run this
+    /// again, without it, where the ledger is
+    #[arg(long, value_name = "DIR")]
+    publisher: Option<PathBuf>,
 }
 
 /// Bring a new key into force with the recovery key
@@ -150,8 +156,12 @@ Examples:
   daybook key recover --recovery-key /media/usb/recovery.key --reason compromised
 
 The service must be stopped; start it again afterwards. Whatever interrupts this: run the same command again, or start
-the service, and it goes on where it was. With --config the settings that the service has. Where `daybook publish` holds
-the log key, only the receipt key can be replaced.
+the service, and it goes on where it was. With --config the settings that the service has.
+
+Where `daybook publish` holds the log key, stop both, then
+  daybook key rotate --publisher /var/lib/daybook-publish --data /var/lib/daybook     (as the publisher's user)
+  daybook key rotate --data /var/lib/daybook --config daybook.toml                    (as the service's user)
+and start both: the publisher signs with both keys, and goes on with the new one.
 Exit codes: 0 the new key is in force and on stdout; 1 it failed, nothing changed unless it says so; 2 usage.";
 
 impl Key {
@@ -163,6 +173,7 @@ impl Key {
         match self {
             Self::Show(show) => show.run(global),
             Self::List(list) => list.list(global),
+            Self::Rotate(it) if it.publisher.is_some() => request(&it, global),
             Self::Rotate(it) => replace(&it.place, it.role.into(), it.reason.into(), None, global),
             Self::Recover(it) => {
                 let recovery = Some(it.recovery_key.as_path());
@@ -299,6 +310,38 @@ fn replace(
         .block_on(rekey::rotate(&settings, &outside, role, reason, recovery))
         .map_err(Failure::failed)?;
     tell(&settings, &done, recovery, global)
+}
+
+/// Makes the new key where the old one is, and asks for it.
+fn request(it: &Rotate, global: &Global) -> Outcome {
+    let Some(dir) = &it.publisher else {
+        return Err(Failure::usage("--publisher names no directory"));
+    };
+    if !matches!(it.role, RoleName::Log) {
+        return Err(Failure::usage(
+            "the publisher holds the log key: --publisher does not go with another --role",
+        ));
+    }
+    let settings = Settings::load(it.place.config.as_deref(), &it.place).map_err(Failure::usage)?;
+    if !settings.data.join(LEDGER).exists() {
+        return Err(Failure::failed(no_ledger(&settings.data)));
+    }
+    let data_dir = DataSource::open(&settings.data).map_err(Failure::failed)?;
+    let size = data_dir.ledger().size();
+    let entropy = SeededEntropy::from_os().map_err(Failure::failed)?;
+    let held = Dir::open(dir, None, None, &entropy).map_err(Failure::failed)?;
+    let request = Request::make(&held, size, it.reason.into(), &entropy).map_err(Failure::failed)?;
+    if global.json {
+        data_json(&json!({"role": Role::Log, "key": request.new_key(), "replaces": request.old_key()}))?;
+        return Ok(0);
+    }
+    data(request.new_key())?;
+    talk(&format!(
+        "It is asked for and not in force yet. Where the ledger is, with the service stopped:  {} key rotate --data {}",
+        program(),
+        shell_path(&settings.data)
+    ));
+    Ok(0)
 }
 
 fn tell(settings: &Settings, done: &Rekeyed, recovery: Option<&Path>, global: &Global) -> Outcome {

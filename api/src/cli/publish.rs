@@ -52,7 +52,7 @@ Examples:
   daybook publish --dir /var/lib/daybook-publish --data /var/lib/daybook --config publish.toml
 
 The first makes the key, before the ledger is begun. Each process writes only into its own directory and reads the other's;
-either may stop, and the other goes on. The key that it holds cannot be replaced yet (`daybook key rotate` says so).
+either may stop, and the other goes on. The key is replaced with `daybook key rotate --publisher DIR`.
 
 Exit codes: 0 stopped by a signal, or the key is on stdout; 1 it could not start, or refuses to sign what contradicts what
 it has signed; 2 the settings cannot be used.";
@@ -70,7 +70,7 @@ impl Publish {
         let entropy = SeededEntropy::from_os().map_err(Failure::failed)?;
         let origin = settings.origin.as_deref();
         let dir = Dir::open(&self.dir, origin, settings.anchor.clone(), &entropy).map_err(Failure::failed)?;
-        let key = dir.key.verifier_key();
+        let key = dir.key().verifier_key();
         if global.json {
             data_json(&json!({"origin": key.name(), "key": key.to_string()}))?;
         } else {

@@ -51,7 +51,7 @@ fn is_of_the_mailbox(code: &str, reason: &str) -> bool {
 }
 
 /// The server's code in an error's words; `error` where there is none.
-fn code(reason: &str) -> String {
+pub(super) fn code(reason: &str) -> String {
     let number = |word: &&str| word.len() == 3 && word.bytes().all(|b| b.is_ascii_digit());
     let words = reason.split(|c: char| !c.is_ascii_alphanumeric());
     words.into_iter().find(number).unwrap_or("error").to_owned()

@@ -376,7 +376,7 @@ impl App {
     }
 }
 
-const fn word_of(sent: &Sent) -> &'static str {
+pub(super) const fn word_of(sent: &Sent) -> &'static str {
     match sent {
         Sent::Taken(..) => "sent",
         Sent::Refused(_) => "refused",

@@ -9,6 +9,7 @@
 //! | `telegram`, `updates` | the bot: messages, codes, buttons |
 //! | `words` | what is said |
 //! | `links` | signed links in messages |
+//! | `damage` | that the ledger does not hold, told past the outbox |
 //! | `paths` | whether a way works; the dead-man ping |
 //!
 //! The way of a notification: the outbox says that it is due → that an attempt begins is written down beside the ledger
@@ -18,6 +19,7 @@
 //! not begun; no address, text or secret is in an entry, log or metric.
 //! Source: REFERENCE §4, docs/notifications.md. Not here: what is due (`projections::outbox`).
 
+pub mod damage;
 mod email;
 pub mod guard;
 mod lane;

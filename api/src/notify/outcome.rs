@@ -122,7 +122,7 @@ impl App {
     }
 
     /// Doubled each time, an hour at most, and up to a fifth more, so that many do not come at once.
-    fn retry_after(&self, failed: u32) -> Duration {
+    pub(super) fn retry_after(&self, failed: u32) -> Duration {
         let first = Duration::from_secs(self.settings().notify_retry_s.max(1));
         let wait = first
             .saturating_mul(1 << (failed - 1).min(12))

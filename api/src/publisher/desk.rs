@@ -21,7 +21,7 @@ use chain_publisher::source::LogSource;
 use commands::sequencer::HeadStore;
 use domain::ports::{BoxFuture, Clock};
 use domain::{Date, TreeSize};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub struct Publisher {
     settings: Settings,
     clock: Arc<dyn Clock>,
     publishing: Publishing,
-    witnesses: Option<Witnesses>,
+    witnesses: RwLock<Option<Arc<Witnesses>>>,
     outcomes: Mutex<Outcomes>,
     followed: Mutex<Option<Arc<Followed>>>,
     stopping: Stopping,
@@ -52,22 +52,14 @@ impl Publisher {
     pub fn open(mut dir: Dir, settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, String> {
         // The service asks for those, and publishing takes them along.
         dir.heads = dir.heads.with_stamps_in(&settings.data.join(STAMPS));
-        let keys = || key_chain::log_keys(&dir.heads, dir.key.verifier_key());
-        let witnesses = match settings.witness_policy.as_deref() {
-            None => None,
-            Some(policy) => {
-                let keys = keys().map_err(|error| error.to_string())?;
-                let witnesses = Witnesses::open(policy, keys, dir.heads.clone());
-                Some(witnesses.map_err(|error| error.to_string())?)
-            }
-        };
+        let witnesses = witnesses(&dir, &settings)?;
         let outcomes = Outcomes::open(&dir.path).map_err(|error| error.to_string())?;
         Ok(Arc::new(Self {
             dir,
             settings,
             clock,
             publishing: Publishing::default(),
-            witnesses,
+            witnesses: RwLock::new(witnesses),
             outcomes: Mutex::new(outcomes),
             followed: Mutex::default(),
             stopping: Stopping::default(),
@@ -99,7 +91,7 @@ impl Publisher {
             started.map_err(|error| ChannelError::new(name, error.to_string()))
         };
         thread("sign", Self::sign)?;
-        if self.witnesses.is_some() {
+        if self.witnesses().is_some() {
             thread("witnesses", Self::ask_witnesses)?;
         }
         Ok(())
@@ -170,7 +162,14 @@ impl Publisher {
         {
             return Ok(());
         }
-        let mut followed = follow::sign(data, &self.dir, &offered)?;
+        let key = self.dir.key();
+        let signed = follow::sign(data, &self.dir, &offered);
+        if self.dir.key().verifier_key() != key.verifier_key() {
+            // They are shown how this log came to its new key.
+            let reopened = witnesses(&self.dir, &self.settings).map_err(FollowError::Refused)?;
+            *self.witnesses.write() = reopened;
+        }
+        let mut followed = signed?;
         if before.is_none() {
             self.ask_what_was_signed(&followed)?;
         }
@@ -182,7 +181,7 @@ impl Publisher {
 
     /// What a witness shows that this ledger does not have: then it is an older copy (FORMAT §4).
     fn ask_what_was_signed(&self, followed: &Followed) -> Result<(), FollowError> {
-        let Some(witnesses) = &self.witnesses else {
+        let Some(witnesses) = self.witnesses() else {
             return Ok(());
         };
         match witnesses.contradiction(&*followed.ledger, follow::size_of(followed)) {
@@ -191,10 +190,14 @@ impl Publisher {
         }
     }
 
+    fn witnesses(&self) -> Option<Arc<Witnesses>> {
+        self.witnesses.read().clone()
+    }
+
     fn ask_witnesses(&self) {
         loop {
             let followed = self.followed.lock().clone();
-            if let (Some(followed), Some(witnesses)) = (followed, &self.witnesses) {
+            if let (Some(followed), Some(witnesses)) = (followed, self.witnesses()) {
                 let stopping = || self.stopping.is_stopping();
                 let (signed, day) = (Some(followed.signed.clone()), followed.last_day);
                 witnesses.round(&*followed.ledger, signed, day, &*self.clock, &stopping);
@@ -204,6 +207,17 @@ impl Publisher {
             }
         }
     }
+}
+
+/// The witnesses that the settings name, under every key that this log had.
+fn witnesses(dir: &Dir, settings: &Settings) -> Result<Option<Arc<Witnesses>>, String> {
+    let Some(policy) = settings.witness_policy.as_deref() else {
+        return Ok(None);
+    };
+    let keys =
+        key_chain::log_keys(&dir.heads, dir.key().verifier_key()).map_err(|error| error.to_string())?;
+    let witnesses = Witnesses::open(policy, keys, dir.heads.clone()).map_err(|error| error.to_string())?;
+    Ok(Some(Arc::new(witnesses)))
 }
 
 impl Desk for Publisher {
@@ -238,15 +252,13 @@ impl Desk for Publisher {
             tiles: &*followed.ledger,
             size,
             checkpoint: Some(followed.signed.1.clone()),
-            key: Some(self.dir.key.verifier_key().to_string()),
+            key: Some(self.dir.key().verifier_key().to_string()),
             heads: &heads,
         })
     }
 
     fn head_state(&self, date: Date) -> Option<HeadState> {
-        self.witnesses
-            .as_ref()
-            .map(|witnesses| witnesses.head_state(date))
+        self.witnesses().map(|witnesses| witnesses.head_state(date))
     }
 
     fn records(&self) -> bool {

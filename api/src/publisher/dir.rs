@@ -4,13 +4,17 @@
 //! signed; what others may read is not used as a key.
 //! Not here: signing (`follow`).
 
+use super::handover::{Known, REQUEST, Request};
 use crate::app::HEADS;
-use commands::keys::{KeyError, read_secret_file, write_secret_file};
+use crate::key_chain;
+use commands::keys::{KeyError, RoleKeys, read_secret_file, write_secret_file};
 use commands::ledger::CheckpointFile;
 use commands::sequencer::HeadStore;
 use domain::checkpoint::{SignedCheckpoint, is_origin};
 use domain::note::{SigningKey, VerifierKey};
 use domain::ports::Entropy;
+use domain::rotation::Role;
+use parking_lot::RwLock;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,8 +63,7 @@ pub struct Dir {
     pub path: PathBuf,
     /// Which ledger it is for.
     pub origin: String,
-    /// What signs.
-    pub key: Arc<SigningKey>,
+    key: RwLock<Arc<SigningKey>>,
     /// The guard.
     pub guard: Arc<CheckpointFile>,
     /// The heads of days.
@@ -87,6 +90,10 @@ impl Dir {
             Err(TryLockError::WouldBlock) => return Err(DirError::Held(path.to_owned())),
             Err(TryLockError::Error(error)) => return Err(at(&lock_path)(error)),
         }
+        let heads_dir = path.join(HEADS);
+        std::fs::create_dir_all(&heads_dir).map_err(at(&heads_dir))?;
+        let heads = HeadStore::new(&heads_dir);
+        finish_handover(path, &heads)?;
         let key = read_or_make(path, origin, entropy)?;
         let verifier = key.verifier_key();
         let origin = verifier.name().to_owned();
@@ -94,17 +101,90 @@ impl Dir {
             std::fs::create_dir_all(anchors).map_err(at(anchors))?;
         }
         let guard = CheckpointFile::open(path, anchors, &origin).map_err(at(path))?;
-        let heads_dir = path.join(HEADS);
-        std::fs::create_dir_all(&heads_dir).map_err(at(&heads_dir))?;
         Ok(Self {
             path: path.to_owned(),
             origin,
-            key: Arc::new(key),
+            key: RwLock::new(Arc::new(key)),
             guard: Arc::new(guard),
-            heads: HeadStore::new(&heads_dir),
+            heads,
             _lock: lock,
         })
     }
+
+    /// What signs.
+    pub fn key(&self) -> Arc<SigningKey> {
+        self.key.read().clone()
+    }
+
+    /// The key that was asked for, where one was.
+    ///
+    /// # Errors
+    /// [`DirError`].
+    pub fn next_key(&self) -> Result<Option<Arc<SigningKey>>, DirError> {
+        let seed = RoleKeys::new(&self.path, Role::Log).next()?;
+        let key = seed.map(|seed| SigningKey::from_seed(&self.origin, &seed));
+        let key = key.transpose();
+        Ok(key
+            .map_err(|error| DirError::Unusable(error.to_string()))?
+            .map(Arc::new))
+    }
+
+    /// The key that was asked for takes the other's place: its proof is kept. What the other one was is gone then.
+    ///
+    /// # Errors
+    /// [`DirError`]; the next start goes on.
+    pub fn put_in_force(&self, next: Arc<SigningKey>) -> Result<(), DirError> {
+        RoleKeys::new(&self.path, Role::Log).put_in_force()?;
+        finish_handover(&self.path, &self.heads)?;
+        *self.key.write() = next;
+        Ok(())
+    }
+}
+
+/// What a crash left of a handover whose proof is kept and whose key is in its place: the directory names that key, and
+/// asks for it no more.
+fn finish_handover(dir: &Path, heads: &HeadStore) -> Result<(), DirError> {
+    let Ok(named) = read_verifier_key(dir) else {
+        return Ok(());
+    };
+    let Some(seed) = RoleKeys::new(dir, Role::Log).current()? else {
+        return Ok(());
+    };
+    let key = SigningKey::from_seed(named.name(), &seed);
+    let key = key
+        .map_err(|error| DirError::Unusable(error.to_string()))?
+        .verifier_key();
+    if key != named {
+        let rotations = key_chain::rotations(heads).map_err(at(dir))?;
+        let proven = rotations.iter().any(|(_, said)| {
+            said.role == Role::Log
+                && said.new == key.to_string()
+                && said.old.as_deref() == Some(named.to_string().as_str())
+        });
+        if !proven {
+            // Whoever reads the key says that the two do not belong together.
+            return Ok(());
+        }
+        replace(&dir.join(VERIFIER_KEY), format!("{key}\n").as_bytes())?;
+    }
+    let asked = Request::read(dir).map_err(DirError::Unusable)?;
+    if asked.is_some_and(|asked| asked.new_key() == key.to_string()) {
+        let path = dir.join(REQUEST);
+        std::fs::remove_file(&path).map_err(at(&path))?;
+    }
+    Ok(())
+}
+
+/// Writes a public file whole or not at all, durably.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DirError> {
+    let temporary = path.with_extension("tmp");
+    let written = File::create(&temporary).and_then(|mut file| {
+        io::Write::write_all(&mut file, bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    });
+    written.map_err(at(path))
 }
 
 fn read_or_make(dir: &Path, asked: Option<&str>, entropy: &dyn Entropy) -> Result<SigningKey, DirError> {
@@ -169,21 +249,20 @@ pub fn read_verifier_key(dir: &Path) -> Result<VerifierKey, String> {
             path.display()
         )
     })?;
-    VerifierKey::parse(text.trim()).map_err(|error| format!("{}: {error}", path.display()))
+    let line = text.lines().next().unwrap_or_default();
+    VerifierKey::parse(line.trim()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// The latest checkpoint that was signed there, whose signature holds.
 ///
 /// # Errors
 /// In words.
-pub fn read_checkpoint(dir: &Path, key: &VerifierKey) -> Result<Option<Vec<u8>>, String> {
+pub fn read_checkpoint(dir: &Path, known: &Known) -> Result<Option<Vec<u8>>, String> {
     let note = CheckpointFile::read(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let Some(note) = note else { return Ok(None) };
     let refused = |error: &dyn std::fmt::Display| format!("the checkpoint in {}: {error}", dir.display());
     let signed = SignedCheckpoint::parse(&note).map_err(|error| refused(&error))?;
-    signed
-        .verify(key.name(), [key])
-        .map_err(|error| refused(&error))?;
+    known.verify(&signed).map_err(|error| refused(&error))?;
     Ok(Some(note))
 }
 

@@ -9,12 +9,12 @@
 
 use super::TO_SIGN;
 use super::dir::read_checkpoint;
+use super::handover::Known;
 use super::outcomes::{self, Line};
 use crate::app::App;
 use crate::publishing::{ChannelError, ChannelState, Desk, HEAD_PUBLISHED, Outcome};
 use commands::sequencer::SignedElsewhere;
 use domain::checkpoint::Checkpoint;
-use domain::note::VerifierKey;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,16 +27,16 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Elsewhere {
     to_sign: PathBuf,
     dir: PathBuf,
-    key: VerifierKey,
+    known: Known,
 }
 
 impl Elsewhere {
-    /// One that reads in `data` and keeps what it signs with that key in `dir`.
-    pub fn new(data: &Path, dir: &Path, key: VerifierKey) -> Self {
+    /// One that reads in `data` and keeps what it signs with those keys in `dir`.
+    pub fn new(data: &Path, dir: &Path, known: Known) -> Self {
         Self {
             to_sign: data.join(TO_SIGN),
             dir: dir.to_owned(),
-            key,
+            known,
         }
     }
 }
@@ -51,7 +51,7 @@ impl SignedElsewhere for Elsewhere {
     }
 
     fn latest(&self) -> Result<Option<Vec<u8>>, String> {
-        read_checkpoint(&self.dir, &self.key)
+        read_checkpoint(&self.dir, &self.known)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The ledger's files, read beside the service that writes them: what it says is durable is found there and signed.
 //!
 //! Invariants: no lock is taken and nothing is written into the ledger; a root that the files do not give is not signed; a
-//! tree that does not continue what was signed ends the publisher, and so does an entry that says that another key signs;
+//! tree that does not continue what was signed ends the publisher, and so does an entry that says that a stranger signs;
 //! a day that was closed is signed at exactly its size, and its head kept, before anything larger is; so is an entry that
-//! replaces the key of receipts, whose proof is kept.
+//! replaces a key, whose proof is kept: where it is the log key, by both, and it is the one that was asked for here.
 //! What if we crash here? Between a day's signature and its head, or a rotation's and its proof: the guard stands at that
 //! size, and what is missing is made of it at the next start.
 //! Not here: who publishes it (`publishing`), witnesses (`crate::witnesses`).
@@ -11,12 +11,12 @@
 use super::{Dir, TO_SIGN};
 use crate::stores::LEDGER;
 use commands::ledger::{Ledger, OpenError, Options};
-use commands::sequencer::{CheckpointError, Checkpointer, Signing};
+use commands::sequencer::{CheckpointError, Checkpointer, Signers, Signing};
 use domain::checkpoint::Checkpoint;
 use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
 use domain::ports::EventLog;
-use domain::rotation::{KEY_ROTATED, KeyRotated, Role};
+use domain::rotation::{KEY_ROTATED, KeyRotated, Role, Rotation, Vouchers};
 use domain::{Date, Position, TreeSize};
 use std::path::Path;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ pub fn sign(data: &Path, dir: &Dir, offered: &Checkpoint) -> Result<Followed, Fo
     }
     let checkpointer = Checkpointer::open(
         &dir.origin,
-        Signing::Here(dir.key.clone()),
+        Signing::Here(dir.key()),
         dir.guard.clone(),
         &ledger,
         ledger.size_now(),
@@ -164,7 +164,10 @@ fn sign_ends(
                 }
                 KEY_ROTATED => {
                     let said: KeyRotated = serde_json::from_slice(entry.payload).map_err(unreadable)?;
-                    end.keep_rotation(said.role)?;
+                    match said.role {
+                        Role::Log => end.hand_over(&entry)?,
+                        role => end.keep_rotation(role)?,
+                    }
                 }
                 _ => {}
             }
@@ -213,6 +216,46 @@ impl End<'_> {
         let proof = self.proof(&self.sign()?)?;
         heads.put_rotation(self.position, &proof).map_err(later)?;
         tracing::info!(position = %self.position, "the proof of a new key for receipts is signed");
+        Ok(())
+    }
+
+    /// Both keys sign the checkpoint that ends with the entry, the new one all that comes after it, here and from the next
+    /// start on.
+    fn hand_over(&self, entry: &Entry<'_>) -> Result<(), FollowError> {
+        let (dir, position) = (self.dir, self.position);
+        let refused =
+            |what: String| FollowError::Refused(format!("the entry at position {position}: {what}"));
+        let rotation = Rotation::read(&dir.origin, entry, &Vouchers::default()).map_err(refused)?;
+        let current = dir.key();
+        if rotation.new == current.verifier_key() {
+            // It was handed over before the last stop.
+            return Ok(());
+        }
+        let next = dir
+            .next_key()
+            .map_err(|error| FollowError::Later(error.to_string()))?;
+        let next = next.filter(|next| {
+            rotation.new == next.verifier_key() && rotation.old.as_ref() == Some(&current.verifier_key())
+        });
+        let next = next.ok_or_else(|| {
+            refused(format!(
+                "another log key is said to sign from there on, {}, and none was asked for here: find out who did",
+                rotation.new
+            ))
+        })?;
+        let size = position.size_through();
+        let root = self.ledger.root_at(size).map_err(FollowError::Later)?;
+        let both: Signers = vec![current, next.clone()];
+        let signed = self
+            .checkpointer
+            .sign_handover(position, root, both, vec![next.clone()])
+            .map_err(self::refused)?;
+        dir.heads
+            .put_rotation(position, &self.proof(&signed)?)
+            .map_err(later)?;
+        dir.put_in_force(next)
+            .map_err(|error| FollowError::Later(error.to_string()))?;
+        tracing::info!(%position, "a new log key is in force");
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! | `dir` | the publisher's directory: key, guard, heads |
 //! | `outcomes` | what came of publications, until the service has recorded it |
 //! | `follow` | the ledger's files, read; what is durable, signed; days, their heads |
+//! | `handover` | a new log key: the request for it, and what the service knows of the publisher's keys |
 //! | `desk` | what channels need, here |
 //! | `elsewhere` | the other side: the service that offers trees, takes over checkpoints, records outcomes |
 //!
@@ -20,12 +21,14 @@ mod desk;
 mod dir;
 mod elsewhere;
 mod follow;
+mod handover;
 mod outcomes;
 
 pub use desk::Publisher;
 pub use dir::{Dir, DirError, VERIFIER_KEY, read_checkpoint, read_verifier_key};
 pub use elsewhere::{Elsewhere, take_over};
 pub use follow::FollowError;
+pub use handover::{Known, Request};
 
 /// The file in the service's directory that says what is durable: an unsigned checkpoint.
 pub const TO_SIGN: &str = "to-sign";

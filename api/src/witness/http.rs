@@ -1,6 +1,6 @@
 //! What a witness answers over HTTP, and the limits on who asks: small enough for the smallest computer.
 //!
-//! `POST /add-checkpoint` · `GET /<hex SHA-256 of an origin>/checkpoint` · `GET /` its key and what it has seen ·
+//! `POST /add-checkpoint` · `POST /add-rotation` the proof of a rotation of a log's key (FORMAT §1) · `GET /<hex SHA-256 of an origin>/checkpoint` · `GET /` its key and what it has seen ·
 //! `GET /healthz`.
 //! Invariants: at most [`CONNECTIONS_MAX`] connections of [`BODY_BYTES_MAX`] each; nobody holds one for longer than the
 //! timeouts without saying something; the disk is waited for on threads that may block; after the stop no new request
@@ -123,7 +123,7 @@ async fn answer<S: WitnessStore + 'static>(served: &Arc<Served<S>>, request: Req
         .strip_prefix('/')
         .and_then(|rest| rest.strip_suffix("/checkpoint"));
     let wanted = match path {
-        "/add-checkpoint" => Method::POST,
+        "/add-checkpoint" | "/add-rotation" => Method::POST,
         "/" | "/healthz" => Method::GET,
         _ if monitored.is_some() => Method::GET,
         _ => return words(StatusCode::NOT_FOUND, "there is nothing here"),
@@ -146,13 +146,32 @@ async fn answer<S: WitnessStore + 'static>(served: &Arc<Served<S>>, request: Req
                 "no checkpoint of such a log was cosigned here",
             ),
         },
-        _ => add_checkpoint(served, request).await,
+        ("/add-rotation", _) => decided(served, request, Served::add_rotation).await,
+        _ => decided(served, request, Served::add_checkpoint).await,
     }
 }
 
-async fn add_checkpoint<S: WitnessStore + 'static>(
+impl<S: WitnessStore> Served<S> {
+    fn add_checkpoint(&self, body: &[u8]) -> Result<String, Refusal> {
+        let decided = self.witness.add_checkpoint(body);
+        if let Err(Refusal::OtherRoot { .. }) = &decided {
+            keep_conflict(&self.conflicts, body);
+        }
+        decided
+    }
+
+    fn add_rotation(&self, body: &[u8]) -> Result<String, Refusal> {
+        let key = self.witness.add_rotation(body)?;
+        tracing::warn!(%key, "a log has a new key: the one before vouches for it, and it is trusted from here on");
+        Ok(format!("{key}\n"))
+    }
+}
+
+/// The answer to a body, decided on a thread that may block.
+async fn decided<S: WitnessStore + 'static>(
     served: &Arc<Served<S>>,
     request: Request<Incoming>,
+    decide: fn(&Served<S>, &[u8]) -> Result<String, Refusal>,
 ) -> Answer {
     let body = match tokio::time::timeout(BODY_TIMEOUT, body(request.into_body())).await {
         Ok(Ok(body)) if body.len() > BODY_BYTES_MAX => {
@@ -166,14 +185,7 @@ async fn add_checkpoint<S: WitnessStore + 'static>(
         Err(_) => return words(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
     };
     let served = Arc::clone(served);
-    let decided = tokio::task::spawn_blocking(move || {
-        let decided = served.witness.add_checkpoint(&body);
-        if let Err(Refusal::OtherRoot { .. }) = &decided {
-            keep_conflict(&served.conflicts, &body);
-        }
-        decided
-    });
-    match decided.await {
+    match tokio::task::spawn_blocking(move || decide(&served, &body)).await {
         Ok(Ok(lines)) => text(StatusCode::OK, "text/plain; charset=utf-8", lines),
         Ok(Err(refusal)) => refused(&refusal),
         Err(error) => {

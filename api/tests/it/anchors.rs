@@ -1,7 +1,6 @@
 //! Time stamps over a day's head: a real authority made of `openssl ts`, and a calendar, both on loopback; both out of
 //! order at first.
 
-use crate::publisher::{ORIGIN, Publisher};
 use crate::service::Service;
 use api::data_source::DataSource;
 use chain_publisher::VerifySettings;
@@ -17,6 +16,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tests::publisher::{ORIGIN, Publisher};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What `ots` is installed from, where it can be.

@@ -5,23 +5,24 @@ use crate::service::Service;
 use api::clock::SystemClock;
 use api::config::Settings;
 use api::entropy::SeededEntropy;
+use api::witnesses::HeadState;
 use chain_publisher::evidence::Trust;
 use chain_publisher::kept_heads::{HeadFile, verify_heads};
 use chain_publisher::verify::VerifySettings;
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
-use domain::note::VerifierKey;
 use domain::ports::{Clock, Entropy};
+use domain::tlog_policy::{Policy, Quorum};
 use domain::tlog_proof::TlogProof;
 use domain::{Date, Position};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tests::publisher::{ORIGIN, Publisher};
+use tests::witness::WitnessProcess;
 
-pub const ORIGIN: &str = "log.example/main";
 /// How long the two may take to catch up.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -30,97 +31,6 @@ fn until(what: &str, done: impl Fn() -> bool) {
     while !done() {
         assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// A publisher's directory, and its process while one runs.
-pub struct Publisher {
-    scratch: PathBuf,
-    child: Option<Child>,
-}
-
-impl Publisher {
-    fn command(scratch: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_daybook"));
-        command
-            .args(["publish", "--origin", ORIGIN, "--dir"])
-            .arg(scratch.join("publisher"))
-            .arg("--anchor")
-            .arg(scratch.join("publisher-anchor"));
-        command
-    }
-
-    pub fn new(scratch: &Path) -> (Self, VerifierKey) {
-        let shown = Self::command(scratch)
-            .arg("--show-key")
-            .output()
-            .expect("it runs");
-        assert!(
-            shown.status.success(),
-            "{}",
-            String::from_utf8_lossy(&shown.stderr)
-        );
-        let key = String::from_utf8(shown.stdout).expect("text");
-        let settings = format!(
-            "publish_retry_s = 1\n[[publish]]\nto = \"directory\"\nname = \"static\"\npath = \"{}\"\n",
-            scratch.join("static").display()
-        );
-        std::fs::write(scratch.join("publish.toml"), settings).expect("written");
-        let publisher = Self {
-            scratch: scratch.to_owned(),
-            child: None,
-        };
-        (publisher, VerifierKey::parse(key.trim()).expect("a key"))
-    }
-
-    pub fn start(&mut self) {
-        let mut child = Self::command(&self.scratch)
-            .arg("--data")
-            .arg(self.scratch.join("data"))
-            .arg("--config")
-            .arg(self.scratch.join("publish.toml"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it runs");
-        let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let running = |line: &std::io::Result<String>| {
-            line.as_ref()
-                .is_ok_and(|line| line == "daybook publish is running")
-        };
-        assert!(lines.any(|line| running(&line)), "it does not come up");
-        // It is read to its end, so that a full pipe never stops it.
-        std::thread::spawn(move || lines.for_each(|line| eprintln!("{}", line.unwrap_or_default())));
-        self.child = Some(child);
-    }
-
-    fn kill9(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        child.kill().expect("killed");
-        child.wait().expect("ended");
-    }
-
-    /// How it ended by itself.
-    fn ended(&mut self) -> Option<i32> {
-        let mut child = self.child.take().expect("it runs");
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            if let Some(status) = child.try_wait().expect("asked") {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let _ = child.kill();
-        let _ = child.wait();
-        None
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        if self.child.is_some() {
-            self.kill9();
-        }
     }
 }
 
@@ -292,18 +202,12 @@ fn a_second_publisher_on_one_directory_is_refused_and_a_lost_key_is_not_made_ane
     let dir = tempfile::tempdir().expect("a directory");
     let (mut publisher, _) = Publisher::new(dir.path());
     publisher.start();
-    let second = Publisher::command(dir.path())
-        .arg("--show-key")
-        .output()
-        .expect("it runs");
+    let second = publisher.command().arg("--show-key").output().expect("it runs");
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("another publisher runs"));
     publisher.kill9();
     std::fs::remove_file(dir.path().join("publisher/log-key")).expect("removed");
-    let again = Publisher::command(dir.path())
-        .arg("--show-key")
-        .output()
-        .expect("it runs");
+    let again = publisher.command().arg("--show-key").output().expect("it runs");
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("restore it"));
 }
@@ -328,7 +232,7 @@ fn key(scratch: &Path, args: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn a_key_that_the_publisher_holds_is_not_replaced_and_the_key_of_receipts_is() {
+fn a_key_that_the_publisher_holds_is_not_replaced_alone_and_the_key_of_receipts_is() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut publisher, log_key) = Publisher::new(dir.path());
     // The command has the clock of this machine.
@@ -428,4 +332,74 @@ fn a_post_quantum_key_does_not_go_together_with_a_publisher() {
     let refused = api::stores::open(&settings, &entropy).err().expect("refused");
     assert!(refused.to_string().contains("post_quantum"), "{refused}");
     assert!(!dir.path().join("data/ledger").exists(), "nothing was begun");
+}
+
+#[test]
+fn who_signs_asks_the_witnesses_and_goes_on_with_those_that_were_down() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut publisher, key) = Publisher::new(dir.path());
+    let mut witness = WitnessProcess::start(&[key.to_string()]);
+    let policy_file = dir.path().join("policy");
+    let text = format!(
+        "log {key}\nwitness w {} {}\nquorum w\n",
+        witness.key(),
+        witness.url()
+    );
+    std::fs::write(&policy_file, &text).expect("written");
+    publisher.set(&format!("witness_policy = {policy_file:?}"));
+    let named = policy_file.clone();
+    let service =
+        Service::signed_elsewhere_with(dir, "2026-04-01T12:00:00Z", "publisher", ORIGIN, |settings| {
+            settings.witness_policy = Some(named);
+        });
+    let app = service.app.clone().expect("it runs");
+    publisher.start();
+    days_pass(&service, 1);
+    let policy = Policy::parse(text.as_bytes()).expect("a policy");
+    let quorum = |date: &Date| {
+        let bytes = app.heads().get(*date).expect("readable")?;
+        let head = TlogProof::parse(&bytes).expect("a proof");
+        Some(
+            policy
+                .examine_with(&head.checkpoint, [&key])
+                .expect("its lines hold")
+                .quorum,
+        )
+    };
+    let all_met = |count: usize| {
+        let dates = app.heads().dates().expect("listed");
+        dates.len() == count && dates.iter().all(|date| quorum(date) == Some(Quorum::Met))
+    };
+    until("the first head is witnessed", || all_met(1));
+    until("it is out", || published(&service).len() == 1);
+    // The witness is down: days are closed, signed and published, without the word.
+    witness.kill9();
+    days_pass(&service, 2);
+    until("three days are out", || published(&service).len() == 3);
+    let dates = app.heads().dates().expect("listed");
+    assert_eq!(quorum(&dates[2]), Some(Quorum::Missed));
+    let state = app.witnesses().expect("it was named").head_state(dates[2]);
+    assert_eq!(state, HeadState::Integrated, "no more than that is said of it");
+    // Both come back, and the heads that were missed are cosigned in their order.
+    publisher.kill9();
+    witness.restart();
+    publisher.start();
+    until("every head is witnessed", || all_met(3));
+    for date in &dates {
+        assert_eq!(
+            app.witnesses().expect("it was named").head_state(*date),
+            HeadState::Witnessed
+        );
+    }
+    // What is served carries the witness's line, and an auditor with the policy alone is satisfied with it.
+    until("the latest is cosigned", || {
+        let (_, served) = service.get("/log/checkpoint");
+        let served = SignedCheckpoint::parse(&served).expect("a checkpoint");
+        policy
+            .examine_with(&served, [&key])
+            .expect("its lines hold")
+            .quorum
+            == Quorum::Met
+    });
+    assert!(publisher.runs());
 }

@@ -2,15 +2,21 @@
 //!
 //! Invariants: a cosignature leaves only after the checkpoint that it is for is durable; for one origin the look at the
 //! latest checkpoint and its replacement are one step under one lock, so sizes never fall and no two roots of a size are
-//! cosigned; a store that failed is read again before anything is believed of it.
+//! cosigned; a store that failed is read again before anything is believed of it. A new log key is believed by the proof
+//! of its rotation alone (FORMAT §1): the old key vouches for it, the checkpoint that both signed is the latest that was
+//! cosigned here, and the proof is durable before anything under the new key is; what the old key signs alone from there
+//! on is refused.
 //! What if we crash here? Before the store has saved: nothing happened. After it: a checkpoint is kept whose cosignature
-//! nobody has; the log offers it again from that size, which 409 tells it, and gets one.
+//! nobody has; the log offers it again from that size, which 409 tells it, and gets one. A rotation that is kept is
+//! followed from the next start on.
 //! Source: C2SP tlog-witness v1.0.0 (409 where size is the same and the root another; later drafts say 422), and of its
 //! later drafts the path of the monitoring endpoint and that a bad line of a trusted key is 403.
-//! Not here: sockets, the key's file (`api`), where checkpoints are kept (`store`), asking witnesses (`cosign`).
+//! Not here: sockets, the key's file (`api`), where checkpoints are kept (`store`), asking witnesses (`cosign`). A rotation
+//! that the recovery key vouches for is not followed: it comes after a loss or a theft, and the runner decides.
 
 pub mod store;
 
+use crate::rotations::RotationProof;
 use domain::add_checkpoint::{AddCheckpoint, AddCheckpointError};
 use domain::checkpoint::{CheckpointError, SignedCheckpoint};
 use domain::cosignature::CosigningKey;
@@ -18,8 +24,9 @@ use domain::hash::sha256;
 use domain::note::{Note, NoteSignature, VerifierKey};
 use domain::ports::Clock;
 use domain::proof::ProofError;
+use domain::rotation::{HandoverError, ROTATIONS_MAX, Role, Rotation, Vouchers, check_handover};
 use domain::{Date, TreeSize};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -44,6 +51,15 @@ pub enum Refusal {
     /// No key that is trusted for that origin signed it, or a line of such a key does not hold.
     #[error("{0}")]
     Unsigned(CheckpointError),
+    /// A key that is not in force there any more, or not yet, signed it.
+    #[error(transparent)]
+    NotInForce(#[from] HandoverError),
+    /// Not the proof of a rotation.
+    #[error("{0}")]
+    NoRotation(String),
+    /// The proof of a rotation that does not hold, or of a key that nobody is trusted to vouch for.
+    #[error("{0}")]
+    Untrusted(String),
     /// The old size is not that of the latest checkpoint that was cosigned here.
     #[error("the latest checkpoint cosigned here has size {known}: prove consistency from there")]
     Stale {
@@ -71,8 +87,8 @@ impl Refusal {
     /// The HTTP status that the specification gives it; 503 for what is this machine's own trouble.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Malformed(_) => 400,
-            Self::Unsigned(_) => 403,
+            Self::Malformed(_) | Self::NoRotation(_) => 400,
+            Self::Unsigned(_) | Self::NotInForce(_) | Self::Untrusted(_) => 403,
             Self::UnknownOrigin(_) => 404,
             Self::Stale { .. } | Self::OtherRoot { .. } => 409,
             Self::Inconsistent(_) => 422,
@@ -130,8 +146,34 @@ pub struct Witness<S> {
 
 /// A log that is followed.
 struct Log {
-    keys: Vec<VerifierKey>,
+    /// Taken after `latest` where both are.
+    followed: RwLock<Followed>,
     latest: Mutex<Latest>,
+}
+
+/// Whose checkpoints are cosigned.
+#[derive(Debug, Clone, Default)]
+struct Followed {
+    keys: Vec<VerifierKey>,
+    /// The rotations that were proven here, rising.
+    rotations: Vec<Rotation>,
+}
+
+impl Followed {
+    /// Whether a key that is trusted vouches for the new one, or was replaced by one that is.
+    fn leads_to(&self, rotation: &Rotation) -> bool {
+        let trusted = |key: &VerifierKey| self.keys.contains(key);
+        rotation.old.as_ref().is_some_and(trusted) || trusted(&rotation.new)
+    }
+
+    fn take(&mut self, rotation: Rotation) {
+        for key in rotation.old.iter().chain([&rotation.new]) {
+            if !self.keys.contains(key) {
+                self.keys.push(key.clone());
+            }
+        }
+        self.rotations.push(rotation);
+    }
 }
 
 /// The latest checkpoint that was cosigned.
@@ -184,11 +226,13 @@ impl<S: WitnessStore> Witness<S> {
         let mut logs = BTreeMap::new();
         for (origin, keys) in by_origin {
             let signed = load(&store, &origin, &public)?;
+            let followed = followed(&store, &origin, keys)?;
             let latest = Mutex::new(Latest {
                 signed,
                 doubtful: false,
             });
-            logs.insert(origin, Log { keys, latest });
+            let followed = RwLock::new(followed);
+            logs.insert(origin, Log { followed, latest });
         }
         Ok(Self {
             key,
@@ -222,11 +266,15 @@ impl<S: WitnessStore> Witness<S> {
             .logs
             .get(origin)
             .ok_or_else(|| Refusal::UnknownOrigin(origin.to_owned()))?;
+        let followed = log.followed.read().clone();
         offered
             .checkpoint
-            .verify(origin, &log.keys)
+            .verify(origin, &followed.keys)
             .map_err(Refusal::Unsigned)?;
         let mut latest = log.latest.lock();
+        // A rotation may have been proven meanwhile.
+        let followed = log.followed.read().clone();
+        check_handover(&offered.checkpoint, &followed.rotations)?;
         if latest.doubtful {
             latest.signed = load(&self.store, origin, &self.public).map_err(store_failed)?;
         }
@@ -236,7 +284,7 @@ impl<S: WitnessStore> Witness<S> {
             // What is durable already is not written again, so that a replay costs the disk nothing.
             return Ok(line.to_string());
         }
-        let keep = kept(&offered.checkpoint, &log.keys, &line).map_err(Refusal::Unsigned)?;
+        let keep = kept(&offered.checkpoint, &followed.keys, &line).map_err(Refusal::Unsigned)?;
         latest.doubtful = true;
         self.store
             .save(origin, keep.encode().as_bytes())
@@ -246,6 +294,54 @@ impl<S: WitnessStore> Witness<S> {
             doubtful: false,
         };
         Ok(line.to_string())
+    }
+
+    /// The answer to the body of an `add-rotation` request, the proof of a rotation of a log's key: the new key, which is
+    /// trusted from here on. Its checkpoint must be the latest that was cosigned here, so that what vouches for the new
+    /// key is no other history. The same again is answered the same. Blocks on the store.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nobody else is trusted then.
+    pub fn add_rotation(&self, body: &[u8]) -> Result<VerifierKey, Refusal> {
+        let proof = RotationProof::parse("the proof", body).map_err(Refusal::NoRotation)?;
+        let checkpoint = &proof.proof.checkpoint;
+        let origin = checkpoint.checkpoint().origin();
+        let log = self
+            .logs
+            .get(origin)
+            .ok_or_else(|| Refusal::UnknownOrigin(origin.to_owned()))?;
+        let followed = log.followed.read().clone();
+        let rotation = proven(origin, &proof).map_err(Refusal::Untrusted)?;
+        if !followed.leads_to(&rotation) {
+            return Err(Refusal::Untrusted(
+                "neither of its keys is trusted here".to_owned(),
+            ));
+        }
+        let mut latest = log.latest.lock();
+        if latest.doubtful {
+            latest.signed = load(&self.store, origin, &self.public).map_err(store_failed)?;
+        }
+        let new = rotation.new.clone();
+        let mut followed = log.followed.write();
+        if followed.rotations.contains(&rotation) {
+            return Ok(new);
+        }
+        if !latest.has_text(checkpoint.note().text()) {
+            return Err(Refusal::Stale { known: latest.size() });
+        }
+        check_handover(checkpoint, &followed.rotations)?;
+        if followed.rotations.len() >= ROTATIONS_MAX {
+            return Err(Refusal::Untrusted(format!(
+                "more than {ROTATIONS_MAX} rotations of one log are not followed"
+            )));
+        }
+        let bytes = proof.proof.encode();
+        let saved = self
+            .store
+            .save_rotation(origin, rotation.position, bytes.as_bytes());
+        saved.map_err(store_failed)?;
+        followed.take(rotation);
+        Ok(new)
     }
 
     /// The latest checkpoint cosigned of the log whose origin has this SHA-256 in lower-case hexadecimal, with the log's
@@ -334,9 +430,51 @@ fn load(
     Ok(Some(signed))
 }
 
+/// Whose checkpoints of a log are cosigned: those keys', and those that the rotations lead to which were proven here.
+fn followed(
+    store: &impl WitnessStore,
+    origin: &str,
+    keys: Vec<VerifierKey>,
+) -> Result<Followed, WitnessError> {
+    let mut followed = Followed {
+        keys,
+        rotations: Vec::new(),
+    };
+    let kept = store
+        .rotations(origin)
+        .map_err(|error| WitnessError::Unreadable {
+            origin: origin.to_owned(),
+            error,
+        })?;
+    for bytes in kept {
+        let read = RotationProof::parse("a rotation", &bytes).and_then(|proof| proven(origin, &proof));
+        let rotation = read.map_err(|reason| WitnessError::Damaged {
+            origin: origin.to_owned(),
+            reason,
+        })?;
+        // The runner may have named other keys since.
+        if followed.leads_to(&rotation) {
+            followed.take(rotation);
+        }
+    }
+    Ok(followed)
+}
+
+/// A rotation of the log key, if everything holds that its proof says.
+fn proven(origin: &str, proof: &RotationProof) -> Result<Rotation, String> {
+    let rotation = proof.check(origin, &Vouchers::default())?;
+    if rotation.role == Role::Log {
+        Ok(rotation)
+    } else {
+        Err("it is of another key than the one that signs checkpoints".to_owned())
+    }
+}
+
 fn store_failed(error: impl ToString) -> Refusal {
     Refusal::Store(error.to_string())
 }
 
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod tests;

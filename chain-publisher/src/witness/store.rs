@@ -1,9 +1,11 @@
-//! Where a witness keeps the latest checkpoint of each log: one file a log in one directory.
+//! Where a witness keeps the latest checkpoint of each log, and the proofs of its rotations: one file each, in one
+//! directory.
 //!
 //! Invariants: a checkpoint is replaced whole or not at all, and is durable when `save` returns `Ok`; one process holds
 //! the directory. File names are the SHA-256 of the origin, so an origin cannot name another file.
 //! Not here: what a checkpoint is worth (the file above).
 
+use domain::Position;
 use domain::hash::sha256;
 use domain::note::NOTE_BYTES_MAX;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -29,6 +31,18 @@ pub trait WitnessStore: Send + Sync {
     /// # Errors
     /// What the system says; the old or the new is there then, and the new perhaps not for long.
     fn save(&self, origin: &str, note: &[u8]) -> io::Result<()>;
+
+    /// The proofs of rotations that were kept of it, by rising position.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn rotations(&self, origin: &str) -> io::Result<Vec<Vec<u8>>>;
+
+    /// Keeps the proof of the rotation at that position.
+    ///
+    /// # Errors
+    /// What the system says; it may be there then.
+    fn save_rotation(&self, origin: &str, position: Position, proof: &[u8]) -> io::Result<()>;
 }
 
 /// Why a directory cannot be used.
@@ -112,6 +126,10 @@ impl FileStore {
 
 /// How the files of logs end.
 const EXTENSION: &str = "checkpoint";
+/// How the proofs of rotations end.
+const ROTATION: &str = "rotation";
+/// Bytes of a proof: what a request may bring.
+const PROOF_BYTES_MAX: u64 = 256 << 10;
 
 impl WitnessStore for FileStore {
     fn load(&self, origin: &str) -> io::Result<Option<Vec<u8>>> {
@@ -127,12 +145,50 @@ impl WitnessStore for FileStore {
     }
 
     fn save(&self, origin: &str, note: &[u8]) -> io::Result<()> {
-        let path = self.path(origin);
+        self.replace(&self.path(origin), note)
+    }
+
+    fn rotations(&self, origin: &str) -> io::Result<Vec<Vec<u8>>> {
+        let prefix = format!("{}-", sha256(origin.as_bytes()).to_hex());
+        let mut paths = Vec::new();
+        for file in fs::read_dir(&self.dir)? {
+            let path = file?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| name.starts_with(&prefix))
+                && path.extension().is_some_and(|end| end == ROTATION)
+            {
+                paths.push(path);
+            }
+        }
+        // Their positions have one width, so the order of names is theirs.
+        paths.sort();
+        let read = |path: &PathBuf| {
+            let mut bytes = Vec::new();
+            File::open(path)?
+                .take(PROOF_BYTES_MAX + 1)
+                .read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        paths.iter().map(read).collect()
+    }
+
+    fn save_rotation(&self, origin: &str, position: Position, proof: &[u8]) -> io::Result<()> {
+        let name = format!(
+            "{}-{:020}.{ROTATION}",
+            sha256(origin.as_bytes()).to_hex(),
+            position.get()
+        );
+        self.replace(&self.dir.join(name), proof)
+    }
+}
+
+impl FileStore {
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = path.with_extension("tmp");
         let mut file = File::create(&temporary)?;
-        file.write_all(note)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&temporary, &path)?;
+        fs::rename(&temporary, path)?;
         sync(&self.dir)
     }
 }
@@ -155,8 +211,20 @@ mod tests {
         store.save("a.example", b"two").expect("saved");
         store.save("../b", b"three").expect("saved");
         assert!(matches!(FileStore::open(dir.path()), Err(StoreError::Held(_))));
+        assert!(store.rotations("a.example").expect("readable").is_empty());
+        store
+            .save_rotation("a.example", Position(100), b"later")
+            .expect("saved");
+        store
+            .save_rotation("a.example", Position(9), b"earlier")
+            .expect("saved");
+        store
+            .save_rotation("b.example", Position(1), b"of another")
+            .expect("saved");
         drop(store);
         let store = FileStore::open(dir.path()).expect("free again");
+        let kept = store.rotations("a.example").expect("readable");
+        assert_eq!(kept, [b"earlier".to_vec(), b"later".to_vec()]);
         assert_eq!(
             store.load("a.example").expect("readable").as_deref(),
             Some(&b"two"[..])
@@ -167,6 +235,9 @@ mod tests {
         );
         assert!(!FileStore::is_empty(dir.path()).expect("readable"));
         let files = fs::read_dir(dir.path()).expect("readable").count();
-        assert_eq!(files, 3, "two logs and the lock, all in the directory");
+        assert_eq!(
+            files, 6,
+            "two logs, three rotations and the lock, all in the directory"
+        );
     }
 }

@@ -1,20 +1,20 @@
 //! The witness under attack: every answer of the specification, crashes at every write, and two at once.
 
 use super::*;
-use domain::Timestamp;
 use domain::checkpoint::Checkpoint;
 use domain::hash::leaf_hash;
 use domain::merkle::{MemoryNodes, root_of};
 use domain::note::SigningKey;
 use domain::proof::consistency_proof;
+use domain::{Position, Timestamp};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
 const ORIGIN: &str = "log.example/main";
-const NOW_S: i64 = 1_800_000_000;
+pub(super) const NOW_S: i64 = 1_800_000_000;
 
-struct Fixed(AtomicI64);
+pub(super) struct Fixed(pub(super) AtomicI64);
 
 impl Clock for Fixed {
     fn now(&self) -> Timestamp {
@@ -26,15 +26,16 @@ impl Clock for Fixed {
 }
 
 /// What a save does.
-const WORKS: u8 = 0;
-const FAILS: u8 = 1;
-const FAILS_BUT_PERSISTS: u8 = 2;
+pub(super) const WORKS: u8 = 0;
+pub(super) const FAILS: u8 = 1;
+pub(super) const FAILS_BUT_PERSISTS: u8 = 2;
 
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
+    rotations: Mutex<BTreeMap<(String, Position), Vec<u8>>>,
     kept: Mutex<HashMap<String, Vec<u8>>>,
     saves: Mutex<u64>,
-    mode: AtomicU8,
+    pub(super) mode: AtomicU8,
 }
 
 impl WitnessStore for Arc<Memory> {
@@ -53,13 +54,30 @@ impl WitnessStore for Arc<Memory> {
             Err(io::Error::other("the disk is gone"))
         }
     }
+    fn rotations(&self, origin: &str) -> io::Result<Vec<Vec<u8>>> {
+        let kept = self.rotations.lock();
+        let of_it = kept.iter().filter(|((of, _), _)| of == origin);
+        Ok(of_it.map(|(_, proof)| proof.clone()).collect())
+    }
+    fn save_rotation(&self, origin: &str, position: Position, proof: &[u8]) -> io::Result<()> {
+        let mode = self.mode.load(Ordering::Relaxed);
+        if mode != FAILS {
+            let mut kept = self.rotations.lock();
+            kept.insert((origin.to_owned(), position), proof.to_vec());
+        }
+        if mode == WORKS {
+            Ok(())
+        } else {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
 }
 
 fn log_key() -> SigningKey {
     SigningKey::from_seed(ORIGIN, &[1; 32]).expect("a name")
 }
 
-fn witness_key() -> CosigningKey {
+pub(super) fn witness_key() -> CosigningKey {
     CosigningKey::from_seed("witness.example/w1", &[2; 32]).expect("a name")
 }
 

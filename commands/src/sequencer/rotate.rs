@@ -18,9 +18,9 @@
 //! Not here: key files and their order (`keys`), who may ask (`api`).
 
 use super::checkpoints::{CheckpointError, Checkpointer};
-use domain::Position;
 use domain::entry::NewEvent;
 use domain::note::Signer;
+use domain::{Hash, Position};
 use std::sync::Arc;
 
 /// Those who sign together.
@@ -95,6 +95,32 @@ impl Checkpointer {
         if !handover.after.is_empty() {
             self.in_force().handover = Some(handover);
         }
+    }
+
+    /// Signs the checkpoint of that root that ends with the rotation at `position` by both, and from then on by the new
+    /// ones. Where it was signed before, that one.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; nobody else signs then.
+    pub fn sign_handover(
+        &self,
+        position: Position,
+        root: Hash,
+        both: Signers,
+        after: Signers,
+    ) -> Result<Vec<u8>, CheckpointError> {
+        self.hand_over(Handover {
+            position,
+            both,
+            after: after.clone(),
+        });
+        let signed = self.sign(position.size_through(), root);
+        let mut in_force = self.in_force();
+        in_force.handover = None;
+        if signed.is_ok() {
+            in_force.now = after;
+        }
+        signed
     }
 
     /// Nothing is handed over after all.
