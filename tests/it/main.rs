@@ -15,6 +15,7 @@ mod keys;
 mod notify_crash;
 mod pack;
 mod payloads;
+mod replayed;
 mod self_audit;
 mod tidy;
 mod verify;
