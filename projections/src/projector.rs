@@ -356,10 +356,10 @@ impl Worker {
         let entries = unread.entries;
         let only_readings = store.facts() == facts;
         let took = self.shared.clock.monotonic().saturating_sub(began);
-        self.shared.announce(cursor);
         if !only_readings {
             self.shared.facts.send_replace(cursor.size);
         }
+        self.shared.announce(cursor);
         tracing::debug!(
             size = cursor.size.get(),
             entries,

@@ -1,8 +1,8 @@
 //! A year of a site of two hundred channels, in which much goes wrong, followed again in every way: the same alarms, and
-//! how long it takes.
+//! how long that takes.
 //!
-//! `cargo bench -p tests --bench replay`; a month with `DAYBOOK_BENCH_PLAN=month`. Needs some gigabytes of memory: the
-//! reference store holds every entry there. Figures stand in docs/performance.md.
+//! `DAYBOOK_BENCH_PLAN=year cargo bench -p tests --bench replay`; without the variable, a month. A year needs some
+//! gigabytes of memory: the reference store holds every entry there. Figures stand in docs/performance.md.
 //! Not here: the month that is tried with every change (`it/replayed.rs`).
 
 use commands::ledger::{Ledger, Options};
@@ -14,8 +14,8 @@ use tests::replayed::{Replayed, Restarts, copy, replay};
 use tests::simulated_site::{Plan, record};
 
 fn main() {
-    let month = std::env::var("DAYBOOK_BENCH_PLAN").is_ok_and(|plan| plan == "month");
-    let plan = if month { Plan::MONTH } else { Plan::YEAR };
+    let year = std::env::var("DAYBOOK_BENCH_PLAN").is_ok_and(|plan| plan == "year");
+    let plan = if year { Plan::YEAR } else { Plan::MONTH };
     println!("{plan:?}");
     let (site, took) = timed(|| record(plan));
     let entries = EventLog::size(&*site.log).get();
