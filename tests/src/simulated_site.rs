@@ -126,6 +126,10 @@ pub struct Site {
 enum Fault {
     /// It lies elsewhere by so much.
     Off(f64),
+    /// It goes away by so much with each report, since that step.
+    Drifts(f64, u32),
+    /// It lies elsewhere every other time, by chance.
+    Flickers(f64),
     /// It says the same again and again.
     Stuck(f64),
     /// It says nothing.
@@ -143,7 +147,8 @@ struct Device {
     id: Arc<str>,
     /// Until which step it reaches nobody, and whether it keeps what it measures.
     silent: Option<(u32, bool)>,
-    kept: VecDeque<PendingReading>,
+    /// What it sends later, and not before which step.
+    kept: VecDeque<(u32, PendingReading)>,
     clock_off_us: i64,
     probes: Vec<Probe>,
 }
@@ -184,10 +189,12 @@ impl Device {
                 probe.fault = None;
             }
             if probe.fault.is_none() && one_in(dice, 250) {
-                let fault = match dice.below(6) {
+                let fault = match dice.below(9) {
                     0 => Fault::Stuck(probe.last),
                     1 => Fault::Gone,
                     2 => Fault::Off(-6.0 * swing),
+                    3 => Fault::Drifts(swing * (1.0 + dice.below(20) as f64 / 10.0), step),
+                    4 | 5 => Fault::Flickers(swing * (3.0 + dice.below(50) as f64 / 10.0)),
                     _ => Fault::Off(swing * (2.0 + dice.below(60) as f64 / 10.0)),
                 };
                 probe.fault = Some((fault, step + 1 + dice.below(24) as u32));
@@ -204,6 +211,9 @@ impl Device {
             let mut value = base + swing * (by_day + noise);
             match probe.fault {
                 Some((Fault::Off(by), _)) => value += by,
+                Some((Fault::Drifts(by, since), _)) => value += by * f64::from(step - since),
+                Some((Fault::Flickers(by), _)) if dice.chance(50) => value += by,
+                Some((Fault::Flickers(_), _)) => {}
                 Some((Fault::Stuck(at), _)) => value = at,
                 Some((Fault::Gone, _)) => continue,
                 None => {}
@@ -241,25 +251,29 @@ impl Device {
         match self.silent {
             Some((until, keeps)) if step < until => {
                 if keeps {
-                    self.kept.push_back(reading);
+                    self.kept.push_back((until, reading));
                 }
                 return;
             }
             _ => self.silent = None,
         }
-        // Now and then a message takes longer than the next one.
-        if dice.below(120) == 0 {
-            self.kept.push_back(reading);
+        // Now and then a message takes longer than the next ones.
+        if dice.below(50) == 0 {
+            self.kept.push_back((step + 1 + dice.below(5) as u32, reading));
             return;
         }
-        out.push(reading);
-        let newest_first = dice.chance(20);
-        while let Some(kept) = self.kept.pop_front() {
-            out.push(kept);
+        let mut sent = vec![reading];
+        for (due, kept) in std::mem::take(&mut self.kept) {
+            if due <= step {
+                sent.push(kept);
+            } else {
+                self.kept.push_back((due, kept));
+            }
         }
-        if newest_first {
-            out.reverse();
+        if dice.chance(20) {
+            sent.reverse();
         }
+        out.append(&mut sent);
     }
 }
 
@@ -491,7 +505,7 @@ impl Recording {
                 if let Some(reading) = device.measure(step + n, at, &mut self.dice)
                     && device.silent.is_none_or(|(_, keeps)| keeps)
                 {
-                    device.kept.push_back(reading);
+                    device.kept.push_back((step + steps, reading));
                 }
             }
         }
