@@ -342,12 +342,15 @@ impl App {
 
     /// Starts what runs beside the answers.
     fn start_beside(self: &Arc<Self>) -> Result<(), OpenError> {
+        let projector = Arc::clone(&self.projector);
         let alerting = Alerting::start(AlertingPorts {
             log: self.stores.log.clone(),
             tiles: self.stores.log.clone(),
             derived: self.stores.log.clone(),
             sequencer: self.sequencer.clone(),
             clock: self.clock.clone(),
+            // Nobody is told of an alarm before the outbox has passed it.
+            alarms: Arc::new(move |position| projector.hurry(position)),
         })?;
         // Started once; nobody else sets it.
         let _ = self.alerting.set(Arc::new(alerting));

@@ -16,6 +16,8 @@ use rusqlite::Connection;
 /// What a batch has gathered so far, and what is kept between batches.
 #[derive(Debug, Default)]
 pub(crate) struct Fold {
+    /// Entries that were followed and are no readings.
+    facts: u64,
     world: World,
     rows: Vec<Row>,
     received: ReceivedAt,
@@ -26,6 +28,11 @@ impl Fold {
     pub(crate) fn forget(&mut self) {
         self.world.forget();
         self.rows.clear();
+    }
+
+    /// How many entries were followed that are no readings, those of batches that were rolled back included.
+    pub(crate) fn facts(&self) -> u64 {
+        self.facts
     }
 
     /// Readings waiting to be written.
@@ -54,6 +61,7 @@ impl Fold {
         } else if entry.aggregate_type == READINGS && entry.event_type == READING_CONFLICT {
             overview::conflict(connection, &mut self.world, entry.aggregate_id)?;
         } else {
+            self.facts += 1;
             let fact = Fact::read(connection, entry)?;
             self.world.apply(connection, &fact)?;
             overview::apply(connection, &fact)?;

@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     log: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
     announced: watch::Sender<TreeSize>,
+    /// The size up to which anything but readings was folded; told once that is committed.
+    facts: watch::Sender<TreeSize>,
     cursor: Mutex<Cursor>,
     trouble: Mutex<Option<String>>,
     /// Up to this size the write side cannot know what was recorded, so answers about it must wait.
@@ -146,6 +148,7 @@ impl Projector {
         let shared = Arc::new(Shared {
             readers: Readers::new(path),
             announced: watch::Sender::new(store.cursor().size),
+            facts: watch::Sender::new(store.cursor().size),
             cursor: Mutex::new(store.cursor()),
             trouble: Mutex::new(None),
             ready_at: AtomicU64::new(log.size().get()),
@@ -247,7 +250,13 @@ impl Projector {
         matches!(passed, Some(Ok(_)))
     }
 
-    fn hurry(&self, position: Position) {
+    /// Changes whenever anything but readings was folded: then somebody may have to be told of something.
+    pub fn facts(&self) -> watch::Receiver<TreeSize> {
+        self.shared.facts.subscribe()
+    }
+
+    /// Has the entry at `position` folded soon, without waiting for it.
+    pub fn hurry(&self, position: Position) {
         // Never beyond the ledger: who waits for what is not there must not keep everybody in a hurry.
         let wanted = position.size_through().min(self.shared.log.size());
         self.shared.wanted.fetch_max(wanted.get(), Ordering::AcqRel);
@@ -342,9 +351,14 @@ impl Worker {
         }
         let began = self.shared.clock.monotonic();
         let mut unread = Unread::new(&*self.shared.log, size, self.batch_max);
+        let facts = store.facts();
         let cursor = store.apply(&mut unread, &*self.roots)?;
         let entries = unread.entries;
+        let only_readings = store.facts() == facts;
         let took = self.shared.clock.monotonic().saturating_sub(began);
+        if !only_readings {
+            self.shared.facts.send_replace(cursor.size);
+        }
         self.shared.announce(cursor);
         tracing::debug!(
             size = cursor.size.get(),
@@ -404,6 +418,7 @@ impl Worker {
     fn open_again(&mut self) -> Result<(), ProjectionError> {
         let (store, _) = Store::open(self.shared.readers.path(), &*self.roots)?;
         self.shared.announce(store.cursor());
+        self.shared.facts.send_replace(store.cursor().size);
         self.store = Some(store);
         Ok(())
     }

@@ -182,6 +182,11 @@ impl Store {
         self.cursor
     }
 
+    /// How many entries were folded since it was opened that are no readings.
+    pub(crate) fn facts(&self) -> u64 {
+        self.fold.facts()
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path

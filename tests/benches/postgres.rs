@@ -3,7 +3,7 @@
 //! PostgreSQL is Debian's, on a fresh cluster of its own with its defaults (`fsync`, `synchronous_commit`), under the
 //! same directory and so on the same disk: a thousand rows a COPY, each COPY a transaction, into a bare table and into
 //! one whose primary key finds duplicates. Without a server it says so and measures the service alone.
-//! Run: `cargo bench -p tests`. Seconds a row: `DAYBOOK_BENCH_SECONDS` (10).
+//! Run: `cargo bench -p tests --bench postgres`. Seconds a row: `DAYBOOK_BENCH_SECONDS` (10).
 //! Not here: the machine's other limits (`daybook bench`).
 
 use serde_json::Value;

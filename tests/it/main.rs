@@ -16,6 +16,7 @@ mod notify_crash;
 mod pack;
 mod payloads;
 mod publisher;
+mod replayed;
 mod self_audit;
 mod tidy;
 mod verify;

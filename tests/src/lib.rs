@@ -7,6 +7,7 @@
 //! | `witness` | a real witness, and a log of numbers that is offered to it |
 //! | `small_ledger` | a ledger in memory, recorded by the real sequencer |
 //! | `pack_ledger` | a ledger of several accounts and many days, and evidence packs of it, good and forged |
+//! | `simulated_site`, `replayed` | a year of a site in which much goes wrong; what the rules make of it, again |
 //! | `chromium` | a real browser |
 //! | `golang` | programs in Go |
 //! | `python` | packages of PyPI in an environment of their own |
@@ -35,6 +36,8 @@ pub mod payloads;
 pub mod publisher;
 pub mod python;
 pub mod receiver;
+pub mod replayed;
+pub mod simulated_site;
 pub mod small_ledger;
 pub mod smtp;
 pub mod witness;

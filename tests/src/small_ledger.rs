@@ -105,6 +105,11 @@ impl TestClock {
         self.monotonic_us.fetch_add(us, Ordering::SeqCst);
         self.wall_us.fetch_add(us, Ordering::SeqCst);
     }
+
+    /// Somebody sets it back.
+    pub(crate) fn set_back(&self, us: i64) {
+        self.wall_us.fetch_sub(us, Ordering::SeqCst);
+    }
 }
 
 impl Clock for TestClock {
@@ -177,6 +182,19 @@ struct NothingSeen;
 impl SeenReadings for NothingSeen {
     fn cursor(&self) -> TreeSize {
         TreeSize::EMPTY
+    }
+
+    fn seen(&self, readings: &[(&str, Timestamp)]) -> Result<Option<Vec<Option<Seen>>>, String> {
+        Ok(Some(vec![None; readings.len()]))
+    }
+}
+
+/// The same of a ledger that is long: the sequencer need not remember what was recorded.
+struct NothingSeenOf(Arc<MemoryLog>);
+
+impl SeenReadings for NothingSeenOf {
+    fn cursor(&self) -> TreeSize {
+        EventLog::size(&*self.0)
     }
 
     fn seen(&self, readings: &[(&str, Timestamp)]) -> Result<Option<Vec<Option<Seen>>>, String> {
@@ -352,7 +370,16 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn start(seed: u8) -> Self {
+        Self::start_over(seed, Arc::new(MemoryLog::new()), Arc::new(NothingSeen))
+    }
+
+    /// For a ledger that becomes long.
+    pub(crate) fn start_long(seed: u8) -> Self {
         let log = Arc::new(MemoryLog::new());
+        Self::start_over(seed, log.clone(), Arc::new(NothingSeenOf(log)))
+    }
+
+    fn start_over(seed: u8, log: Arc<MemoryLog>, seen: Arc<dyn SeenReadings>) -> Self {
         let kept = Arc::new(Kept::default());
         let start = Date::parse(FIRST_DAY).expect("a day").start();
         let clock = Arc::new(TestClock {
@@ -371,7 +398,7 @@ impl Recorder {
             tiles: log.clone(),
             checkpoints: kept.clone(),
             derived: kept.clone(),
-            seen: Arc::new(NothingSeen),
+            seen,
             channels: Arc::new(AutoChannels {
                 origin: ORIGIN.into(),
                 keys: Arc::new(OneKey),

@@ -1,4 +1,5 @@
-//! The load generator: so many connections, each sending the next request when the last was answered.
+//! The load generator: so many connections, each sending the next request when the last was answered, or when it is
+//! time for it.
 //!
 //! It runs as a process of its own (`daybook bench load`), so that its processor time is not the service's. The
 //! plan comes on stdin, `begin` and `end` are said on stdout while it works, the result follows as a line of JSON.
@@ -16,6 +17,7 @@ use hyper::client::conn::http1;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 /// What is to be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Where to.
     pub address: SocketAddr,
@@ -33,6 +35,12 @@ pub struct Plan {
     pub connections: usize,
     /// Reports in a request; 1 is sent as a report of its own.
     pub batch: usize,
+    /// Values in a report, of as many channels; 1 is of a channel without a label.
+    pub values: usize,
+    /// Reports a second over all connections; as fast as they are answered without it.
+    pub per_second: Option<f64>,
+    /// Devices by number whose first value is far out from so many milliseconds after the start on.
+    pub out: BTreeMap<usize, u64>,
     /// How many devices there are, `bench0000` and so on.
     pub devices: usize,
     /// Tokens; with one for each connection, a connection speaks for the device of its own number only.
@@ -84,9 +92,15 @@ pub fn device_name(index: usize) -> String {
     format!("bench{index:04}")
 }
 
+/// Label of a device's channel, where it has several.
+pub fn channel_label(index: usize) -> String {
+    format!("shelf{index}")
+}
+
 /// The window in which requests count.
 #[derive(Debug, Clone, Copy)]
 struct Window {
+    began: Instant,
     from: Instant,
     until: Instant,
 }
@@ -107,8 +121,10 @@ struct Counted {
 pub async fn run(plan: Plan, clock: &dyn Clock, say: impl Fn(&str)) -> Result<Measured, LoadError> {
     let start = clock.now();
     let plan = Rc::new(plan);
-    let from = Instant::now() + Duration::from_millis(plan.warm_up_ms);
+    let began = Instant::now();
+    let from = began + Duration::from_millis(plan.warm_up_ms);
     let window = Window {
+        began,
         from,
         until: from + Duration::from_millis(plan.window_ms),
     };
@@ -166,8 +182,17 @@ async fn connection(
     let host = plan.address.to_string();
     let mut bodies = Bodies::new(&plan, number, start);
     let mut counted = Counted::default();
+    // Whoever keeps a pace does not send everything at once.
+    let pace = plan
+        .per_second
+        .map(|rate| Duration::from_secs_f64((plan.batch * plan.connections) as f64 / rate));
+    let mut next_at = window.began + pace.unwrap_or_default() * number as u32 / plan.connections as u32;
     loop {
-        let body = bodies.next();
+        if let Some(pace) = pace {
+            tokio::time::sleep_until(next_at.into()).await;
+            next_at += pace;
+        }
+        let body = bodies.next(window.began.elapsed());
         let request = Request::post(&plan.path)
             .header(header::HOST, &host)
             .header(header::CONTENT_TYPE, "application/json")
@@ -200,10 +225,18 @@ async fn connection(
     Ok(counted)
 }
 
+/// A device, and from when on it is too warm, milliseconds.
+struct Sender {
+    name: String,
+    out_at: Option<u64>,
+}
+
 /// Bodies of one connection: its devices in turn, times rising.
 struct Bodies {
-    devices: Vec<String>,
+    devices: Vec<Sender>,
     batch: usize,
+    values: usize,
+    paced: bool,
     start: Timestamp,
     count: usize,
     room: usize,
@@ -217,25 +250,33 @@ impl Bodies {
             number * plan.devices / plan.connections..(number + 1) * plan.devices / plan.connections
         };
         Self {
-            devices: range.map(device_name).collect(),
+            devices: range
+                .map(|number| Sender {
+                    name: device_name(number),
+                    out_at: plan.out.get(&number).copied(),
+                })
+                .collect(),
             batch: plan.batch,
+            values: plan.values,
+            paced: plan.per_second.is_some(),
             start,
             count: 0,
             room: 256,
         }
     }
 
-    fn next(&mut self) -> Bytes {
+    /// The next, so long after the start.
+    fn next(&mut self, passed: Duration) -> Bytes {
         let mut out = Vec::with_capacity(self.room);
         if self.batch == 1 {
-            self.report(&mut out);
+            self.report(passed, &mut out);
         } else {
             out.extend_from_slice(b"{\"reports\":[");
             for n in 0..self.batch {
                 if n > 0 {
                     out.push(b',');
                 }
-                self.report(&mut out);
+                self.report(passed, &mut out);
             }
             out.extend_from_slice(b"]}");
         }
@@ -243,21 +284,35 @@ impl Bodies {
         out.into()
     }
 
-    fn report(&mut self, out: &mut Vec<u8>) {
+    fn report(&mut self, passed: Duration, out: &mut Vec<u8>) {
         let device = &self.devices[self.count % self.devices.len()];
         self.count += 1;
         out.extend_from_slice(b"{\"device\":\"");
-        out.extend_from_slice(device.as_bytes());
+        out.extend_from_slice(device.name.as_bytes());
         out.extend_from_slice(b"\",\"ts\":\"");
-        self.start.plus_micros(self.count as i64).write(out);
+        // What is sent as fast as it can be has times that rise by as much as keeps them apart.
+        let us = if self.paced { passed.as_micros() as i64 } else { 0 };
+        self.start.plus_micros(us + self.count as i64).write(out);
+        let is_out = device
+            .out_at
+            .is_some_and(|at| passed >= Duration::from_millis(at));
         let hundredths = 400 + self.count % 97;
-        // Writing into memory does not fail.
-        let _ = write!(
-            out,
-            "\",\"measurements\":[{{\"type\":\"temperature\",\"value\":{}.{:02}}}]}}",
-            hundredths / 100,
-            hundredths % 100
-        );
+        let (whole, part) = (hundredths / 100, hundredths % 100);
+        out.extend_from_slice(b"\",\"measurements\":[");
+        for n in 0..self.values {
+            let value = if is_out && n == 0 { whole + 90 } else { whole };
+            // Writing into memory does not fail.
+            let _ = match self.values {
+                1 => write!(out, "{{\"type\":\"temperature\",\"value\":{value}.{part:02}}}"),
+                _ => write!(
+                    out,
+                    "{}{{\"type\":\"temperature\",\"label\":\"{}\",\"value\":{value}.{part:02}}}",
+                    if n > 0 { "," } else { "" },
+                    channel_label(n)
+                ),
+            };
+        }
+        out.extend_from_slice(b"]}");
     }
 }
 
@@ -266,7 +321,6 @@ mod tests {
     use super::*;
     use commands::ingest::decoded::Decoded;
     use commands::ingest::native;
-    use std::collections::BTreeMap;
 
     fn plan(connections: usize, batch: usize, tokens: usize) -> Plan {
         Plan {
@@ -274,6 +328,9 @@ mod tests {
             path: "/v1/ingest".to_owned(),
             connections,
             batch,
+            values: 1,
+            per_second: None,
+            out: BTreeMap::new(),
             devices: 1000,
             tokens: vec!["whk_x".to_owned(); tokens],
             warm_up_ms: 0,
@@ -288,7 +345,7 @@ mod tests {
         for connection in 0..8 {
             let mut bodies = Bodies::new(&plan(8, 100, 1), connection, start);
             for _ in 0..5 {
-                let Ok(Decoded::Reports(reports)) = native::decode(&bodies.next(), None) else {
+                let Ok(Decoded::Reports(reports)) = native::decode(&bodies.next(Duration::ZERO), None) else {
                     panic!("not read")
                 };
                 assert_eq!(reports.len(), 100);
@@ -307,10 +364,36 @@ mod tests {
         let start = Timestamp::from_micros(1_780_000_000_000_000).expect("in range");
         let mut bodies = Bodies::new(&plan(64, 1, 64), 7, start);
         for _ in 0..3 {
-            let Ok(Decoded::Reports(reports)) = native::decode(&bodies.next(), None) else {
+            let Ok(Decoded::Reports(reports)) = native::decode(&bodies.next(Duration::ZERO), None) else {
                 panic!("not read")
             };
             assert_eq!(reports[0].device.as_ref().map(|d| d.as_str()), Some("bench0007"));
+        }
+    }
+
+    #[test]
+    fn a_device_is_out_from_its_time_on_with_its_first_channel_only() {
+        let start = Timestamp::from_micros(1_780_000_000_000_000).expect("in range");
+        let plan = Plan {
+            values: 4,
+            per_second: Some(100.0),
+            out: BTreeMap::from([(3, 500)]),
+            ..plan(1, 1000, 1)
+        };
+        let mut bodies = Bodies::new(&plan, 0, start);
+        for (passed, out) in [(499, 0), (500, 1)] {
+            let Ok(Decoded::Reports(reports)) =
+                native::decode(&bodies.next(Duration::from_millis(passed)), None)
+            else {
+                panic!("not read")
+            };
+            let values: Vec<f64> = reports
+                .iter()
+                .flat_map(|report| &report.measurements)
+                .map(|it| it.value)
+                .collect();
+            assert_eq!(values.len(), 4000);
+            assert_eq!(values.iter().filter(|value| **value > 50.0).count(), out);
         }
     }
 }

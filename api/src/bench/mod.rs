@@ -1,12 +1,13 @@
 //! The bench: what the service costs, beside what this machine can do at all, in one run.
 //!
 //! `plain` the machine's limits · `bare` the least that durable hashed ingest can be · `service` everything on ·
-//! `alone` sequencer and ledger · `midnight` closing a day · `load`, `drive` the load generator, a process of its
+//! `alone` sequencer and ledger · `midnight` closing a day · `alerting` the way of an alarm · `load`, `drive` the load generator, a process of its
 //! own · `stage`, `entries` what is measured on · `host`, `histogram`, `table` how it is measured and shown.
 //! Invariants: a load is put on the bare path and on the service one right after the other; what is compared was
 //! measured in the same run.
 //! Not here: the command line (`cli::bench`).
 
+pub mod alerting;
 pub mod alone;
 pub mod bare;
 pub mod drive;

@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::demo::client::Client;
 use crate::serve::serve;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,12 +30,74 @@ const SAMPLES: u32 = 3;
 /// How long the read models may take to fold what is left.
 const DRAIN_MAX: Duration = Duration::from_secs(600);
 
-/// A running service with its devices.
-pub struct Service {
-    app: Arc<App>,
-    address: SocketAddr,
+/// A running service over real sockets.
+pub struct Served {
+    /// Everything behind the edge.
+    pub app: Arc<App>,
+    /// Where it listens.
+    pub address: SocketAddr,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), crate::tls::TlsError>>,
+}
+
+impl Served {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// [`BenchError`].
+    pub async fn open(settings: Settings, outside: Outside) -> Result<Self, BenchError> {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let app = App::open(settings, outside).await?;
+        app.listens_on(address);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve(Arc::clone(&app), listener, async {
+            // A dropped sender stops it too.
+            let _ = stopped.await;
+        }));
+        Ok(Self {
+            app,
+            address,
+            stop,
+            served,
+        })
+    }
+
+    /// Waits until the read models have folded everything; how long that took.
+    ///
+    /// # Errors
+    /// [`BenchError`] where they do not get there.
+    pub async fn drain(&self) -> Result<Duration, BenchError> {
+        let began = Instant::now();
+        let Some(last) = self.app.newest() else {
+            return Ok(began.elapsed());
+        };
+        if !self.app.projector().wait_for(last, DRAIN_MAX).await {
+            return Err(BenchError::Load("the read models do not catch up".to_owned()));
+        }
+        Ok(began.elapsed())
+    }
+
+    /// Stops it.
+    ///
+    /// # Errors
+    /// [`BenchError`].
+    pub async fn stop(self) -> Result<(), BenchError> {
+        // Where nobody listens any more it has stopped already.
+        let _ = self.stop.send(());
+        let served = self.served.await;
+        self.app.stop().await;
+        match served {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(BenchError::Load(error.to_string())),
+            Err(error) => Err(BenchError::Load(error.to_string())),
+        }
+    }
+}
+
+/// A running service with its devices.
+pub struct Service {
+    served: Served,
     gateway: String,
     tokens: Vec<String>,
     devices: usize,
@@ -89,24 +152,14 @@ impl Service {
     /// # Errors
     /// [`BenchError`].
     pub async fn start(dir: PathBuf, outside: Outside, options: &Options) -> Result<Self, BenchError> {
-        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let app = App::open(settings(dir), outside).await?;
-        app.listens_on(address);
-        let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(Arc::clone(&app), listener, async {
-            // A dropped sender stops it too.
-            let _ = stopped.await;
-        }));
+        let served = Served::open(settings(dir), outside).await?;
+        let app = &served.app;
         let stage = Stage::begin(app.management(), app.registry()).await?;
         let speaking = options.connections.min(options.devices);
         stage.devices(speaking..options.devices).await?;
         let gateway = stage.gateway().await?.text().to_owned();
-        let tokens = with_tokens(&app, address, stage.site().to_owned(), speaking).await?;
+        let tokens = with_tokens(app, served.address, stage.site().to_owned(), speaking).await?;
         Ok(Self {
-            app,
-            address,
-            stop,
             served,
             gateway,
             tokens,
@@ -134,7 +187,7 @@ impl Service {
         window: Duration,
     ) -> Plan {
         Plan {
-            address: self.address,
+            address: self.served.address,
             path: "/v1/ingest".to_owned(),
             connections,
             batch,
@@ -142,6 +195,9 @@ impl Service {
             tokens,
             warm_up_ms: warm_up.as_millis() as u64,
             window_ms: window.as_millis() as u64,
+            values: 1,
+            per_second: None,
+            out: BTreeMap::new(),
         }
     }
 
@@ -161,9 +217,9 @@ impl Service {
                 _ = ticks.tick() => meanwhile.push(self.footprint()),
             }
         };
-        let lag = self.app.projector().status();
+        let lag = self.served.app.projector().status();
         let cpu_before = host::cpu_s();
-        let drain = self.drain().await?;
+        let drain = self.served.drain().await?;
         let drain_cpu_s = cpu_before
             .zip(host::cpu_s())
             .map(|(before, after)| after - before);
@@ -182,20 +238,10 @@ impl Service {
         })
     }
 
-    async fn drain(&self) -> Result<Duration, BenchError> {
-        let began = Instant::now();
-        let Some(last) = self.app.newest() else {
-            return Ok(began.elapsed());
-        };
-        if !self.app.projector().wait_for(last, DRAIN_MAX).await {
-            return Err(BenchError::Load("the read models do not catch up".to_owned()));
-        }
-        Ok(began.elapsed())
-    }
-
     /// What it holds and takes now.
     pub fn footprint(&self) -> Footprint {
-        let data = &self.app.settings().data;
+        let app = &self.served.app;
+        let data = &app.settings().data;
         let rows = ["", "-wal", "-shm"]
             .map(|suffix| data.join(format!("projections.sqlite{suffix}")))
             .iter()
@@ -203,7 +249,7 @@ impl Service {
             .map(|metadata| metadata.len())
             .sum();
         Footprint {
-            entries: self.app.newest().map_or(0, |last| last.get() + 1),
+            entries: app.newest().map_or(0, |last| last.get() + 1),
             ledger_bytes: host::disk_bytes(&data.join(crate::stores::LEDGER)),
             rows_bytes: rows,
             resident_bytes: host::resident_bytes(),
@@ -215,15 +261,7 @@ impl Service {
     /// # Errors
     /// [`BenchError`].
     pub async fn stop(self) -> Result<(), BenchError> {
-        // Where nobody listens any more it has stopped already.
-        let _ = self.stop.send(());
-        let served = self.served.await;
-        self.app.stop().await;
-        match served {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(BenchError::Load(error.to_string())),
-            Err(error) => Err(BenchError::Load(error.to_string())),
-        }
+        self.served.stop().await
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a measured ledger holds before it is measured: a site, devices, a gateway's token.
+//! What a measured ledger holds before it is measured: a site, devices, a gateway's token, limits of channels.
 //!
 //! Not here: readings.
 
@@ -6,8 +6,11 @@ use super::BenchError;
 use super::load::device_name;
 use commands::handlers::{Actor, Management};
 use commands::tokens::NewToken;
+use domain::aggregate::channel::ChannelPatch;
+use domain::aggregate::contact::{ContactCommand, NewContact};
 use domain::aggregate::device::NewDevice;
 use domain::event::Reason;
+use domain::event::contact::{ContactKind, Preferences};
 use domain::registry::Registry;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -96,6 +99,77 @@ impl Stage {
                 None => return Ok(ids),
             }
         }
+    }
+
+    /// Gives each of these channels the limits 0 to 10, without a grace: as many rules.
+    ///
+    /// # Errors
+    /// [`BenchError`].
+    pub async fn limits(&self, channels: Vec<Arc<str>>) -> Result<(), BenchError> {
+        let mut waiting = channels.into_iter();
+        let mut under_way = JoinSet::new();
+        loop {
+            while under_way.len() < AT_ONCE
+                && let Some(channel) = waiting.next()
+            {
+                let (management, actor) = (self.management.clone(), self.actor.clone());
+                under_way.spawn(async move {
+                    let patch = ChannelPatch {
+                        ok_min: Some(Some(0.0)),
+                        ok_max: Some(Some(10.0)),
+                        grace_min: Some(Some(0)),
+                        ..ChannelPatch::default()
+                    };
+                    management
+                        .patch_channel(&actor, &reason(), &channel, None, patch)
+                        .await
+                });
+            }
+            match under_way.join_next().await {
+                Some(Ok(changed)) => changed?,
+                Some(Err(error)) => return Err(BenchError::Load(error.to_string())),
+                None => return Ok(()),
+            };
+        }
+    }
+
+    /// A contact that is told of these devices, ready to be told.
+    ///
+    /// # Errors
+    /// [`BenchError`].
+    pub async fn contact(
+        &self,
+        kind: ContactKind,
+        address: &str,
+        scope: Vec<String>,
+    ) -> Result<String, BenchError> {
+        let new = NewContact {
+            kind,
+            name: format!("Bench {}", kind.as_str()),
+            // A chat is known once it is linked.
+            address: (kind != ContactKind::Telegram).then(|| (address.to_owned(), String::new())),
+            secret: None,
+            user: None,
+            preferences: Preferences {
+                scope,
+                ..Preferences::default()
+            },
+        };
+        let made = self.management.add_contact(&self.actor, &reason(), new).await?;
+        let id = made.outcome.id;
+        match kind {
+            ContactKind::Email => {
+                let confirm = ContactCommand::Confirm;
+                self.management
+                    .contact_did(self.account(), &id, "bench", confirm)
+                    .await?;
+            }
+            ContactKind::Telegram => {
+                self.management.link_chat(self.account(), &id, address).await?;
+            }
+            ContactKind::Webhook => {}
+        }
+        Ok(id)
     }
 
     /// A gateway that may send for every device.

@@ -299,7 +299,13 @@ fn rules(alerting: &Value) -> Finding {
             format!("catching up, {lag} entries to go"),
         );
     }
-    let words = format!("{lag} entries behind, {} decisions to record", alerting["due"]);
+    let mut words = format!("{lag} entries behind, {} decisions to record", alerting["due"]);
+    let too_late = alerting["too_late"].as_u64().unwrap_or(0);
+    if too_late > 0 {
+        words.push_str(&format!(
+            "; {too_late} readings came too late for a rule (recompute their channels: POST /v1/sensors/{{id}}/recompute)"
+        ));
+    }
     finding(Verdict::Good, "rules", words)
 }
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How often it is looked for what is due.
+/// How often it is looked for what became due by time alone. What an entry makes due is looked for when it was folded.
 const LOOK: Duration = Duration::from_millis(250);
 /// Messages on their way at once, of one way.
 const TASKS_MAX: usize = 16;
@@ -84,7 +84,10 @@ pub(super) async fn run(app: Arc<App>, via: ContactKind) {
     let mut stopping = app.stopping();
     let busy = Busy::default();
     let mut tasks = JoinSet::new();
+    let mut facts = app.projector().facts();
     loop {
+        // Before looking: what is folded meanwhile is looked for again.
+        facts.mark_unchanged();
         if tasks.len() < TASKS_MAX && app.sequencer().status().writing == Writing::Yes {
             for next in app.next_messages(via, &busy).await {
                 if tasks.len() >= TASKS_MAX {
@@ -112,12 +115,15 @@ pub(super) async fn run(app: Arc<App>, via: ContactKind) {
                 });
             }
         }
-        while let Some(ended) = tasks.try_join_next() {
-            if let Err(error) = ended {
-                tracing::error!(%error, via = via.as_str(), "a notification's task ended badly");
-            }
-        }
         tokio::select! {
+            // Its contact may have another message, and somebody else its place.
+            Some(ended) = tasks.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, via = via.as_str(), "a notification's task ended badly");
+                }
+            }
+            // The projector lives as long as the app.
+            Ok(()) = facts.changed() => {}
             () = tokio::time::sleep(LOOK) => {}
             () = stop_begins(&mut stopping) => break,
         }

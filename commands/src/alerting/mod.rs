@@ -7,6 +7,7 @@
 //! it is not due any more. Where the outcome of recording is unknown, nothing more is recorded until the ledger was
 //! followed to a size at which everything sent before is there or never will be. So no decision is lost or recorded
 //! twice.
+//! *Snapshots* are written by a thread of their own from a copy: an alarm does not wait for them.
 //! *Deadlines*: time passes with entries. Where a deadline is over and no entry came, `DeadlineReached` is recorded, at
 //! which everything due by then is decided: by the time of that entry, the same for whoever replays.
 //! Source: DESIGN "Determinism", "The way of a command"; docs/rules.md.
@@ -19,13 +20,13 @@ mod tests;
 
 pub use fold::{ACTOR, Due, Fold, FoldError, Unexpected};
 
-use crate::sequencer::{DerivedStore, EventGroup, RecordError, Sequencer, Writing};
+use crate::sequencer::{DerivedStore, EventGroup, RecordError, Sequencer, StreamPositions, Writing};
 use domain::canonical::{Canonical, CanonicalError};
 use domain::entry::NewEvent;
 use domain::event::rule::DeadlineReached;
 use domain::event::{EVENT_VERSION, Event, Metadata};
 use domain::ports::{Clock, EventLog, TileStore};
-use domain::{Timestamp, TreeSize};
+use domain::{Position, Timestamp, TreeSize};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -62,6 +63,9 @@ pub struct AlertingPorts {
     pub sequencer: Sequencer,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Told of the newest entry of a group that records what became of alarms, so that whoever tells people of them
+    /// need not come upon it. Must not block.
+    pub alarms: Arc<dyn Fn(Position) + Send + Sync>,
 }
 
 /// How alerting does.
@@ -131,6 +135,7 @@ impl Alerting {
             kept: TreeSize::EMPTY,
             ticked_at: Timestamp::default(),
             stale_at: TreeSize::EMPTY,
+            keeping: None,
         };
         let thread = std::thread::Builder::new()
             .name("alerting".to_owned())
@@ -190,6 +195,14 @@ struct Worker {
     ticked_at: Timestamp,
     /// The size at which a group was last found to be stale.
     stale_at: TreeSize,
+    /// Writes what is kept.
+    keeping: Option<JoinHandle<()>>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kept_beside();
+    }
 }
 
 /// What came of an attempt to record.
@@ -205,7 +218,7 @@ impl Worker {
     async fn run(mut self) {
         let (log, tiles) = (self.ports.log.clone(), self.ports.tiles.clone());
         let positions = self.ports.sequencer.positions().clone();
-        let mut fold = snapshot::load(&*log, &*tiles, &*self.ports.derived, &positions).await;
+        let mut fold = Fold::load(&*log, &*tiles, &*self.ports.derived, &positions).await;
         self.kept = fold.size();
         loop {
             if let Err(reason) = self.follow(&mut fold).await {
@@ -214,7 +227,7 @@ impl Worker {
                     return;
                 }
                 // What was read in part is thrown away with what it made of the engine.
-                fold = snapshot::load(&*log, &*tiles, &*self.ports.derived, &positions).await;
+                fold = Fold::load(&*log, &*tiles, &*self.ports.derived, &positions).await;
                 continue;
             }
             let stopping = self.is_stopping();
@@ -276,7 +289,7 @@ impl Worker {
                 );
             }
             if fold.size().since(self.kept) >= SNAPSHOT_ENTRIES {
-                self.keep(fold);
+                self.keep_beside(fold);
             }
         }
         Ok(())
@@ -288,7 +301,14 @@ impl Worker {
         status.size = fold.size();
         status.lag_s = now.since(fold.recorded_at()).max(0) as f64 / 1e6;
         status.due = fold.due().len() as u64;
-        status.too_late = fold.engine().too_late();
+        let too_late = fold.engine().too_late();
+        if too_late > status.too_late && !status.catching_up {
+            tracing::warn!(
+                readings = too_late - status.too_late,
+                "came too late for their rules to look at; a recompute of their channels does"
+            );
+        }
+        status.too_late = too_late;
         status.next_deadline = fold.engine().next_deadline();
         status.unexpected += unexpected;
         status.catching_up = fold.size() < self.began;
@@ -304,7 +324,7 @@ impl Worker {
             return Tried::Later;
         }
         let some: Vec<&Due> = fold.due().iter().take(GROUP_DECISIONS).collect();
-        let group = match self.group(&some) {
+        let group = match as_group(&some, self.ports.sequencer.positions()) {
             Ok(group) => group,
             Err(error) => {
                 self.trouble(&error.to_string());
@@ -314,6 +334,9 @@ impl Worker {
         match self.ports.sequencer.record(group).await {
             Ok(recorded) => {
                 self.settled = recorded.size;
+                if some.iter().any(|due| due.aggregate_type == "alarm") {
+                    (self.ports.alarms)(Position(recorded.positions.end.saturating_sub(1)));
+                }
                 let mut status = self.shared.status.lock();
                 status.recorded += some.len() as u64;
                 if let Some(last) = some.last() {
@@ -346,26 +369,6 @@ impl Worker {
             }
         }
         self.settled = self.settled.max(self.ports.log.size());
-    }
-
-    fn group(&self, some: &[&Due]) -> Result<EventGroup, CanonicalError> {
-        let positions = self.ports.sequencer.positions();
-        let mut ahead: HashMap<(&str, &str), u64> = HashMap::new();
-        let mut events = Vec::with_capacity(some.len());
-        for due in some {
-            let more = ahead.entry((&due.aggregate_type, &due.aggregate_id)).or_default();
-            let expected = match due.event_type.as_str() {
-                // Whatever else is in that stream, an alarm opens once.
-                "AlarmOpened" => 0,
-                _ => positions.count(&due.aggregate_type, &due.aggregate_id) + *more,
-            };
-            *more += 1;
-            events.push((event(due, expected == 0)?, Some(expected)));
-        }
-        Ok(EventGroup {
-            events,
-            ..EventGroup::default()
-        })
     }
 
     /// Records that a deadline is over, where it is and nothing else was recorded since.
@@ -433,9 +436,47 @@ impl Worker {
     }
 
     fn keep(&mut self, fold: &Fold) {
-        match snapshot::save(fold, &*self.ports.tiles, &*self.ports.derived) {
+        self.kept_beside();
+        match fold.keep(&*self.ports.tiles, &*self.ports.derived) {
             Ok(()) => self.kept = fold.size(),
             Err(error) => tracing::warn!(error, "what the rules remember was not kept"),
+        }
+    }
+
+    /// Waits for what is being written.
+    fn kept_beside(&mut self) {
+        if let Some(keeping) = self.keeping.take()
+            && keeping.join().is_err()
+        {
+            tracing::error!("the thread that keeps what the rules remember panicked");
+        }
+    }
+
+    /// Keeps the fold as it is now while it goes on; with ten thousand channels, writing it takes a second or more.
+    fn keep_beside(&mut self, fold: &Fold) {
+        if self
+            .keeping
+            .as_ref()
+            .is_some_and(|keeping| !keeping.is_finished())
+        {
+            return;
+        }
+        self.kept = fold.size();
+        let image = match snapshot::Image::of(fold, &*self.ports.tiles) {
+            Ok(image) => image,
+            Err(error) => return tracing::warn!(error, "what the rules remember cannot be kept"),
+        };
+        let derived = Arc::clone(&self.ports.derived);
+        let keep = move || {
+            if let Err(error) = image.save(&*derived) {
+                tracing::warn!(error, "what the rules remember was not kept");
+            }
+        };
+        let thread = std::thread::Builder::new().name("alerting-keeps".to_owned());
+        match thread.spawn(keep) {
+            // One that ended before needs no join.
+            Ok(keeping) => self.keeping = Some(keeping),
+            Err(error) => tracing::warn!(%error, "what the rules remember was not kept"),
         }
     }
 
@@ -446,6 +487,29 @@ impl Worker {
             status.trouble = Some(reason.to_owned());
         }
     }
+}
+
+/// Decisions as the group of events that records them, each with the sequence that its stream must have.
+///
+/// # Errors
+/// [`CanonicalError`] where one cannot be written.
+pub fn as_group(some: &[&Due], positions: &StreamPositions) -> Result<EventGroup, CanonicalError> {
+    let mut ahead: HashMap<(&str, &str), u64> = HashMap::new();
+    let mut events = Vec::with_capacity(some.len());
+    for due in some {
+        let more = ahead.entry((&due.aggregate_type, &due.aggregate_id)).or_default();
+        let expected = match due.event_type.as_str() {
+            // Whatever else is in that stream, an alarm opens once.
+            "AlarmOpened" => 0,
+            _ => positions.count(&due.aggregate_type, &due.aggregate_id) + *more,
+        };
+        *more += 1;
+        events.push((event(due, expected == 0)?, Some(expected)));
+    }
+    Ok(EventGroup {
+        events,
+        ..EventGroup::default()
+    })
 }
 
 /// A decision as the event that records it.

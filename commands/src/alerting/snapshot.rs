@@ -29,41 +29,74 @@ struct Head {
     kept: Kept,
 }
 
-/// Keeps the fold; what fails only costs time at the next start.
-pub(super) fn save(fold: &Fold, tiles: &dyn TileStore, derived: &dyn DerivedStore) -> Result<(), String> {
-    let root = Frontier::from_nodes(fold.size(), tiles)
-        .map_err(|e| e.to_string())?
-        .root();
-    let head = Head {
-        version: VERSION,
-        size: fold.size().get(),
-        root: root.to_base64(),
-        kept: fold.kept(),
-    };
-    let mut bytes = serde_json::to_vec(&head).map_err(|e| e.to_string())?;
-    bytes.push(b'\n');
-    bytes.extend_from_slice(fold.engine().snapshot().map_err(|e| e.to_string())?.as_bytes());
-    derived.save(NAME, &bytes)
+/// The fold as it was at a size, apart from it.
+pub(super) struct Image {
+    head: Head,
+    engine: Engine,
 }
 
-/// The fold that was kept, where it fits the ledger; else one that begins at the first entry.
-pub(super) async fn load(
-    log: &dyn EventLog,
-    tiles: &dyn TileStore,
-    derived: &dyn DerivedStore,
-    positions: &StreamPositions,
-) -> Fold {
-    let Some(bytes) = derived.load(NAME) else {
-        return Fold::new();
-    };
-    match read(&bytes, log, tiles, positions).await {
-        Ok(fold) => fold,
-        Err(reason) => {
-            tracing::warn!(
-                reason,
-                "what the rules remember does not fit; following the ledger from its start"
-            );
-            Fold::new()
+impl Image {
+    pub fn of(fold: &Fold, tiles: &dyn TileStore) -> Result<Self, String> {
+        Ok(Self {
+            head: Head::of(fold, tiles)?,
+            engine: fold.engine().clone(),
+        })
+    }
+
+    pub fn save(&self, derived: &dyn DerivedStore) -> Result<(), String> {
+        self.head.save(&self.engine, derived)
+    }
+}
+
+impl Head {
+    fn of(fold: &Fold, tiles: &dyn TileStore) -> Result<Self, String> {
+        let root = Frontier::from_nodes(fold.size(), tiles)
+            .map_err(|e| e.to_string())?
+            .root();
+        Ok(Self {
+            version: VERSION,
+            size: fold.size().get(),
+            root: root.to_base64(),
+            kept: fold.kept(),
+        })
+    }
+
+    fn save(&self, engine: &Engine, derived: &dyn DerivedStore) -> Result<(), String> {
+        let mut bytes = serde_json::to_vec(self).map_err(|e| e.to_string())?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(engine.snapshot().map_err(|e| e.to_string())?.as_bytes());
+        derived.save(NAME, &bytes)
+    }
+}
+
+impl Fold {
+    /// Keeps it; what fails only costs time at the next start.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn keep(&self, tiles: &dyn TileStore, derived: &dyn DerivedStore) -> Result<(), String> {
+        Head::of(self, tiles)?.save(self.engine(), derived)
+    }
+
+    /// The fold that was kept, where it fits the ledger; else one that begins at the first entry.
+    pub async fn load(
+        log: &dyn EventLog,
+        tiles: &dyn TileStore,
+        derived: &dyn DerivedStore,
+        positions: &StreamPositions,
+    ) -> Self {
+        let Some(bytes) = derived.load(NAME) else {
+            return Self::new();
+        };
+        match read(&bytes, log, tiles, positions).await {
+            Ok(fold) => fold,
+            Err(reason) => {
+                tracing::warn!(
+                    reason,
+                    "what the rules remember does not fit; following the ledger from its start"
+                );
+                Self::new()
+            }
         }
     }
 }

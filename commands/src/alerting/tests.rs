@@ -6,8 +6,10 @@ use crate::sequencer::{PendingReading, PendingValue, ReadingGroup};
 use domain::entry::Entry;
 use domain::ports::{Clock, EventLog};
 use domain::reading::TimeFrom;
+use domain::rule::engine::KEPT_MAX;
 use domain::{Position, Timestamp};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 const WITHIN: Duration = Duration::from_secs(20);
@@ -115,6 +117,7 @@ fn start(world: &World) -> Alerting {
         derived: world.derived.clone(),
         sequencer: world.sequencer.clone(),
         clock: world.clock.clone(),
+        alarms: Arc::new(|_| {}),
     })
     .expect("starts")
 }
@@ -264,6 +267,32 @@ async fn an_alarm_taken_out_of_a_copy_is_missing_and_one_put_in_is_unexpected() 
     assert_eq!(unexpected.len(), 1);
     assert!(unexpected[0].what.contains(&id), "{unexpected:?}");
     assert_eq!(fold_of_other.due().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reading_behind_the_sixty_four_that_a_rule_keeps_is_counted_and_not_looked_at() {
+    let mut kitchen = Kitchen::new().await;
+    kitchen.measure_all(4.0, KEPT_MAX + 6).await;
+    let early = kitchen
+        .world
+        .clock
+        .now()
+        .plus_micros(-(KEPT_MAX as i64 + 4) * 60_000_000 - 1);
+    for late in 0..3 {
+        // Sixteen minutes of it would be an alarm, had they come in time.
+        kitchen.measure_at(9.0, early.plus_micros(late)).await;
+    }
+    assert!(kitchen.told(&ALARMS).await.is_empty());
+    assert_eq!(kitchen.alerting.status().too_late, 3);
+    // What is kept of it over a restart goes on counting.
+    kitchen.alerting.stop();
+    kitchen.alerting = start(&kitchen.world);
+    kitchen.measure_at(9.0, early.plus_micros(4)).await;
+    assert_eq!(kitchen.alerting.status().too_late, 4);
+    // One that still has its place among them is looked at.
+    let within = kitchen.world.clock.now().plus_micros(-30 * 60_000_000 - 1);
+    kitchen.measure_at(9.0, within).await;
+    assert_eq!(kitchen.alerting.status().too_late, 4);
 }
 
 #[tokio::test]

@@ -68,6 +68,24 @@ async fn waiting_ends_at_once_when_passed_and_gives_up_in_time() {
 }
 
 #[test]
+fn who_waits_for_facts_is_woken_by_anything_but_readings() {
+    let scribe = fridge();
+    let dir = tempfile::tempdir().expect("a directory");
+    let (projector, _) = scribe.projected(&dir.path().join("x.sqlite"));
+    let mut facts = projector.facts();
+    facts.mark_unchanged();
+    for n in 0..20 {
+        let position = scribe.reading("dev_0", minutes(n), &[("temperature", 4.0)]);
+        assert!(projector.wait_here(position));
+    }
+    assert!(!facts.has_changed().expect("it runs"), "readings wake nobody");
+    let position = scribe.device("acc_a", "site_one", "dev_1", None);
+    assert!(projector.wait_here(position));
+    assert!(facts.has_changed().expect("it runs"));
+    assert!(facts.borrow_and_update().contains(position));
+}
+
+#[test]
 fn a_rebuild_gives_identical_rows_while_questions_are_answered() {
     let scribe = fridge();
     for n in 0..500 {
