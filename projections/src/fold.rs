@@ -4,6 +4,7 @@
 //! batch and written at its end, all else as it comes, and no row depends on where a batch ends.
 //! Not here: the transaction around it (`store`), where entries come from (`projector`).
 
+use crate::derived::Deriving;
 use crate::error::ProjectionError;
 use crate::raw::{self, Row};
 use crate::world::{Fact, World};
@@ -18,6 +19,9 @@ use rusqlite::Connection;
 pub(crate) struct Fold {
     world: World,
     rows: Vec<Row>,
+    deriving: Deriving,
+    /// Values of the reading at hand, by channel.
+    values: Vec<(i64, f64)>,
     received: ReceivedAt,
 }
 
@@ -26,11 +30,12 @@ impl Fold {
     pub(crate) fn forget(&mut self) {
         self.world.forget();
         self.rows.clear();
+        self.deriving.forget();
     }
 
     /// Readings waiting to be written.
     pub(crate) fn waiting(&self) -> usize {
-        self.rows.len()
+        self.rows.len() + self.deriving.waiting()
     }
 
     /// Follows one entry and gives its time.
@@ -56,6 +61,7 @@ impl Fold {
         } else {
             let fact = Fact::read(connection, entry)?;
             self.world.apply(connection, &fact)?;
+            self.deriving.apply(connection, &fact)?;
             overview::apply(connection, &fact)?;
             alarms::apply(connection, &fact)?;
             timeline::apply(connection, &fact)?;
@@ -87,12 +93,14 @@ impl Fold {
             received.as_micros(),
             entry.position.get() as i64,
         )?;
+        self.values.clear();
         for &(key, value) in &reading.values {
             let Some(channel) = device.channels.iter_mut().find(|c| *c.value_key == *key) else {
                 device.state.unresolved += 1;
                 continue;
             };
             channel.newest = channel.newest.max(at);
+            self.values.push((channel.key, value));
             self.rows.push(Row {
                 channel: channel.key,
                 at,
@@ -101,7 +109,9 @@ impl Fold {
                 before: channel.before,
             });
         }
-        Ok(())
+        let position = entry.position.get();
+        self.deriving
+            .take(connection, reading.measured_at, position, &self.values)
     }
 
     /// Writes what was gathered; the batch ends.
@@ -109,6 +119,12 @@ impl Fold {
         raw::store(connection, &mut self.rows)?;
         rollups::fold(connection, &self.rows)?;
         overview::store(connection, &mut self.world, &self.rows)?;
+        let mut made = self.deriving.finish(connection)?;
+        let again = raw::store_made(connection, &mut made)?;
+        rollups::fold(connection, &made)?;
+        overview::newest(connection, &made)?;
+        rollups::again(connection, &again)?;
+        overview::again(connection, &again)?;
         self.rows.clear();
         self.world.trim();
         Ok(())

@@ -15,6 +15,7 @@ mod keys;
 mod notify_crash;
 mod pack;
 mod payloads;
+mod recurrence;
 mod self_audit;
 mod tidy;
 mod verify;

@@ -7,12 +7,13 @@
 use super::{DataDir, Failure, Global, Outcome, data, data_json, no_ledger, progress, talk};
 use crate::data_source::DataSource;
 use crate::entry_filter::Filter;
-use crate::routes::rules::{corrected, timezone_of};
+use crate::routes::rules::timezone_of;
 use crate::stores::LEDGER;
 use clap::{Args, Subcommand};
 use commands::ledger::Ledger;
+use domain::calibration::Calibrations;
 use domain::entry::Entry;
-use domain::event::{Correction, Event};
+use domain::event::Event;
 use domain::reading::{READING_RECORDED, READINGS, Reading};
 use domain::registry::Registry;
 use domain::rule::Definition;
@@ -171,7 +172,7 @@ impl Past {
         let size = ledger.size_now();
         let other = definition.another_channel.as_deref();
         let mut registry = Registry::default();
-        let mut corrections: [Vec<(Timestamp, Option<Correction>)>; 2] = Default::default();
+        let mut corrections: [Calibrations; 2] = Default::default();
         let mut past = Self {
             timezone: "UTC".to_owned(),
             readings: Vec::new(),
@@ -204,7 +205,7 @@ impl Past {
         past.timezone = timezone_of(&registry, &account, channel).map_err(|e| Failure::failed(e.message))?;
         for reading in &mut past.readings {
             let of = &corrections[usize::from(reading.other)];
-            reading.value = corrected(of, reading.measured_at, reading.value);
+            reading.value = of.of(reading.measured_at, reading.value);
         }
         Ok(past)
     }
@@ -241,11 +242,7 @@ impl Past {
     }
 }
 
-fn note_correction(
-    entry: &Entry<'_>,
-    channels: [Option<&str>; 2],
-    corrections: &mut [Vec<(Timestamp, Option<Correction>)>; 2],
-) {
+fn note_correction(entry: &Entry<'_>, channels: [Option<&str>; 2], corrections: &mut [Calibrations; 2]) {
     if entry.event_type != "CalibrationSet" {
         return;
     }
@@ -253,7 +250,6 @@ fn note_correction(
         return;
     };
     if let Ok(Event::CalibrationSet(set)) = Event::read(entry.event_type, entry.payload) {
-        corrections[index].retain(|(from, _)| *from < set.valid_from);
-        corrections[index].push((set.valid_from, set.correction.new));
+        corrections[index].set(set.valid_from, set.correction.new);
     }
 }
