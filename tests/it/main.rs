@@ -18,5 +18,6 @@ mod payloads;
 mod recurrence;
 mod self_audit;
 mod tidy;
+mod values;
 mod verify;
 mod witness;
