@@ -60,11 +60,13 @@ impl Deriving {
         match fact.entry.aggregate_type {
             // Whichever changed, zones are asked for again.
             "site" | "device" => self.targets.iter_mut().for_each(|target| target.zone = None),
-            "channel" => match fact.event()? {
-                Some(Event::CalibrationSet(set)) => self.calibrated(connection, fact, &set)?,
-                Some(Event::DerivationSet(set)) => self.set(connection, fact, &set)?,
-                _ => {}
-            },
+            "channel" if matches!(fact.entry.event_type, "CalibrationSet" | "DerivationSet") => {
+                match fact.event()? {
+                    Some(Event::CalibrationSet(set)) => self.calibrated(connection, fact, &set)?,
+                    Some(Event::DerivationSet(set)) => self.set(connection, fact, &set)?,
+                    _ => {}
+                }
+            }
             "annotations" => noted(connection, fact)?,
             _ => {}
         }

@@ -19,5 +19,6 @@ mod recurrence;
 mod self_audit;
 mod tidy;
 mod values;
+mod values_browser;
 mod verify;
 mod witness;

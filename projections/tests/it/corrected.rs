@@ -1,6 +1,6 @@
 //! Values as they are read: corrected by what was in force when they were measured, and made of other channels'.
 
-use crate::support::{Scribe, at, minutes};
+use crate::support::{Scribe, at, minutes, sealed};
 use domain::Timestamp;
 use domain::calibration::Calibrations;
 use domain::event::Correction;
@@ -163,7 +163,7 @@ fn a_tag_changes_with_a_correction_and_with_a_note() {
     let first = tag("one");
     scribe.calibration("acc_a", "chn_0", minutes(0), &json!({"offset": 1}));
     let second = tag("two");
-    let note = json!({"channel": "chn_0", "measured_at": minutes(1).to_string(), "note": "held in a hand",
+    let note = json!({"channel": "chn_0", "measured_at": minutes(1).to_string(), "note": sealed("held in a hand"),
         "reading": reading.get()});
     let noted = scribe.fact(Some("acc_a"), ("annotations", "chn_0"), "ReadingAnnotated", &note);
     let third = tag("three");
