@@ -2,6 +2,7 @@
 
 pub mod add_checkpoint;
 pub mod aggregate;
+pub mod calibration;
 pub mod canonical;
 pub mod checkpoint;
 pub mod continues;

@@ -17,8 +17,8 @@ mod tests;
 pub use admit::{Admitted, NotAdmitted};
 pub use apply::RegistryError;
 pub use check::{
-    ARTEFACTS_PER_OWNER_MAX, CHANNELS_PER_DEVICE_MAX, RULES_PER_CHANNEL_MAX, SILENCES_PER_CHANNEL_MAX,
-    TRAY_DEVICES_MAX, TRAY_UPLINKS_MAX,
+    ARTEFACTS_PER_OWNER_MAX, CHANNELS_PER_DEVICE_MAX, DERIVED_PER_SOURCE_MAX, RULES_PER_CHANNEL_MAX,
+    SILENCES_PER_CHANNEL_MAX, TRAY_DEVICES_MAX, TRAY_UPLINKS_MAX,
 };
 pub use rules::{InForce, simple_rule_id};
 
@@ -135,6 +135,8 @@ pub struct Channel {
     pub simple_changed: Mark,
     rules: Vec<Slot>,
     watched_by: Vec<Slot>,
+    /// Channels whose values are, or once were, made of this one's.
+    feeds: Vec<Slot>,
     silences: Vec<Slot>,
 }
 

@@ -81,7 +81,7 @@ fn ledger() -> impl Strategy<Value = Vec<(Timestamp, Owned)>> {
                 Owned::Channel(channel.into(), "d".into(), "Europe/Berlin".into()),
             ));
         }
-        all.push((now, Owned::Derived("dt".into(), derivation)));
+        all.push((now, Owned::Derived("dt".into(), Some(derivation))));
         for (number, (later, mut what)) in entries.into_iter().enumerate() {
             now = now.plus_micros(later * 1_000_000);
             // A rule never comes back in a version that it had, and stays with its channel.

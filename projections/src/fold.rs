@@ -4,6 +4,7 @@
 //! batch and written at its end, all else as it comes, and no row depends on where a batch ends.
 //! Not here: the transaction around it (`store`), where entries come from (`projector`).
 
+use crate::derived::Deriving;
 use crate::error::ProjectionError;
 use crate::raw::{self, Row};
 use crate::world::{Fact, World};
@@ -20,6 +21,9 @@ pub(crate) struct Fold {
     facts: u64,
     world: World,
     rows: Vec<Row>,
+    deriving: Deriving,
+    /// Values of the reading at hand, by channel.
+    values: Vec<(i64, f64)>,
     received: ReceivedAt,
 }
 
@@ -28,6 +32,7 @@ impl Fold {
     pub(crate) fn forget(&mut self) {
         self.world.forget();
         self.rows.clear();
+        self.deriving.forget();
     }
 
     /// How many entries were followed that are no readings, those of batches that were rolled back included.
@@ -37,7 +42,7 @@ impl Fold {
 
     /// Readings waiting to be written.
     pub(crate) fn waiting(&self) -> usize {
-        self.rows.len()
+        self.rows.len() + self.deriving.waiting()
     }
 
     /// Follows one entry and gives its time.
@@ -64,6 +69,7 @@ impl Fold {
             self.facts += 1;
             let fact = Fact::read(connection, entry)?;
             self.world.apply(connection, &fact)?;
+            self.deriving.apply(connection, &fact)?;
             overview::apply(connection, &fact)?;
             alarms::apply(connection, &fact)?;
             timeline::apply(connection, &fact)?;
@@ -95,12 +101,14 @@ impl Fold {
             received.as_micros(),
             entry.position.get() as i64,
         )?;
+        self.values.clear();
         for &(key, value) in &reading.values {
             let Some(channel) = device.channels.iter_mut().find(|c| *c.value_key == *key) else {
                 device.state.unresolved += 1;
                 continue;
             };
             channel.newest = channel.newest.max(at);
+            self.values.push((channel.key, value));
             self.rows.push(Row {
                 channel: channel.key,
                 at,
@@ -109,7 +117,9 @@ impl Fold {
                 before: channel.before,
             });
         }
-        Ok(())
+        let position = entry.position.get();
+        self.deriving
+            .take(connection, reading.measured_at, position, &self.values)
     }
 
     /// Writes what was gathered; the batch ends.
@@ -117,6 +127,12 @@ impl Fold {
         raw::store(connection, &mut self.rows)?;
         rollups::fold(connection, &self.rows)?;
         overview::store(connection, &mut self.world, &self.rows)?;
+        let mut made = self.deriving.finish(connection)?;
+        let again = raw::store_made(connection, &mut made)?;
+        rollups::fold(connection, &made)?;
+        overview::newest(connection, &made)?;
+        rollups::again(connection, &again)?;
+        overview::again(connection, &again)?;
         self.rows.clear();
         self.world.trim();
         Ok(())

@@ -19,6 +19,7 @@
 //! Not here: appending, decisions, configuration as of a date (the registry's fold in `domain`).
 
 mod alarms;
+mod derived;
 mod error;
 mod fold;
 pub mod outbox;

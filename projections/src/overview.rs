@@ -218,6 +218,11 @@ pub(crate) fn store(connection: &Connection, world: &mut World, rows: &[Row]) ->
     for device in world.take_dirty() {
         device.state.store(connection, device.key)?;
     }
+    newest(connection, rows)
+}
+
+/// Writes the newest value of the channels of these rows, which are new and sorted by (channel, at).
+pub(crate) fn newest(connection: &Connection, rows: &[Row]) -> Result<(), ProjectionError> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO latest VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (channel) DO UPDATE SET
@@ -238,6 +243,21 @@ pub(crate) fn store(connection: &Connection, world: &mut World, rows: &[Row]) ->
             position as i64,
             run.len() as i64,
         ))?;
+    }
+    Ok(())
+}
+
+/// Writes the newest values that took the place of others of the same time.
+pub(crate) fn again(connection: &Connection, rows: &[Row]) -> Result<(), ProjectionError> {
+    let mut update = connection.prepare_cached(
+        "UPDATE latest SET
+             value = CASE WHEN ?2 = at THEN ?3 ELSE value END,
+             position = CASE WHEN ?2 = at THEN ?4 ELSE position END,
+             newest_position = max(newest_position, ?4)
+         WHERE channel = ?1",
+    )?;
+    for row in rows {
+        update.execute((row.channel, row.at, row.value, row.position as i64))?;
     }
     Ok(())
 }

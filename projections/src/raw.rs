@@ -1,6 +1,7 @@
 //! Raw measurements: every value of every reading, by channel and measured time.
 //!
-//! Derived. Invariant: one row a (channel, measured_at); where a ledger holds two, the first stands.
+//! Derived. Invariant: one row a (channel, measured_at); where a ledger holds two, the first stands, but for values
+//! that are made of others.
 //! Rows are written in key order, so that a batch touches each page once.
 //! Not here: buckets (`rollups`), which entries are readings (`fold`).
 
@@ -60,6 +61,38 @@ pub(crate) fn store(connection: &Connection, rows: &mut Vec<Row>) -> Result<(), 
         rows.retain(|row| known.binary_search(&(row.channel, row.at)).is_err());
     }
     Ok(())
+}
+
+/// As [`store`], for values that were made of others: of two of one time the later entry's stands. Keeps in `rows`
+/// those that were new, and gives those that took another's place.
+///
+/// # Errors
+/// [`ProjectionError::Store`].
+pub(crate) fn store_made(connection: &Connection, rows: &mut Vec<Row>) -> Result<Vec<Row>, ProjectionError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    rows.sort_by_key(|row| (row.channel, row.at));
+    // The sort is stable, so of one time the last is the newest entry's.
+    rows.reverse();
+    rows.dedup_by_key(|row| (row.channel, row.at));
+    rows.reverse();
+    let mut known = connection.prepare_cached("SELECT 1 FROM measurements WHERE channel = ?1 AND at = ?2")?;
+    let mut write =
+        connection.prepare_cached("INSERT OR REPLACE INTO measurements VALUES (?1, ?2, ?3, ?4)")?;
+    let mut again = Vec::new();
+    for row in rows.iter() {
+        if !row.is_newer() && known.exists((row.channel, row.at))? {
+            again.push(*row);
+        }
+        write.execute((row.channel, row.at, row.value, row.position as i64))?;
+    }
+    rows.retain(|row| {
+        again
+            .binary_search_by_key(&(row.channel, row.at), |it| (it.channel, it.at))
+            .is_err()
+    });
+    Ok(again)
 }
 
 fn insert_many(insert: &mut CachedStatement<'_>, rows: &[Row]) -> rusqlite::Result<()> {

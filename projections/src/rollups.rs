@@ -111,7 +111,7 @@ pub fn units(value: f64) -> i128 {
 
 impl Rollup {
     /// Of rows of one bucket in order of `at`; `None` without rows. `scratch` is memory for their bins.
-    fn of_rows(rows: &[Row], scratch: &mut Vec<i32>) -> Option<Self> {
+    pub(crate) fn of_rows(rows: &[Row], scratch: &mut Vec<i32>) -> Option<Self> {
         let (first, last) = (rows.first()?, rows.last()?);
         let (mut min, mut max, mut sum) = (first.value, first.value, 0i128);
         scratch.clear();
@@ -207,6 +207,54 @@ pub(crate) fn fold(connection: &Connection, rows: &[Row]) -> Result<(), Projecti
     }
     hour.flush()?;
     day.flush()
+}
+
+/// Computes the buckets of these rows anew, whose values took the place of others.
+///
+/// # Errors
+/// As [`fold`].
+pub(crate) fn again(connection: &Connection, rows: &[Row]) -> Result<(), ProjectionError> {
+    let mut scratch = Vec::new();
+    for resolution in Resolution::ALL {
+        let mut table = Bucket::new(connection, resolution)?;
+        let bucket = |row: &Row| (row.channel, resolution.bucket(row.at));
+        for run in rows.chunk_by(|a, b| bucket(a) == bucket(b)) {
+            let (channel, from) = bucket(&run[0]);
+            let all = rows_between(connection, channel, from, from + resolution.width_us())?;
+            if let Some(rollup) = Rollup::of_rows(&all, &mut scratch) {
+                let whole = Open {
+                    channel,
+                    bucket: from,
+                    is_new: true,
+                    rollup,
+                };
+                table.write(whole)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The measurements of a channel from `from` to before `to`, rising.
+pub(crate) fn rows_between(
+    connection: &Connection,
+    channel: i64,
+    from: i64,
+    to: i64,
+) -> Result<Vec<Row>, rusqlite::Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT at, value, position FROM measurements WHERE channel = ?1 AND at >= ?2 AND at < ?3 ORDER BY at",
+    )?;
+    let rows = statement.query_map((channel, from, to), |row| {
+        Ok(Row {
+            channel,
+            at: row.get(0)?,
+            value: row.get(1)?,
+            position: row.get::<_, i64>(2)? as u64,
+            before: i64::MIN,
+        })
+    })?;
+    rows.collect()
 }
 
 /// A bucket that rows are being gathered for.

@@ -22,10 +22,10 @@ pub const PROJECTION_VERSIONS: [(&str, i64); 7] = [
     ("alarms", 1),
     ("outbox", 1),
     ("overview", 1),
-    ("raw", 1),
+    ("raw", 2),
     ("rollups", 1),
     ("timeline", 2),
-    ("world", 1),
+    ("world", 2),
 ];
 
 /// Page cache of the writer in KiB: the hot ends of some ten thousand channels' tables.

@@ -9,6 +9,7 @@
 use crate::error::ProjectionError;
 use crate::overview::DeviceState;
 use domain::entry::Entry;
+use domain::event::{Event, EventError};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -89,6 +90,18 @@ impl<'a> Fact<'a> {
             metadata,
             account,
         })
+    }
+
+    /// As an event of the vocabulary; `None` for one that is newer than this software.
+    pub(crate) fn event(&self) -> Result<Option<Event>, ProjectionError> {
+        match Event::read(self.entry.event_type, self.entry.payload) {
+            Ok(event) => Ok(Some(event)),
+            Err(EventError::Unknown(_)) => Ok(None),
+            Err(error) => Err(ProjectionError::Entry {
+                position: self.entry.position,
+                reason: error.to_string(),
+            }),
+        }
     }
 
     pub(crate) fn text(&self, member: &str) -> Option<&str> {

@@ -28,6 +28,7 @@ pub mod evidence;
 pub mod export;
 pub mod key;
 pub mod logging;
+mod past;
 pub mod publish;
 pub mod rebuild;
 pub mod replay;

@@ -4,26 +4,17 @@
 //! recorded, with their times, so that what would have come late comes late here.
 //! Not here: judging (`domain::rule`).
 
-use super::{DataDir, Failure, Global, Outcome, data, data_json, no_ledger, progress, talk};
+use super::past::Past;
+use super::{DataDir, Failure, Global, Outcome, data, data_json, no_ledger, talk};
 use crate::data_source::DataSource;
 use crate::entry_filter::Filter;
-use crate::routes::rules::{corrected, timezone_of};
 use crate::stores::LEDGER;
 use clap::{Args, Subcommand};
-use commands::ledger::Ledger;
-use domain::entry::Entry;
-use domain::event::{Correction, Event};
-use domain::reading::{READING_RECORDED, READINGS, Reading};
-use domain::registry::Registry;
 use domain::rule::Definition;
-use domain::rule::back_test::{BackTest, PastReading, back_test};
-use domain::{Position, Timestamp};
+use domain::rule::back_test::{BackTest, back_test};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Entries and bytes of one read.
-const READ_ENTRIES: usize = 4_096;
-const READ_BYTES: usize = 4 << 20;
 /// Largest file with a rule, bytes: a definition has at most a quarter.
 const FILE_BYTES_MAX: u64 = 65_536;
 
@@ -85,7 +76,12 @@ impl Backtest {
             return Err(Failure::usage(no_ledger(&self.data.data)));
         }
         let opened = DataSource::open(&self.data.data).map_err(Failure::failed)?;
-        let past = Past::read(opened.ledger(), &self.channel, &definition, &filter)?;
+        let past = Past::read(
+            opened.ledger(),
+            &self.channel,
+            definition.another_channel.as_deref(),
+            &filter,
+        )?;
         let until = filter.until.unwrap_or(past.last_at);
         let tried = back_test(&definition, &past.timezone, past.readings, until)
             .map_err(|rejection| Failure::failed(format!("{}: {rejection}", rejection.code)))?;
@@ -152,108 +148,4 @@ fn tell(global: &Global, channel: &str, tried: &BackTest) -> Result<(), Failure>
         tried.too_late
     ));
     Ok(())
-}
-
-/// A channel's past.
-struct Past {
-    timezone: String,
-    readings: Vec<PastReading>,
-    last_at: Timestamp,
-}
-
-impl Past {
-    fn read(
-        ledger: &Ledger,
-        channel: &str,
-        definition: &Definition,
-        filter: &Filter,
-    ) -> Result<Self, Failure> {
-        let size = ledger.size_now();
-        let other = definition.another_channel.as_deref();
-        let mut registry = Registry::default();
-        let mut corrections: [Vec<(Timestamp, Option<Correction>)>; 2] = Default::default();
-        let mut past = Self {
-            timezone: "UTC".to_owned(),
-            readings: Vec::new(),
-            last_at: Timestamp::default(),
-        };
-        let mut next = Position::FIRST;
-        let bar = progress::entries();
-        bar.set_length(size.get());
-        while size.contains(next) {
-            let block = ledger
-                .read_now(next, READ_ENTRIES, READ_BYTES)
-                .map_err(Failure::failed)?;
-            for (position, bytes) in block.iter() {
-                let entry = Entry::read(bytes).map_err(Failure::failed)?;
-                past.last_at = entry.recorded_at;
-                if entry.aggregate_type != READINGS {
-                    registry.apply(&entry).map_err(Failure::failed)?;
-                    note_correction(&entry, [Some(channel), other], &mut corrections);
-                } else if entry.event_type == READING_RECORDED && filter.is_within(entry.recorded_at) {
-                    past.take(&registry, &entry, position, [Some(channel), other])?;
-                }
-            }
-            bar.inc(block.len() as u64);
-            next = next.plus(block.len() as u64);
-        }
-        bar.finish_and_clear();
-        let account = registry.account_of(channel).map(str::to_owned);
-        let account =
-            account.ok_or_else(|| Failure::usage(format!("there is no channel {channel} in this ledger")))?;
-        past.timezone = timezone_of(&registry, &account, channel).map_err(|e| Failure::failed(e.message))?;
-        for reading in &mut past.readings {
-            let of = &corrections[usize::from(reading.other)];
-            reading.value = corrected(of, reading.measured_at, reading.value);
-        }
-        Ok(past)
-    }
-
-    fn take(
-        &mut self,
-        registry: &Registry,
-        entry: &Entry<'_>,
-        position: Position,
-        channels: [Option<&str>; 2],
-    ) -> Result<(), Failure> {
-        let Some(device) = registry.device_anywhere(entry.aggregate_id) else {
-            return Ok(());
-        };
-        let reading = Reading::read(entry.payload).map_err(Failure::failed)?;
-        for (index, wanted) in channels.into_iter().enumerate() {
-            let Some(wanted) = wanted else { continue };
-            for (key, value) in &reading.values {
-                let is_it = registry
-                    .channel_by_key(device, key)
-                    .is_some_and(|channel| *channel.id == *wanted);
-                if is_it {
-                    self.readings.push(PastReading {
-                        measured_at: reading.measured_at,
-                        other: index == 1,
-                        position,
-                        recorded_at: entry.recorded_at,
-                        value: *value,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn note_correction(
-    entry: &Entry<'_>,
-    channels: [Option<&str>; 2],
-    corrections: &mut [Vec<(Timestamp, Option<Correction>)>; 2],
-) {
-    if entry.event_type != "CalibrationSet" {
-        return;
-    }
-    let Some(index) = channels.iter().position(|id| *id == Some(entry.aggregate_id)) else {
-        return;
-    };
-    if let Ok(Event::CalibrationSet(set)) = Event::read(entry.event_type, entry.payload) {
-        corrections[index].retain(|(from, _)| *from < set.valid_from);
-        corrections[index].push((set.valid_from, set.correction.new));
-    }
 }

@@ -13,7 +13,7 @@ use super::parts;
 use super::series;
 use super::view::{ChannelPage, Frame, Range, Series, SpanRow, State};
 use super::words;
-use super::{alarms, gather, rules};
+use super::{alarms, gather, rules, values};
 
 /// Seconds between two looks of an open page.
 const LIVE_S: u32 = 30;
@@ -62,6 +62,7 @@ pub fn page(frame: &Frame, view: &ChannelPage) -> Markup {
         (summary(view))
         (rules::list::section(frame, &view.channel, &view.rules, &view.zone))
         (alarms::silence::section(frame, &view.channel.id, &view.silences, &view.silence, &view.zone))
+        (origin(view, frame))
         (spans(view))
         (readings(view, frame))
     };
@@ -158,6 +159,7 @@ fn figure(view: &ChannelPage, name: &str) -> Markup {
         to: view.to,
         zone: &view.zone,
         series: &view.series,
+        raw: view.values.raw.as_ref(),
         limits: &view.limits,
         gaps: &view.gaps,
         marks: &marks,
@@ -172,11 +174,13 @@ fn figure(view: &ChannelPage, name: &str) -> Markup {
                 span { (from) " – " (to) ", " (view.zone.name()) }
                 span.legend {
                     @match &view.series {
+                        Series::Points(_) if view.values.raw.is_some() => { span.key.k-line { "calibrated" } }
                         Series::Points(_) => { span.key.k-line { "readings" } }
                         Series::Buckets(_) => {
                             span.key.k-line { "mean" } span.key.k-env { "lowest to highest" }
                         }
                     }
+                    @if view.values.raw.is_some() { span.key.k-raw { "as recorded" } }
                     @if limited { span.key.k-band { "inside limits" } span.key.k-out { "outside" } }
                     @if !marks.is_empty() { span.key.k-alarm { "open alarm" } }
                     @if !view.gaps.is_empty() { span.key.k-gap { "no data" } }
@@ -200,6 +204,18 @@ fn summary(view: &ChannelPage) -> Markup {
                 div { dt { "Readings" } dd.num { (words::count(all.count)) } }
                 div { dt { "Gaps" } dd.num { (view.gaps.len()) } }
             }
+        }
+    }
+}
+
+/// Where its values come from.
+fn origin(view: &ChannelPage, frame: &Frame) -> Markup {
+    let (id, unit) = (&view.channel.id, &view.channel.unit);
+    html! {
+        @if view.values.is_derived { (values::derived::section(frame, id, &view.values, &view.zone)) }
+        @else {
+            (values::calibration::section(frame, id, unit, &view.values, &view.zone))
+            (values::derived::feeds(frame, id, &view.values))
         }
     }
 }
@@ -248,6 +264,12 @@ fn spans(view: &ChannelPage) -> Markup {
 
 fn readings(view: &ChannelPage, frame: &Frame) -> Markup {
     let unit = words::unit(&view.channel.unit);
+    let corrected = view.values.raw.is_some()
+        || view
+            .readings
+            .iter()
+            .any(|row| row.value.to_bits() != row.raw.to_bits());
+    let noted = view.readings.iter().any(|row| !row.notes.is_empty());
     html! {
         section aria-labelledby="readings-h" {
             h2 #readings-h { "Newest readings" }
@@ -263,16 +285,22 @@ fn readings(view: &ChannelPage, frame: &Frame) -> Markup {
                 }
             }
             @else {
-                p.dim { "Every digit as it stands in the ledger. The position leads to the entry and its proof." }
+                p.dim {
+                    @if view.values.is_derived { "Made of other channels' readings; the position leads to the entry that a value was made at." }
+                    @else if corrected { "Recorded: every digit as it stands in the ledger. The position leads to the entry and its proof." }
+                    @else { "Every digit as it stands in the ledger. The position leads to the entry and its proof." }
+                }
                 div.scroll tabindex="0" role="group" aria-labelledby="readings-h" {
                     table {
                         thead {
                             tr {
                                 th scope="col" { "Measured" }
-                                th.r scope="col" { "Value" @if !unit.is_empty() { " (" (unit) ")" } }
+                                th.r scope="col" { @if corrected { "Calibrated" } @else { "Value" } @if !unit.is_empty() { " (" (unit) ")" } }
+                                @if corrected { th.r scope="col" { "Recorded" } }
                                 th.r scope="col" { "Position" }
-                                th scope="col" { "Recorded" }
+                                th scope="col" { @if corrected { "Recorded at" } @else { "Recorded" } }
                                 th scope="col" { "Clock" }
+                                @if noted { th scope="col" { "Notes" } }
                             }
                         }
                         tbody {
@@ -280,9 +308,11 @@ fn readings(view: &ChannelPage, frame: &Frame) -> Markup {
                                 tr {
                                     th scope="row" { (stamp(view, row.measured_at, frame.now)) }
                                     td.r.num { (words::exact(row.value)) }
+                                    @if corrected { td.r.num { (words::exact(row.raw)) } }
                                     td.r { (parts::position(row.position)) }
                                     td { @if let Some(at) = row.recorded_at { (stamp(view, at, frame.now)) } @else { "–" } }
                                     td { (clock_words(&row.time_from)) }
+                                    @if noted { td { @for note in &row.notes { p.note { (note) } } } }
                                 }
                             }
                         }

@@ -71,6 +71,8 @@ pub struct Chart<'a> {
     pub zone: &'a Zone,
     /// What to draw.
     pub series: &'a Series,
+    /// What was recorded, where it is drawn corrected.
+    pub raw: Option<&'a Series>,
     /// Limits over the range, in order.
     pub limits: &'a [LimitSpan],
     /// Missing intervals.
@@ -151,7 +153,12 @@ impl Chart<'_> {
                 limits,
             })
             .collect();
-        let (lo, hi) = domain_of(&samples, &visible);
+        let raw = self.raw.map_or_else(Vec::new, |raw| {
+            series::reduce(raw, self.from, self.to, (width / 3.0) as usize)
+        });
+        // Both must be seen, so the axis spans both.
+        let seen: Vec<Sample> = samples.iter().chain(&raw).copied().collect();
+        let (lo, hi) = domain_of(&seen, &visible);
         let values = ticks::value_ticks(lo, hi, if size == Size::Wide { 6 } else { 5 });
         let widest = |labels: &mut dyn Iterator<Item = usize>| labels.max().unwrap_or(0) as f64 * CHAR_PX;
         let plot = Plot {
@@ -181,6 +188,7 @@ impl Chart<'_> {
                 (grid(&plot, &values, &times))
                 (self.gap_areas(&plot, &id("h")))
                 (self.mark_areas(&plot))
+                (self.recorded(&plot, &raw))
                 (self.curve(&plot, &samples, &id))
                 (axes(&plot, &values, &times, &unit_label(self.unit, values.exponent)))
                 (self.limit_lines(&plot))
@@ -358,6 +366,13 @@ impl Chart<'_> {
             ),
             None => format!("No data since {from}"),
         }
+    }
+
+    /// What was recorded, as a thin line behind.
+    fn recorded(&self, plot: &Plot, raw: &[Sample]) -> Markup {
+        let runs = series::runs(raw, self.gaps);
+        let line: String = runs.iter().map(|run| line_path(plot, run)).collect();
+        html! { @if !raw.is_empty() { path.c-raw d=(line) {} } }
     }
 
     fn curve(&self, plot: &Plot, samples: &[Sample], id: &dyn Fn(&str) -> String) -> Markup {

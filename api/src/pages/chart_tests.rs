@@ -21,6 +21,7 @@ fn draw(series: Series, limits: &[LimitSpan], gaps: &[Gap]) -> String {
         to: t(1440),
         zone: &zone,
         series: &series,
+        raw: None,
         limits,
         gaps,
         marks: &[],

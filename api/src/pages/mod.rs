@@ -9,6 +9,7 @@
 //! | `overview`, `site`, `device`, `add_device`, `onboarding`, `channel` | devices |
 //! | `tray`, `integrations`, `people` | unknown devices, webhooks, users, tokens, account |
 //! | `alarms`, `rules` | alarms, silences; what is right, tried on the past before it is in force |
+//! | `values` | where a channel's values come from: calibration, derivation |
 //! | `evidence` | evidence packs: asked for, watched, fetched |
 //! | `ledger` | the public page for auditors, and an entry with its proof |
 //! | `sign_in` | signing in, and errors |
@@ -50,6 +51,7 @@ pub mod spark;
 mod tests;
 pub mod ticks;
 pub mod tray;
+pub mod values;
 pub mod verify_log;
 pub mod view;
 pub mod words;

@@ -566,6 +566,8 @@ pub fn channel_page(range: Range) -> ChannelPage {
                 measured_at: before(1 + i * 5),
                 recorded_at: Some(before(1 + i * 5).plus_micros(412_000)),
                 value: [6.3, 6.1, 5.9, 5.8, 5.600000023841858, 5.5][i as usize],
+                raw: [6.3, 6.1, 5.9, 5.8, 5.600000023841858, 5.5][i as usize],
+                notes: Vec::new(),
                 time_from: if i == 3 {
                     "received".into()
                 } else {
@@ -584,6 +586,7 @@ pub fn channel_page(range: Range) -> ChannelPage {
         rules: super::sample_alarms::rules(),
         silences: super::sample_alarms::silences(),
         silence: super::alarms::view::SilenceForm::default(),
+        values: super::values::view::Values::default(),
         error: None,
     }
 }

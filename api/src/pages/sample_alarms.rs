@@ -192,11 +192,13 @@ pub fn alarm(life: Life) -> AlarmPage {
                     position: 1_204_201,
                     measured_at: Some(before(49)),
                     value: Some(5.2),
+                    inputs: Vec::new(),
                 },
                 Ground {
                     position: 1_204_266,
                     measured_at: Some(before(34)),
                     value: Some(6.3),
+                    inputs: Vec::new(),
                 },
             ],
             reproduce:

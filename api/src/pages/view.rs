@@ -13,6 +13,7 @@ use domain::{Date, Hash, Timestamp};
 
 use super::alarms::view::{AlarmRow, SilenceForm, SilenceRow};
 use super::rules::view::RuleRow;
+use super::values::view::Values;
 use super::words::Zone;
 
 /// What every page of the console carries.
@@ -634,6 +635,8 @@ pub struct ChannelPage {
     pub silences: Vec<SilenceRow>,
     /// The form of a new silence.
     pub silence: SilenceForm,
+    /// Where its values come from.
+    pub values: Values,
 }
 
 /// A row of the table of minima and maxima.
@@ -662,8 +665,12 @@ pub struct ReadingRow {
     pub measured_at: Timestamp,
     /// When it was recorded; `None` where the ledger could not be asked.
     pub recorded_at: Option<Timestamp>,
-    /// Its value.
+    /// Its value, corrected.
     pub value: f64,
+    /// As it was recorded.
+    pub raw: f64,
+    /// What people noted on it.
+    pub notes: Vec<String>,
     /// `device`, `network` or `received`: whose clock `measured_at` is.
     pub time_from: String,
 }

@@ -406,6 +406,14 @@ pub fn refused(code: &str) -> Refused {
             "A value is physically impossible for its kind.",
             "Look at the probe and its cable; a broken probe often sends a fixed value.",
         ),
+        "unit_mismatch" => (
+            "A value comes in another unit than its channel has.",
+            "Nothing is converted here: set the device's unit, or give the value another label.",
+        ),
+        "derived_channel" => (
+            "A value has the name of one that is made here of others.",
+            "Give it another label on the device, or leave it out.",
+        ),
         "unknown_kind" => (
             "It sends a type of value that is not known here.",
             "Correct the type that it sends: temperature, humidity, or another of those in the answer below.",

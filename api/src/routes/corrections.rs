@@ -1,6 +1,6 @@
 //! Calibrations of channels and notes on readings. What was recorded stays as it is.
 //!
-//! Source: REFERENCE §1.4, §5. Not here: applying a calibration when judging (`domain::rule::engine`).
+//! Source: REFERENCE §1.4, §5. Not here: applying a calibration (`domain::calibration`).
 
 use super::change;
 use super::events::one_time;
@@ -12,8 +12,9 @@ use crate::errors::ApiError;
 use crate::reply::{self, Page};
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use domain::aggregate::channel::NewCalibration;
+use domain::calibration::Calibrations;
 use domain::event::{Correction, Event};
-use domain::{Date, Timestamp};
+use domain::{Date, Position};
 use projections::query::{TimelineFilter, TimelineItem};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -185,21 +186,22 @@ impl App {
         Ok(items)
     }
 
-    /// A channel's corrections in the order in which their times begin: what was set later holds from its time on.
+    /// A channel's corrections as they were in force at an entry.
     ///
     /// # Errors
     /// 503 where the read models do not answer.
-    pub async fn corrections(
+    pub async fn corrections_at(
         &self,
         account: &str,
         channel: &str,
-    ) -> Result<Vec<(Timestamp, Option<Correction>)>, ApiError> {
-        let mut corrections: Vec<(Timestamp, Option<Correction>)> = Vec::new();
+        position: Position,
+    ) -> Result<Calibrations, ApiError> {
+        let mut corrections = Calibrations::default();
         for item in self.calibrations(account, channel).await?.iter().rev() {
             let payload = item.payload.as_deref().unwrap_or("{}");
-            if let Ok(Event::CalibrationSet(set)) = Event::read(&item.event_type, payload.as_bytes()) {
-                corrections.retain(|(from, _)| *from < set.valid_from);
-                corrections.push((set.valid_from, set.correction.new));
+            let event = Event::read(&item.event_type, payload.as_bytes());
+            if let (Ok(Event::CalibrationSet(set)), true) = (event, item.position <= position) {
+                corrections.set(set.valid_from, set.correction.new);
             }
         }
         Ok(corrections)
@@ -258,7 +260,8 @@ async fn annotations(ctx: Ctx) -> Answer {
     }))
 }
 
-fn annotation(app: &App, item: &TimelineItem) -> Value {
+/// A note as the API shows it.
+pub fn annotation(app: &App, item: &TimelineItem) -> Value {
     let payload = opened(app, item);
     json!({
         "channel_id": payload["channel"],

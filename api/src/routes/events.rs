@@ -405,12 +405,16 @@ async fn why(
     opened: &AlarmOpened,
     version: Option<Value>,
 ) -> Result<Value, ApiError> {
-    let key = {
+    let (key, account) = {
         let registry = app.registry().read();
-        registry
-            .channel_anywhere(&alarm.channel)
-            .map(|channel| channel.state.key.clone())
+        let channel = registry.channel_anywhere(&alarm.channel);
+        channel.map_or_else(Default::default, |channel| {
+            (Some(channel.state.key.clone()), channel.account.to_string())
+        })
     };
+    let (channel, decided_by) = (alarm.channel.as_str(), opened.decided_by);
+    let derivation = app.derivation_at(&account, channel, decided_by).await?;
+    let corrections = app.corrections_at(&account, channel, decided_by).await?;
     let log: &dyn EventLog = app.log();
     let block = log
         .read_at(&opened.readings)
@@ -429,15 +433,31 @@ async fn why(
                 .find(|(name, _)| Some(*name) == key.as_deref());
             found.map(|(_, value)| *value)
         });
-        readings.insert(
-            position,
-            json!({
-                "position": position,
-                "recorded_at": entry.recorded_at,
-                "measured_at": reading.as_ref().map(|reading| reading.measured_at),
-                "value": value,
-            }),
-        );
+        let measured_at = reading.as_ref().map(|reading| reading.measured_at);
+        let mut told = json!({
+            "position": position,
+            "recorded_at": entry.recorded_at,
+            "measured_at": measured_at,
+            "value": measured_at.zip(value).map(|(at, raw)| corrections.of(at, raw)),
+            "raw": value,
+        });
+        if let (Some(derivation), Some(at)) = (&derivation, measured_at) {
+            let made = app
+                .made_of(&account, channel, derivation, (at, decided_by))
+                .await?;
+            let inputs = made.inputs.iter().map(|input| {
+                json!({
+                    "channel_id": input.channel,
+                    "position": input.value.position,
+                    "measured_at": input.value.at,
+                    "value": input.value.value,
+                    "raw": input.value.raw,
+                })
+            });
+            told["value"] = json!(made.value);
+            told["inputs"] = inputs.collect();
+        }
+        readings.insert(position, told);
     }
     let from = opened.began_at.plus_micros(-domain::time::DAY_US);
     Ok(json!({

@@ -7,7 +7,7 @@
 use crate::app::App;
 use crate::errors::ApiError;
 use domain::Timestamp;
-use projections::query::{DeviceOverview, StateOfChannel};
+use projections::query::{DeviceOverview, LatestValue, StateOfChannel};
 use std::collections::{BTreeMap, HashMap};
 
 /// What is known of a device now.
@@ -41,10 +41,10 @@ impl Lives {
     }
 
     /// The latest value of a channel.
-    pub fn latest(&self, device: &str, channel: &str) -> Option<(Timestamp, f64)> {
+    pub fn latest(&self, device: &str, channel: &str) -> Option<LatestValue> {
         let channels = &self.devices.get(device)?.channels;
         let found = channels.iter().find(|c| c.channel_id == channel)?;
-        found.latest.map(|latest| (latest.at, latest.value))
+        found.latest
     }
 }
 

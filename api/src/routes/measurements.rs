@@ -4,8 +4,11 @@
 //! semicolons; a long answer is streamed from a thread that may block, and a reader that goes away ends it. CSV and
 //! NDJSON are whole, but a page where a `limit` or `cursor` is given: then `Link` says where it goes on. An entity tag
 //! follows from the question where that names its range, and from the answer where the range moves with the clock.
+//! Values are corrected by the channel's calibrations as they are read; what was recorded is told on demand, and the
+//! answer says which it is, what corrected it and what people noted on it.
 //! Source: REFERENCE §1.6. Not here: what is computed (`projections`).
 
+use super::corrections::annotation;
 use crate::errors::ApiError;
 use crate::reply::{self, Response};
 use crate::request::Request;
@@ -15,7 +18,8 @@ use domain::Timestamp;
 use domain::hash::{base64url, sha256};
 use domain::time::DAY_US;
 use projections::query::{
-    Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, MeasurementsQuery, Points, rfc3339, write_value,
+    Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, MeasurementsQuery, Points, Values, csv_header, rfc3339,
+    write_csv_line, write_ndjson_line, write_value,
 };
 use projections::{QueryError, ReadModel};
 use std::io::{self, Write};
@@ -41,6 +45,10 @@ const FN: Param = Param(
     "fn",
     "mean (default), min, max, count, last, p50 or p95 of a bucket.",
 );
+const VALUES: Param = Param(
+    "values",
+    "calibrated (default), raw as recorded, or both: [ts, calibrated, raw].",
+);
 const LIMIT: Param = Param("limit", "At most so many points, 5000 by default.");
 
 /// The routes of this file.
@@ -57,6 +65,7 @@ pub const ROUTES: &[Route] = &[
                 TO,
                 AGG,
                 FN,
+                VALUES,
                 LIMIT,
                 Param(
                     "format",
@@ -86,6 +95,7 @@ pub const ROUTES: &[Route] = &[
                 TO,
                 AGG,
                 FN,
+                VALUES,
                 LIMIT,
                 Param("format", "json (default) or ndjson."),
             ],
@@ -139,6 +149,10 @@ fn question(ctx: &Ctx) -> Result<MeasurementsQuery, ApiError> {
                 "'fn' must be mean, min, max, count, last, p50 or p95",
             )
         })?;
+    }
+    if let Some(text) = request.query("values") {
+        query.values = Values::parse(&text)
+            .ok_or_else(|| ApiError::malformed("bad_query", "'values' must be calibrated, raw or both"))?;
     }
     query.limit = request
         .query_as("limit", "a number of points")?
@@ -211,11 +225,20 @@ async fn of_channel(ctx: Ctx) -> Answer {
                 return Ok(not_modified(tag));
             }
             let id = channel.clone();
-            let points = ctx
+            let (points, notes) = ctx
                 .app
-                .ask(move |rows| rows.measurements(&account, &id, &query))
+                .ask(move |rows| {
+                    let points = rows.measurements(&account, &id, &query)?;
+                    let notes = rows.notes(&account, &id, points.span.0, points.span.1)?;
+                    Ok((points, notes))
+                })
                 .await?;
-            Ok(json(&ctx.request, tag, one(&channel, &points)))
+            let notes = notes
+                .iter()
+                .rev()
+                .map(|item| annotation(&ctx.app, item))
+                .collect();
+            Ok(json(&ctx.request, tag, one(&channel, &points, notes)))
         }
         _ if is_paged(&ctx.request) => page(&ctx, account, channel, query, format).await,
         Format::Csv => Ok(piped(&ctx, CSV, move |rows, out| {
@@ -254,27 +277,19 @@ async fn page(
         .app
         .ask(move |rows| rows.measurements(&account, &id, &query))
         .await?;
-    let mut out = Vec::with_capacity(16 + points.data.len() * 40);
+    let mut out = Vec::with_capacity(16 + points.data.len() * 48);
     let (name, media_type) = match format {
         Format::Ndjson => ("ndjson", NDJSON),
         Format::Csv | Format::Json => ("csv", CSV),
     };
     if name == "csv" {
-        out.extend_from_slice(b"ts,value\n");
+        out.extend_from_slice(csv_header(points.values));
     }
     for point in &points.data {
         if name == "csv" {
-            out.extend_from_slice(rfc3339(point.at).as_bytes());
-            out.push(b',');
-            write_value(&mut out, point.value);
-            out.push(b'\n');
+            write_csv_line(&mut out, points.values, point);
         } else {
-            let at = rfc3339(point.at);
-            out.extend_from_slice(
-                format!("{{\"channel_id\":\"{channel}\",\"ts\":\"{at}\",\"value\":").as_bytes(),
-            );
-            write_value(&mut out, point.value);
-            out.extend_from_slice(b"}\n");
+            write_ndjson_line(&mut out, &channel, points.values, point);
         }
     }
     let tag = tag_of_answer(&out);
@@ -386,7 +401,7 @@ fn not_modified(tag: &str) -> Response {
     reply::tagged(response, tag)
 }
 
-fn one(channel: &str, points: &Points) -> Vec<u8> {
+fn one(channel: &str, points: &Points, notes: Vec<serde_json::Value>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128 + points.data.len() * 40);
     out.extend_from_slice(b"{\"channel_id\":\"");
     out.extend_from_slice(channel.as_bytes());
@@ -395,8 +410,26 @@ fn one(channel: &str, points: &Points) -> Vec<u8> {
     write_points(&mut out, points);
     out.extend_from_slice(b",\"next_cursor\":");
     write_cursor(&mut out, points);
-    out.extend_from_slice(format!(",\"has_more\":{}}}", points.has_more()).as_bytes());
+    out.extend_from_slice(format!(",\"has_more\":{}", points.has_more()).as_bytes());
+    let marks = format!(
+        ",\"calibrations\":{},\"annotations\":{}}}",
+        in_force(points),
+        serde_json::Value::Array(notes)
+    );
+    out.extend_from_slice(marks.as_bytes());
     out
+}
+
+/// What corrects the points.
+fn in_force(points: &Points) -> serde_json::Value {
+    let applied = points.calibrations.iter().map(|it| {
+        serde_json::json!({
+            "valid_from": it.valid_from,
+            "correction": it.correction,
+            "position": it.position,
+        })
+    });
+    applied.collect()
 }
 
 fn many(answers: &[(String, Points)]) -> Vec<u8> {
@@ -421,7 +454,15 @@ fn many(answers: &[(String, Points)]) -> Vec<u8> {
         let comma = if i == 0 { "" } else { "," };
         out.extend_from_slice(format!("{comma}\"{id}\":\"{}\"", points.agg.as_str()).as_bytes());
     }
-    out.extend_from_slice(b"}}");
+    out.extend_from_slice(b"},\"calibrations\":{");
+    for (i, (id, points)) in answers.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        out.extend_from_slice(format!("{comma}\"{id}\":{}", in_force(points)).as_bytes());
+    }
+    let values = answers
+        .first()
+        .map_or(Values::default(), |(_, points)| points.values);
+    out.extend_from_slice(format!("}},\"values\":\"{}\"}}", values.as_str()).as_bytes());
     out
 }
 
@@ -431,6 +472,8 @@ fn write_head(out: &mut Vec<u8>, points: &Points) {
     out.extend_from_slice(points.agg.as_str().as_bytes());
     out.extend_from_slice(b"\",\"fn\":\"");
     out.extend_from_slice(points.function.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"values\":\"");
+    out.extend_from_slice(points.values.as_str().as_bytes());
     out.push(b'"');
 }
 
@@ -441,6 +484,10 @@ fn write_points(out: &mut Vec<u8>, points: &Points) {
         out.extend_from_slice(rfc3339(point.at).as_bytes());
         out.extend_from_slice(b"\",");
         write_value(out, point.value);
+        if points.values == Values::Both {
+            out.push(b',');
+            write_value(out, point.raw);
+        }
         out.push(b']');
     }
     out.push(b']');

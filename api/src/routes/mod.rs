@@ -12,6 +12,7 @@ pub mod as_of;
 pub mod change;
 pub mod contacts;
 pub mod corrections;
+pub mod derived;
 pub mod devices;
 pub mod entries;
 pub mod events;
@@ -53,6 +54,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         events::ROUTES,
         silences::ROUTES,
         corrections::ROUTES,
+        derived::ROUTES,
         integrations::ROUTES,
         contacts::ROUTES,
         outbound::ROUTES,

@@ -12,7 +12,7 @@ use crate::errors::ApiError;
 use crate::reply::{self, Page, Response};
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use domain::Timestamp;
-use domain::event::{Correction, Event};
+use domain::event::Event;
 use domain::registry::{InForce, Registry};
 use domain::rule::Definition;
 use domain::rule::back_test::{BackTest, PastReading, back_test};
@@ -464,7 +464,6 @@ impl App {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<PastReading>, ApiError> {
-        let corrections = self.corrections(account, channel).await?;
         let (account, channel) = (account.to_owned(), channel.to_owned());
         let values = self
             .ask(move |rows| rows.values(&account, &channel, from, to, VALUES_MAX + 1))
@@ -480,22 +479,10 @@ impl App {
             other,
             position: value.position,
             recorded_at: value.at,
-            value: corrected(&corrections, value.at, value.value),
+            value: value.value,
         });
         Ok(past.collect())
     }
-}
-
-/// A value with the newest calibration whose time has come.
-pub fn corrected(corrections: &[(Timestamp, Option<Correction>)], at: Timestamp, raw: f64) -> f64 {
-    corrections
-        .iter()
-        .rev()
-        .find(|(from, _)| *from <= at)
-        .and_then(|(_, correction)| *correction)
-        .map(|correction| correction.apply(raw))
-        .filter(|value| value.is_finite())
-        .unwrap_or(raw)
 }
 
 /// The time zone of a channel's site.

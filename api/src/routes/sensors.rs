@@ -6,6 +6,7 @@
 
 use super::as_of::{self, View};
 use super::change;
+use super::derived;
 use super::devices;
 use super::life::Lives;
 use super::sites::AS_OF;
@@ -16,7 +17,7 @@ use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use domain::Timestamp;
 use domain::aggregate::channel::{ChannelPatch, Limits};
 use domain::registry::Channel;
-use domain::rule::ChannelState;
+use domain::rule::{ChannelState, Derivation};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use warp::http::StatusCode;
@@ -42,7 +43,8 @@ pub const ROUTES: &[Route] = &[
         access: Access::Write,
         handler: |ctx| Box::pin(create(ctx)),
         doc: Some(Doc {
-            summary: "A sensor before its first value, so that its limits hold from the start.",
+            summary: "A sensor before its first value, so that its limits hold from the start; with derivation, a \
+                      channel whose values are made of other channels'.",
             query: &[],
             body: Some("NewSensor"),
             status: 201,
@@ -113,7 +115,8 @@ async fn one(ctx: Ctx) -> Answer {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewBody {
-    kind: String,
+    #[serde(default)]
+    kind: Option<String>,
     #[serde(default)]
     label: Option<String>,
     #[serde(default)]
@@ -122,6 +125,8 @@ struct NewBody {
     ok_max: Option<f64>,
     #[serde(default)]
     grace_min: Option<u32>,
+    #[serde(default)]
+    derivation: Option<Derivation>,
 }
 
 async fn create(mut ctx: Ctx) -> Answer {
@@ -133,18 +138,27 @@ async fn create(mut ctx: Ctx) -> Answer {
         ok_max: body.ok_max,
         grace_min: body.grace_min,
     });
-    let outcome = ctx
-        .app
-        .management()
-        .create_channel(
-            &change.actor,
-            &change.reason,
-            ctx.id(),
-            &body.kind,
-            body.label.as_deref(),
-            limits,
-        )
-        .await?;
+    let (management, label) = (ctx.app.management(), body.label.as_deref());
+    let (actor, reason) = (&change.actor, &change.reason);
+    let outcome = match (body.derivation, body.kind.as_deref()) {
+        (Some(derivation), kind) => {
+            derived::kind_fits(kind, derivation.function)?;
+            management
+                .create_derived(actor, reason, ctx.id(), derivation, label, limits)
+                .await?
+        }
+        (None, Some(kind)) => {
+            management
+                .create_channel(actor, reason, ctx.id(), kind, label, limits)
+                .await?
+        }
+        (None, None) => {
+            return Err(ApiError::malformed(
+                "bad_json",
+                "'kind' must say what the sensor measures, or 'derivation' what its values are made of",
+            ));
+        }
+    };
     change::settle(&ctx, &outcome).await;
     let response = now(&ctx, StatusCode::CREATED, &outcome.id).await?;
     Ok(change::created(
@@ -250,9 +264,11 @@ pub fn shape(app: &App, view: &View<'_>, channel: &Channel, lives: &Lives) -> Va
         "ok_max": state.limits.ok_max,
         "grace_min": state.limits.grace_min,
         "rule_enabled": view.simple_rule(channel).is_some_and(|rule| rule.definition.enabled),
-        "last_value": latest.map(|(_, value)| value),
-        "last_ts": latest.map(|(at, _)| at),
-        "outside_limits": latest.filter(|_| limited).map(|(_, value)| state.limits.is_outside(value)),
+        "last_value": latest.map(|latest| latest.value),
+        "last_raw": latest.map(|latest| latest.raw),
+        "last_ts": latest.map(|latest| latest.at),
+        "derivation": state.derivation,
+        "outside_limits": latest.filter(|_| limited).map(|latest| state.limits.is_outside(latest.value)),
         "state": said.word,
         "channel_state": said.state.map(ChannelState::as_str),
         "state_since": said.since,

@@ -317,13 +317,10 @@ impl Fold {
                 let channel = registry
                     .channel_anywhere(id)
                     .ok_or("a channel that is not there")?;
-                match &channel.state.derivation {
-                    Some(derivation) => tell(What::Derived {
-                        channel: id,
-                        derivation,
-                    }),
-                    None => tell(What::Other),
-                }
+                tell(What::Derived {
+                    channel: id,
+                    derivation: channel.state.derivation.as_ref(),
+                });
             }
             "RuleCreated" | "RuleChanged" => {
                 let rule = registry

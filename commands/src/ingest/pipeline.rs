@@ -420,6 +420,12 @@ impl Ingest {
     ) -> Result<PendingValue, Rejection> {
         let key = value_key(measurement, &self.label_secret);
         let channel = registry.channel_by_key(device, &key);
+        if channel.is_some_and(|channel| channel.state.is_derived) {
+            return Err(Rejection::invalid(
+                "derived_channel",
+                format!("values of {key} are made here of other channels': give this one another label"),
+            ));
+        }
         if let (Some(channel), Some(unit)) = (channel, measurement.unit.as_deref())
             && channel.state.unit != unit
         {

@@ -87,9 +87,25 @@ pub struct ChannelRandom {
     pub nonce: [u8; 24],
 }
 
-/// Makes the event that registers a channel for a value that has none yet.
+impl ChannelRandom {
+    /// Fresh ones.
+    pub fn draw(rng: &mut dyn RngCore) -> Self {
+        let mut random = Self::default();
+        rng.fill_bytes(&mut random.channel);
+        rng.fill_bytes(&mut random.sensor);
+        rng.fill_bytes(&mut random.salt);
+        rng.fill_bytes(&mut random.nonce);
+        random
+    }
+}
+
+/// Events with the sequences that their streams must have before them.
+pub type NewEvents = Vec<(NewEvent, Option<u64>)>;
+
+/// Makes the events that register a channel for a value that has none yet.
 pub trait ChannelMaker: Send + Sync {
-    /// `ChannelRegistered`, the first entry of its stream, bound to `random.salt`.
+    /// `ChannelRegistered`, the first entry of its stream; behind it what comes with the channel: a rule that is more
+    /// than its limits, channels that are made of it.
     ///
     /// # Errors
     /// [`RecordError`] where the device cannot have it.
@@ -98,8 +114,8 @@ pub trait ChannelMaker: Send + Sync {
         registry: &Registry,
         device: &str,
         value: &PendingValue,
-        random: &ChannelRandom,
-    ) -> Result<NewEvent, RecordError>;
+        rng: &mut dyn RngCore,
+    ) -> Result<NewEvents, RecordError>;
 }
 
 /// What deciding needs beside the state.
@@ -342,21 +358,25 @@ impl Deciding<'_> {
         {
             return Ok(Ok(at));
         }
-        let mut random = ChannelRandom::default();
-        self.rng.fill_bytes(&mut random.channel);
-        self.rng.fill_bytes(&mut random.sensor);
-        self.rng.fill_bytes(&mut random.salt);
-        self.rng.fill_bytes(&mut random.nonce);
         let made = self
             .channels
-            .make(&self.registry.read(), &reading.device, value, &random);
-        let event = match made {
-            Ok(event) => event,
+            .make(&self.registry.read(), &reading.device, value, &mut *self.rng);
+        let events = match made {
+            Ok(events) => events,
             Err(error) => return Ok(Err(error)),
         };
-        let id = event.aggregate_id.clone();
-        if let Err(error) = self.events(&[(event, Some(0))])? {
-            return Ok(Err(error));
+        let Some(id) = events.first().map(|(event, _)| event.aggregate_id.clone()) else {
+            return Err(Broken("a channel that was made has no entry".into()));
+        };
+        if let Err(error) = self.events(&events)? {
+            // What comes with a channel must not cost the value that it is made for.
+            if events.len() == 1 {
+                return Ok(Err(error));
+            }
+            tracing::warn!(channel = %id, %error, "a channel begins without what its preset brings");
+            if let Err(error) = self.events(&events[..1])? {
+                return Ok(Err(error));
+            }
         }
         let slots = &mut self.state.slots;
         let registry = self.registry.read();

@@ -27,7 +27,7 @@ mod snapshot;
 mod state;
 mod types;
 
-pub use batch::{ChannelMaker, ChannelRandom};
+pub use batch::{ChannelMaker, ChannelRandom, NewEvents};
 pub use checkpoints::{CheckpointError, Checkpointer, HeadStore, SignedElsewhere, Signing};
 pub use clock::{ClockGuard, ClockState, Reading as ClockReading};
 pub use days::{DayPreparer, DerivedStore, Due, Moved};

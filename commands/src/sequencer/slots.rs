@@ -165,7 +165,8 @@ impl Slots {
         slot.present = !device.state.removed;
         slot.account = device.account.clone();
         slot.config = device.config;
-        for channel in registry.channels(device) {
+        // A derived channel takes no values of its own.
+        for channel in registry.channels(device).filter(|c| !c.state.is_derived) {
             if !slot.channels.iter().any(|c| *c.key == *channel.state.key) {
                 let newest = self.newest.remove(&*channel.id).unwrap_or(i64::MIN);
                 slot.channels

@@ -1,17 +1,18 @@
 //! `channel/chn_…`: one kind of measurement of one device, with its limits. A sensor is one with its channel.
 //!
 //! Invariants: `ok_min ≤ ok_max` where both are given; grace is at most six hours; the key never changes.
-//! Source: REFERENCE §1.4, and §3 for the limits that a vertical begins with.
-//! Not here: judging values by these limits (rules), which channel a value belongs to (`registry`).
+//! A derived channel measures nothing itself, and never will: it is one from its beginning.
+//! Source: REFERENCE §1.4. Not here: judging values by these limits (rules), what a channel begins with
+//! (`rule::presets`), which channel a value belongs to (`registry`).
 
 use super::{Aggregate, Stamp, text};
 use crate::event::contact::ChannelNotifications;
 use crate::event::{
     CalibrationSet, Change, Changed, ChannelChanges, ChannelNotificationsSet, ChannelRegistered, Correction,
-    DerivationSet, Event, Text, TextChange, Vertical,
+    DerivationSet, Event, Text, TextChange,
 };
 use crate::kinds;
-use crate::reading::{is_value_key, slug};
+use crate::reading::is_value_key;
 use crate::rejection::Rejection;
 use crate::rule::Derivation;
 use crate::sealed::SealedField;
@@ -69,6 +70,9 @@ pub struct Channel {
     /// What its values are made of, where they are made of other channels'.
     #[serde(default)]
     pub derivation: Option<Derivation>,
+    /// Whether its values are, or once were, made of other channels': then it measures nothing itself.
+    #[serde(default)]
+    pub is_derived: bool,
     /// Who is told of its alarms, and how often.
     #[serde(default)]
     pub notifications: ChannelNotifications,
@@ -134,6 +138,8 @@ pub struct NewChannel {
     pub auxiliary: bool,
     /// What it begins with.
     pub limits: Limits,
+    /// What its values are made of, where it measures nothing itself.
+    pub derivation: Option<Derivation>,
 }
 
 /// What to change of a channel.
@@ -173,7 +179,10 @@ impl Aggregate for Channel {
                 };
             }
             Event::ChannelChanged(Changed { changes }) => self.take(changes, stamp),
-            Event::DerivationSet(set) => self.derivation.clone_from(&set.derivation.new),
+            Event::DerivationSet(set) => {
+                self.derivation.clone_from(&set.derivation.new);
+                self.is_derived = true;
+            }
             Event::CalibrationSet(set) => {
                 self.calibration = Some(Calibration {
                     correction: set.correction.new,
@@ -193,7 +202,19 @@ impl Aggregate for Channel {
                 "already_exists",
                 "this channel exists already",
             )),
-            ChannelCommand::Register(channel) => Ok(vec![Event::ChannelRegistered(registered(channel)?)]),
+            ChannelCommand::Register(channel) => {
+                let mut events = vec![Event::ChannelRegistered(registered(channel)?)];
+                if let Some(derivation) = &channel.derivation {
+                    derivation.check()?;
+                    events.push(Event::DerivationSet(DerivationSet {
+                        derivation: Change {
+                            old: None,
+                            new: Some(derivation.clone()),
+                        },
+                    }));
+                }
+                Ok(events)
+            }
             ChannelCommand::Change(_)
             | ChannelCommand::Calibrate(_)
             | ChannelCommand::Derive(_)
@@ -203,15 +224,16 @@ impl Aggregate for Channel {
                 Err(Rejection::not_found("channel_not_found", "no such channel"))
             }
             ChannelCommand::Change(patch) => self.changed(patch),
+            ChannelCommand::Calibrate(_) if self.is_derived => Err(Rejection::invalid(
+                "invalid_calibration",
+                "this channel measures nothing itself: calibrate the channels that its values are made of",
+            )),
             ChannelCommand::Calibrate(calibration) => self.calibrated(calibration),
-            ChannelCommand::Derive(derivation) => {
-                derivation.as_ref().map_or(Ok(()), Derivation::check)?;
-                let change = Change::between(&self.derivation, derivation);
-                Ok(change
-                    .map(|derivation| Event::DerivationSet(DerivationSet { derivation }))
-                    .into_iter()
-                    .collect())
-            }
+            ChannelCommand::Derive(_) if !self.is_derived => Err(Rejection::conflict(
+                "not_derived",
+                "this channel measures itself: make a derived channel with POST /v1/devices/{id}/sensors",
+            )),
+            ChannelCommand::Derive(derivation) => self.derived(derivation.as_ref()),
             ChannelCommand::Notify(notifications) => self.notified(notifications),
         }
     }
@@ -248,6 +270,24 @@ impl Channel {
         let change = Change::between(&self.notifications, new);
         Ok(change
             .map(|notifications| Event::ChannelNotificationsSet(ChannelNotificationsSet { notifications }))
+            .into_iter()
+            .collect())
+    }
+
+    fn derived(&self, new: Option<&Derivation>) -> Result<Vec<Event>, Rejection> {
+        new.map_or(Ok(()), Derivation::check)?;
+        let other_values = new
+            .zip(self.derivation.as_ref())
+            .is_some_and(|(new, old)| new.function != old.function);
+        if other_values {
+            return Err(Rejection::conflict(
+                "other_function",
+                "what a derived channel's values are stays: make another channel for another function",
+            ));
+        }
+        let change = Change::between(&self.derivation, &new.cloned());
+        Ok(change
+            .map(|derivation| Event::DerivationSet(DerivationSet { derivation }))
             .into_iter()
             .collect())
     }
@@ -403,30 +443,4 @@ fn unit_of(text: &str) -> Result<String, Rejection> {
 /// Whether `key` is `<kind>` or `<kind>/<slug>` (FORMAT §2).
 pub fn is_key_of(key: &str, kind: &str) -> bool {
     is_value_key(key) && key.split('/').next() == Some(kind)
-}
-
-/// The limits that a channel begins with, by its site's vertical, its kind and its label.
-pub fn preset(vertical: Vertical, kind: &str, label: Option<&str>) -> Limits {
-    let range = |ok_min, ok_max, grace_min| Limits {
-        ok_min,
-        ok_max,
-        grace_min,
-    };
-    let slug = label.and_then(slug).unwrap_or_default();
-    match (vertical, kind) {
-        (Vertical::Haccp, "temperature") => range(Some(-2.0), Some(5.0), Some(15)),
-        (Vertical::Legionella, "temperature") => match slug.as_str() {
-            "storage_top" => range(Some(60.0), None, Some(60)),
-            "storage_bottom" => range(Some(55.0), None, Some(120)),
-            "flow_supply" => range(Some(58.0), None, Some(60)),
-            "flow_return" => range(Some(50.0), None, Some(60)),
-            "cold_supply" => range(None, Some(25.0), Some(60)),
-            _ => Limits::default(),
-        },
-        (Vertical::ServerRoom, "temperature") if slug.is_empty() || slug.contains("intake") => {
-            range(Some(18.0), Some(27.0), None)
-        }
-        (Vertical::ServerRoom, "humidity") => range(Some(20.0), Some(80.0), None),
-        _ => Limits::default(),
-    }
 }

@@ -1,7 +1,7 @@
 //! Rules of the aggregates: what is refused, and that every change carries what was there before.
 
 use super::account::AccountCommand;
-use super::channel::{ChannelCommand, ChannelPatch, NewChannel, is_key_of, preset};
+use super::channel::{ChannelCommand, ChannelPatch, NewChannel, is_key_of};
 use super::device::{DeviceCommand, DevicePatch, NewDevice};
 use super::integration::IntegrationCommand;
 use super::site::{SiteCommand, SitePatch};
@@ -11,6 +11,7 @@ use super::*;
 use crate::event::{TokenIssued, TokenKind, Vertical};
 use crate::ids::IdKind;
 use crate::rejection::Fault;
+use crate::rule::presets::limits as preset;
 use crate::sealed::{SealPlace, seal};
 use crate::time::Timestamp;
 use proptest::prelude::*;
@@ -116,6 +117,7 @@ fn channel() -> Stream<Channel> {
             label: Some("Front".into()),
             auxiliary: false,
             limits: preset(Vertical::Haccp, "temperature", None),
+            derivation: None,
         }))
         .expect("registered");
     channel
@@ -499,11 +501,11 @@ fn verticals_begin_with_their_limits() {
     );
     assert_eq!(
         limits(Vertical::ServerRoom, "temperature", None),
-        (Some(18.0), Some(27.0), None)
+        (Some(18.0), Some(27.0), Some(10))
     );
     assert_eq!(
         limits(Vertical::ServerRoom, "temperature", Some("Rack 1 intake")),
-        (Some(18.0), Some(27.0), None)
+        (Some(18.0), Some(27.0), Some(10))
     );
     assert_eq!(
         limits(Vertical::ServerRoom, "temperature", Some("exhaust")),
@@ -511,9 +513,12 @@ fn verticals_begin_with_their_limits() {
     );
     assert_eq!(
         limits(Vertical::ServerRoom, "humidity", None),
-        (Some(20.0), Some(80.0), None)
+        (Some(20.0), Some(80.0), Some(30))
     );
-    assert_eq!(limits(Vertical::Climate, "co2", None), nothing);
+    assert_eq!(
+        limits(Vertical::Climate, "co2", None),
+        (None, Some(1_000.0), Some(15))
+    );
     assert_eq!(limits(Vertical::Energy, "power", None), nothing);
     for vertical in Vertical::ALL {
         assert_eq!(Vertical::parse(vertical.as_str()), Some(vertical));

@@ -97,6 +97,14 @@ pub enum Correction {
 }
 
 impl Correction {
+    /// Whether larger raw values give smaller true ones, so that the lowest raw value is the highest true one.
+    pub fn falls(self) -> bool {
+        match self {
+            Self::Offset(_) => false,
+            Self::TwoPoint([[_, true_low], [_, true_high]]) => true_high < true_low,
+        }
+    }
+
     /// The true value of a raw one.
     pub fn apply(self, raw: f64) -> f64 {
         match self {

@@ -448,6 +448,7 @@ impl Registry {
             state,
             rules: Vec::new(),
             watched_by: Vec::new(),
+            feeds: Vec::new(),
             silences: Vec::new(),
         };
         self.channels.push(incoming.id(), channel);
@@ -466,10 +467,29 @@ impl Registry {
             channel.simple_version += 1;
             channel.simple_changed = incoming.mark;
         }
-        if let Some(device) = self.devices.get_mut(&channel.state.device) {
+        let sources = match &incoming.event {
+            Event::DerivationSet(set) => set.derivation.new.as_ref().map(|it| it.sources.clone()),
+            _ => None,
+        };
+        let device = channel.state.device.clone();
+        if let (Some(sources), Some(slot)) = (sources, self.channels.slot(incoming.id())) {
+            self.feed(slot, &sources);
+        }
+        if let Some(device) = self.devices.get_mut(&device) {
             device.config = incoming.entry.position;
         }
         Ok(())
+    }
+
+    /// Notes on the sources of a derived channel that it is made of them.
+    fn feed(&mut self, derived: Slot, sources: &[String]) {
+        for source in sources {
+            if let Some(channel) = self.channels.get_mut(source)
+                && !channel.feeds.contains(&derived)
+            {
+                channel.feeds.push(derived);
+            }
+        }
     }
 
     fn create_rule(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {

@@ -12,8 +12,9 @@ use crate::event::{
     ArtefactRegistered, ChannelRegistered, DeviceChanges, DeviceRegistered, Event, EventError, Metadata,
     RuleCreated, SilenceOpened, TokenIssued, TokenKind, UplinkParked, UserChanges, UserRegistered,
 };
+use crate::kinds;
 use crate::rejection::{Fault, Rejection};
-use crate::rule::Definition;
+use crate::rule::{Definition, Derivation};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most channels of one device: a reading has at most 64 values, and labels come and go.
@@ -27,6 +28,8 @@ pub const TRAY_UPLINKS_MAX: usize = 1_000;
 
 /// Most rules of one channel, its simple one not counted: each is judged at every reading.
 pub const RULES_PER_CHANNEL_MAX: usize = 16;
+/// Most derived channels of one source: each is made anew at each of its values.
+pub const DERIVED_PER_SOURCE_MAX: usize = 16;
 /// Most silences of one channel that have not ended.
 pub const SILENCES_PER_CHANNEL_MAX: usize = 32;
 
@@ -131,6 +134,10 @@ impl Group<'_> {
             Event::RuleCreated(rule) => self.rule(id, &account, rule),
             Event::RuleChanged(rule) => self.comparable(&account, &rule.channel, &rule.definition.new),
             Event::SilenceOpened(silence) => self.silence(id, &account, silence),
+            Event::DerivationSet(set) => match &set.derivation.new {
+                Some(derivation) => self.derivation(id, &account, derivation),
+                None => Ok(()),
+            },
             Event::UplinkParked(parked) => self.parked(id, &account, parked),
             Event::ArtefactRegistered(artefact) => {
                 let owner = metadata.owner.as_deref().unwrap_or(&account);
@@ -148,7 +155,6 @@ impl Group<'_> {
             | Event::TokenRevoked(_)
             | Event::IntegrationRemoved(_)
             | Event::CalibrationSet(_)
-            | Event::DerivationSet(_)
             | Event::ContactChanged(_)
             | Event::ContactConfirmed(_)
             | Event::ContactLinked(_)
@@ -255,6 +261,41 @@ impl Group<'_> {
             ));
         }
         self.has_channel(account, other)
+    }
+
+    /// A derivation's sources measure themselves, and what the function takes.
+    fn derivation(&self, id: &str, account: &str, derivation: &Derivation) -> Result<(), Rejection> {
+        let invalid = |message: String| Rejection::invalid("invalid_derivation", message);
+        for (source, kind) in derivation.sources.iter().zip(derivation.function.sources()) {
+            self.has_channel(account, source)?;
+            // One that begins in this group was made by the same hand, for this.
+            let Some(found) = self.registry.channel(account, source) else {
+                continue;
+            };
+            if found.state.is_derived || source == id {
+                return Err(invalid(format!(
+                    "{source} is derived itself: name channels that measure"
+                )));
+            }
+            let unit = kinds::find(kind).map_or("", |kind| kind.unit);
+            if found.state.kind != *kind || found.state.unit != unit {
+                return Err(invalid(format!(
+                    "{} goes from {} in this order; {source} is {} in {}",
+                    derivation.function.as_str(),
+                    in_words(derivation.function.sources()),
+                    found.state.kind,
+                    found.state.unit,
+                )));
+            }
+            let others = self.registry.derived_from(found).filter(|other| *other.id != *id);
+            if others.count() >= DERIVED_PER_SOURCE_MAX {
+                return Err(Rejection::conflict(
+                    "too_many_derived",
+                    format!("at most {DERIVED_PER_SOURCE_MAX} channels are made of one: end one first"),
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn silence(&mut self, id: &str, account: &str, silence: &SilenceOpened) -> Result<(), Rejection> {
@@ -575,6 +616,14 @@ impl Space {
         };
         Rejection::conflict(code, message)
     }
+}
+
+/// `temperature (Cel) and humidity (%)`.
+fn in_words(sources: &[&str]) -> String {
+    let named = sources
+        .iter()
+        .map(|name| format!("{name} ({})", kinds::find(name).map_or("", |kind| kind.unit)));
+    named.collect::<Vec<_>>().join(" and ")
 }
 
 fn malformed(what: &'static str) -> Rejection {

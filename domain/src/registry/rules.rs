@@ -66,6 +66,15 @@ impl Registry {
         })
     }
 
+    /// The channels whose values are made of this one's.
+    pub fn derived_from<'r>(&'r self, channel: &'r Channel) -> impl Iterator<Item = &'r Channel> {
+        let fed = channel.feeds.iter().map(|slot| self.channels.at(*slot));
+        fed.filter(|derived| {
+            let sources = derived.state.derivation.as_ref().map(|it| &it.sources);
+            sources.is_some_and(|sources| sources.iter().any(|source| **source == *channel.id))
+        })
+    }
+
     /// A channel's simple rule.
     pub fn simple_rule<'r>(&'r self, channel: &'r Channel) -> Option<InForce<'r>> {
         let id = simple_rule_id(&channel.id);

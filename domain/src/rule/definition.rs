@@ -323,6 +323,11 @@ impl Definition {
         }
     }
 
+    /// Whether limits and grace say all of it.
+    pub fn is_limits(&self) -> bool {
+        *self == Self::range(self.ok_min, self.ok_max, self.grace_min)
+    }
+
     /// What is right, in the terms of what its kind looks at.
     pub fn band(&self) -> Band {
         match self.kind {

@@ -23,7 +23,7 @@ pub mod windows;
 pub use definition::{
     Band, Definition, Flap, Kind, Level, Overrides, RuleTest, Severity, TestReading, TestState, Window,
 };
-pub use derived::{Derivation, Function};
+pub use derived::{Derivation, Derived, Function};
 pub use engine::{AlarmKey, Decision, Engine, Fact, Subject, What};
 pub use state::ChannelState;
 

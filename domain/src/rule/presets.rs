@@ -1,13 +1,18 @@
-//! The rules that a channel begins with, by its site's vertical, its kind and its label.
+//! What a site's channels begin with, by its vertical, their kind and their label: rules, and channels made of others.
 //!
 //! Invariants: every preset is valid; the first that fits is taken; a label that fits none of a vertical that goes by
-//! names gets no rule, because a wrong limit is worse than none.
+//! names gets no rule, because a wrong limit is worse than none. A derived channel is made of one pair that cannot be
+//! mistaken: both on one device, or each the only one of the site.
 //! Source: REFERENCE §3 "Defaults per vertical"; docs/rules.md tells which numbers are ours.
-//! Not here: creating them (`commands`), the simple limits of a channel (`aggregate::channel::preset`).
+//! Not here: creating them (`commands`).
 
 use super::definition::{Definition, Kind};
+use super::definition::{Overrides, Window};
+use super::derived::{Derivation, Function};
+use crate::aggregate::channel::Limits;
 use crate::event::Vertical;
 use crate::reading::slug;
+use crate::registry::{Channel, Device, Registry};
 
 /// What a rule is good for, and when it is offered.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +35,8 @@ pub struct Preset {
     pub warn_max: Option<f64>,
     /// Minutes outside before it counts.
     pub grace_min: u32,
+    /// When it does not judge: a recurrence, and minutes.
+    pub not_during: Option<(&'static str, u32)>,
 }
 
 impl Preset {
@@ -39,16 +46,13 @@ impl Preset {
             warn_max: self.warn_max,
             warn_min: self.warn_min,
             grace_min: self.grace_min,
+            windows: self.not_during.into_iter().map(off_during).collect(),
             ..Definition {
                 ok_min: self.ok_min,
                 ok_max: self.ok_max,
                 ..Definition::of(Kind::Range)
             }
         }
-    }
-
-    fn fits(&self, slug: &str) -> bool {
-        self.labels.is_empty() || self.labels.iter().any(|part| slug.contains(part))
     }
 }
 
@@ -70,6 +74,7 @@ const fn preset(
         warn_min: None,
         warn_max: None,
         grace_min,
+        not_during: None,
     }
 }
 
@@ -78,6 +83,24 @@ const fn warns(preset: Preset, (warn_min, warn_max): (Option<f64>, Option<f64>))
         warn_min,
         warn_max,
         ..preset
+    }
+}
+
+const fn not_during(preset: Preset, rrule: &'static str, duration_min: u32) -> Preset {
+    Preset {
+        not_during: Some((rrule, duration_min)),
+        ..preset
+    }
+}
+
+fn off_during((rrule, duration_min): (&'static str, u32)) -> Window {
+    Window {
+        duration_min,
+        rrule: rrule.to_owned(),
+        overrides: Overrides {
+            enabled: Some(false),
+            ..Overrides::default()
+        },
     }
 }
 
@@ -217,28 +240,164 @@ pub const PRESETS: &[Preset] = &[
         ),
         (None, Some(1_400.0)),
     ),
-    preset(
-        Energy,
-        "power",
-        &["over_baseline"],
-        "load against what is usual",
-        (None, Some(1.5)),
-        30,
+    // Judged from 02:00 to 05:00 by the clock of the site, when nothing should run.
+    not_during(
+        preset(
+            Energy,
+            "power",
+            &["over_baseline"],
+            "load at night against what is usual",
+            (None, Some(1.5)),
+            30,
+        ),
+        "FREQ=DAILY;BYHOUR=5",
+        21 * 60,
     ),
 ];
 
+/// A channel made of others, and what it is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DerivedPreset {
+    /// The vertical.
+    pub vertical: Vertical,
+    /// What its values are.
+    pub function: Function,
+    /// For each source, parts of a label's slug that it goes by, in the function's order; empty for every label.
+    pub sources: &'static [&'static [&'static str]],
+    /// Whether the sources may hang on several devices of the site.
+    pub across_devices: bool,
+}
+
+/// Every channel that a site's channels complete. A thermometer without a name in a server room is an intake.
+pub const DERIVED: &[DerivedPreset] = &[
+    DerivedPreset {
+        vertical: Legionella,
+        function: Function::FlowDelta,
+        sources: &[&["flow_supply"], &["flow_return"]],
+        across_devices: true,
+    },
+    DerivedPreset {
+        vertical: ServerRoom,
+        function: Function::DeltaT,
+        sources: &[&["exhaust"], &["intake"]],
+        across_devices: true,
+    },
+    DerivedPreset {
+        vertical: ServerRoom,
+        function: Function::Dewpoint,
+        sources: &[&["intake"], &[]],
+        across_devices: false,
+    },
+    DerivedPreset {
+        vertical: Energy,
+        function: Function::EnergyBaseline,
+        sources: &[&["total"]],
+        across_devices: false,
+    },
+    DerivedPreset {
+        vertical: Energy,
+        function: Function::OverBaseline,
+        sources: &[&["total"]],
+        across_devices: false,
+    },
+];
+
+/// What a label is called by; a thermometer without one hangs where the air goes in, a meter without one counts all.
+fn name_of(vertical: Vertical, kind: &str, slug: &str) -> String {
+    match (vertical, kind, slug) {
+        (ServerRoom, "temperature", "") => "intake".to_owned(),
+        (Energy, "power", "") => "total".to_owned(),
+        _ => slug.to_owned(),
+    }
+}
+
+/// The limits that a channel begins with: range and grace of its first rule.
+pub fn limits(vertical: Vertical, kind: &str, label: Option<&str>) -> Limits {
+    let rules = for_channel(vertical, kind, label);
+    rules.first().map_or_else(Limits::default, |rule| Limits {
+        ok_min: rule.ok_min,
+        ok_max: rule.ok_max,
+        grace_min: Some(rule.grace_min),
+    })
+}
+
+/// What a channel that is about to begin on a device completes: derivations that have all their sources now, of which
+/// it is one under `id`. Those that somebody made already are left out.
+pub fn completed(
+    registry: &Registry,
+    device: &Device,
+    (id, kind, label): (&str, &str, Option<&str>),
+) -> Vec<Derivation> {
+    let site = registry.site(&device.account, &device.state.site);
+    let Some(vertical) = site.and_then(|site| site.state.vertical) else {
+        return Vec::new();
+    };
+    let name = name_of(vertical, kind, &label.and_then(slug).unwrap_or_default());
+    let presets = DERIVED.iter().filter(|preset| preset.vertical == vertical);
+    let made = presets.filter_map(|preset| {
+        let kinds = preset.function.sources().iter().zip(preset.sources);
+        let mut sources = Vec::new();
+        let mut new = 0;
+        for (of, labels) in kinds {
+            if *of == kind && fits(labels, &name) && new == 0 {
+                new += 1;
+                sources.push(id.to_owned());
+            } else {
+                sources.push(only(registry, device, vertical, preset, (of, labels))?);
+            }
+        }
+        (new == 1).then(|| Derivation {
+            function: preset.function,
+            max_age_s: None,
+            sources,
+            trailing_days: None,
+        })
+    });
+    made.collect()
+}
+
+fn fits(labels: &[&str], name: &str) -> bool {
+    labels.is_empty() || labels.iter().any(|part| name.contains(part))
+}
+
+/// The one channel of that kind and name which the derivation may be made of: of the device, else of the site. `None`
+/// where there is none, where there are several, or where one of them is made into that already.
+fn only(
+    registry: &Registry,
+    device: &Device,
+    vertical: Vertical,
+    preset: &DerivedPreset,
+    (kind, labels): (&str, &[&str]),
+) -> Option<String> {
+    let wanted = |channel: &&Channel| {
+        let slug = channel.state.key.split_once('/').map_or("", |(_, slug)| slug);
+        channel.state.kind == kind
+            && !channel.state.is_derived
+            && fits(labels, &name_of(vertical, kind, slug))
+    };
+    let mut found: Vec<&Channel> = registry.channels(device).filter(wanted).collect();
+    if found.is_empty() && preset.across_devices {
+        let devices = registry.devices(&device.account, None);
+        let site = devices.filter(|it| it.state.site == device.state.site && it.id != device.id);
+        let channels = site.flat_map(|it| registry.channels(it));
+        found = channels.filter(wanted).collect();
+    }
+    let [channel] = found[..] else {
+        return None;
+    };
+    let there = registry.derived_from(channel).any(|derived| {
+        let function = derived.state.derivation.as_ref().map(|it| it.function);
+        function == Some(preset.function)
+    });
+    (!there).then(|| channel.id.to_string())
+}
+
 /// The rules that a channel begins with.
 pub fn for_channel(vertical: Vertical, kind: &str, label: Option<&str>) -> Vec<Definition> {
-    let slug = label.and_then(slug).unwrap_or_default();
-    // In a server room a thermometer without a name hangs where the air goes in.
-    let slug = if vertical == ServerRoom && kind == "temperature" && slug.is_empty() {
-        "intake".to_owned()
-    } else {
-        slug
-    };
+    let name = name_of(vertical, kind, &label.and_then(slug).unwrap_or_default());
     PRESETS
         .iter()
-        .find(|preset| preset.vertical == vertical && preset.kind == kind && preset.fits(&slug))
+        .find(|preset| preset.vertical == vertical && preset.kind == kind && fits(preset.labels, &name))
         .map(Preset::definition)
         .into_iter()
         .collect()
@@ -280,20 +439,21 @@ mod tests {
     }
 
     #[test]
-    fn presets_and_the_simple_limits_of_a_channel_agree() {
-        for preset in PRESETS {
-            let label = preset.labels.first().copied();
-            let limits = crate::aggregate::channel::preset(preset.vertical, preset.kind, label);
-            let known = limits.ok_min.is_some() || limits.ok_max.is_some();
-            let particular = preset.vertical == Haccp && !preset.labels.is_empty();
-            if known && !particular {
-                assert_eq!(
-                    (limits.ok_min, limits.ok_max),
-                    (preset.ok_min, preset.ok_max),
-                    "{}",
-                    preset.purpose
-                );
-            }
+    fn a_derived_channel_begins_with_the_rule_of_its_function() {
+        let warns = |vertical, function: Function| {
+            let rules = for_channel(vertical, function.kind(), Some(function.as_str()));
+            rules.first().map(|rule| (rule.ok_max, rule.warn_max))
+        };
+        let flow = warns(Legionella, Function::FlowDelta);
+        assert_eq!(flow, Some((Some(15.0), Some(20.0))));
+        assert_eq!(warns(ServerRoom, Function::DeltaT), Some((Some(20.0), None)));
+        // Against which wall a dew point counts, only a person knows.
+        assert_eq!(warns(ServerRoom, Function::Dewpoint), None);
+        let night = for_channel(Energy, "power", Some("over_baseline"));
+        assert_eq!(night[0].windows.len(), 1);
+        assert_eq!(warns(Energy, Function::EnergyBaseline), None);
+        for preset in DERIVED {
+            assert_eq!(preset.sources.len(), preset.function.sources().len());
         }
     }
 }

@@ -20,7 +20,7 @@ pub enum Owned {
     Channel(String, String, String),
     ChannelRemoved(String),
     Calibrated(String, Option<Correction>, Timestamp),
-    Derived(String, Derivation),
+    Derived(String, Option<Derivation>),
     Rule(String, String, u32, Box<Definition>),
     RuleRemoved(String),
 }
@@ -137,9 +137,10 @@ impl Reader {
                 let correction = serde_json::from_str(correction).map_err(|e| e.to_string())?;
                 Ok(Owned::Calibrated((*id).into(), correction, self.time(from)?))
             }
+            ["derive", id, "no", "longer"] => Ok(Owned::Derived((*id).into(), None)),
             ["derive", id, ..] => {
                 let derivation = serde_json::from_str(json(text)?).map_err(|e| e.to_string())?;
-                Ok(Owned::Derived((*id).into(), derivation))
+                Ok(Owned::Derived((*id).into(), Some(derivation)))
             }
             ["rule", id, "on", channel, ..] => self.rule(id, channel, json(text)?),
             _ => self.reading(&words),
@@ -224,7 +225,10 @@ impl Owned {
                 correction: *correction,
                 valid_from: *valid_from,
             },
-            Self::Derived(channel, derivation) => What::Derived { channel, derivation },
+            Self::Derived(channel, derivation) => What::Derived {
+                channel,
+                derivation: derivation.as_ref(),
+            },
             Self::Rule(rule, channel, version, definition) => What::Rule {
                 rule,
                 channel,

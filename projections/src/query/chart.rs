@@ -4,9 +4,11 @@
 //! and gaps are told apart, so that no line is drawn over a silence.
 //! Not here: SVG (`api`).
 
+use super::corrected::{Applied, Bucket, applied, bucket};
 use super::gaps::{Gap, channel_gaps};
-use super::measurements::rollup_sql;
+use super::measurements::{Function, rollup_sql};
 use super::{ChannelRef, ReadModel, find_channel, time};
+use crate::derived::calibrations_of;
 use crate::error::QueryError;
 use crate::rollups::{Resolution, Rollup};
 use domain::Timestamp;
@@ -28,6 +30,8 @@ pub struct ChartPoint {
     pub max: f64,
     /// The mean.
     pub mean: f64,
+    /// The mean of what was recorded, before it was corrected.
+    pub raw: f64,
     /// How many measurements.
     pub count: u64,
 }
@@ -39,6 +43,8 @@ pub struct Chart {
     pub points: Vec<ChartPoint>,
     /// Silences in the range.
     pub gaps: Vec<Gap>,
+    /// What corrects its values.
+    pub calibrations: Vec<Applied>,
 }
 
 impl ReadModel {
@@ -65,6 +71,7 @@ impl ReadModel {
             Ok(Chart {
                 points: envelope(connection, &found, from, to, steps)?,
                 gaps: channel_gaps(connection, &found, from, to)?,
+                calibrations: applied(connection, found.key, from, to)?,
             })
         })
     }
@@ -77,6 +84,7 @@ struct Step {
     min: f64,
     max: f64,
     sum: f64,
+    raw_sum: f64,
     count: u64,
 }
 
@@ -96,6 +104,7 @@ fn envelope(
             step.min = step.min.min(part.min);
             step.max = step.max.max(part.max);
             step.sum += part.sum;
+            step.raw_sum += part.raw_sum;
             step.count += part.count;
         }
         _ => {
@@ -106,6 +115,7 @@ fn envelope(
             });
         }
     };
+    let calibrations = calibrations_of(connection, channel.key)?;
     match source(connection, channel, from, to, width)? {
         None => {
             let mut statement = connection.prepare_cached(
@@ -114,14 +124,21 @@ fn envelope(
             let mut rows = statement.query((channel.key, from, to))?;
             while let Some(row) = rows.next()? {
                 let (at, value): (i64, f64) = (row.get(0)?, row.get(1)?);
-                add(at, Step::of_one(at, value));
+                add(at, Step::of_one(at, calibrations.of(time(at), value), value));
             }
         }
         Some(resolution) => {
             let mut statement = connection.prepare_cached(rollup_sql(resolution))?;
             let mut rows = statement.query((channel.key, from - 1, to, i64::MAX))?;
             while let Some(row) = rows.next()? {
-                add(row.get(0)?, Step::of_bucket(&Rollup::from_row(row, 1)??));
+                let (at, rollup) = (row.get(0)?, Rollup::from_row(row, 1)??);
+                let it = bucket(
+                    connection,
+                    (channel.key, &calibrations),
+                    (resolution, at),
+                    &rollup,
+                )?;
+                add(at, Step::of_bucket(&rollup, &it));
             }
         }
     }
@@ -152,7 +169,7 @@ fn source(
 }
 
 impl Step {
-    const fn of_one(at: i64, value: f64) -> Self {
+    const fn of_one(at: i64, value: f64, raw: f64) -> Self {
         Self {
             index: 0,
             first_at: at,
@@ -160,18 +177,21 @@ impl Step {
             min: value,
             max: value,
             sum: value,
+            raw_sum: raw,
             count: 1,
         }
     }
 
-    fn of_bucket(rollup: &Rollup) -> Self {
+    fn of_bucket(rollup: &Rollup, it: &Bucket<'_>) -> Self {
+        let count = rollup.count as f64;
         Self {
             index: 0,
             first_at: rollup.first.0,
             last_at: rollup.last.0,
-            min: rollup.min,
-            max: rollup.max,
-            sum: rollup.mean() * rollup.count as f64,
+            min: it.number(Function::Min),
+            max: it.number(Function::Max),
+            sum: it.number(Function::Mean) * count,
+            raw_sum: rollup.mean() * count,
             count: rollup.count,
         }
     }
@@ -182,6 +202,7 @@ impl Step {
             min: self.min,
             max: self.max,
             mean: (self.sum / self.count as f64).max(self.min).min(self.max),
+            raw: self.raw_sum / self.count as f64,
             count: self.count,
         }
     }

@@ -5,12 +5,13 @@
 //! Source: REFERENCE measurements (`cursor` embeds from, to, agg, last_ts; `from` and `to` are then ignored).
 //! Not here: the page (`measurements`).
 
+use super::corrected::Values;
 use super::measurements::{Agg, Function};
 use crate::error::QueryError;
 use domain::hash::{base64url, from_base64url};
 
 /// First member, so that another shape can follow one day.
-const SHAPE: u8 = 1;
+const SHAPE: u8 = 2;
 
 /// Where a list goes on.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,7 @@ pub(super) struct ListCursor {
     pub channel: String,
     pub agg: Agg,
     pub function: Function,
+    pub values: Values,
     pub from: i64,
     pub to: i64,
     pub last: i64,
@@ -30,6 +32,7 @@ impl ListCursor {
             self.channel,
             self.agg.as_str(),
             self.function.as_str(),
+            self.values.as_str(),
             self.from,
             self.to,
             self.last
@@ -38,11 +41,15 @@ impl ListCursor {
     }
 
     pub(super) fn decode(text: &str, channel: &str) -> Result<Self, QueryError> {
-        type Shape = (u8, String, String, String, i64, i64, i64);
+        type Shape = (u8, String, String, String, String, i64, i64, i64);
         let bytes = from_base64url(text).ok_or(QueryError::BadCursor)?;
-        let (shape, of, agg, function, from, to, last): Shape =
+        let (shape, of, agg, function, values, from, to, last): Shape =
             serde_json::from_slice(&bytes).map_err(|_| QueryError::BadCursor)?;
-        let (Some(agg), Some(function)) = (Agg::parse(&agg), Function::parse(&function)) else {
+        let (Some(agg), Some(function), Some(values)) = (
+            Agg::parse(&agg),
+            Function::parse(&function),
+            Values::parse(&values),
+        ) else {
             return Err(QueryError::BadCursor);
         };
         if shape != SHAPE || of != channel || agg == Agg::Auto || last < from || last >= to {
@@ -52,6 +59,7 @@ impl ListCursor {
             channel: of,
             agg,
             function,
+            values,
             from,
             to,
             last,

@@ -7,6 +7,7 @@
 use super::{ReadModel, find_device, find_site, time};
 use crate::error::QueryError;
 use crate::overview::gap_limit_us;
+use domain::calibration::corrected;
 use domain::{Position, Timestamp};
 use rusqlite::{Connection, Row, params_from_iter, types::Value};
 use std::collections::HashMap;
@@ -55,8 +56,10 @@ pub struct ChannelLatest {
 pub struct LatestValue {
     /// Measured at.
     pub at: Timestamp,
-    /// The value.
+    /// The value, corrected.
     pub value: f64,
+    /// The value as it was recorded.
+    pub raw: f64,
     /// Its entry.
     pub position: Position,
     /// Measurements of the channel so far.
@@ -310,6 +313,11 @@ fn device_of(row: &Row<'_>) -> rusqlite::Result<DeviceOverview> {
     })
 }
 
+/// A newest value with what corrects it, as JSON.
+fn latest_of(correction: Option<String>, raw: f64) -> f64 {
+    corrected(correction.and_then(|text| serde_json::from_str(&text).ok()), raw)
+}
+
 /// Channels by their device's key; `filter` as in [`overview`], over the same joins.
 fn channels(
     connection: &Connection,
@@ -318,7 +326,9 @@ fn channels(
 ) -> Result<HashMap<i64, Vec<ChannelLatest>>, QueryError> {
     let sql = format!(
         "SELECT d.key, d.id, c.id, c.sensor, c.value_key, c.kind, c.unit, c.label, c.auxiliary, c.ok_min, c.ok_max,
-             c.grace_min, l.at, l.value, l.position, l.count
+             c.grace_min, l.at, l.value, l.position, l.count,
+             (SELECT k.correction FROM calibrations k WHERE k.channel = c.key AND k.valid_from <= l.at
+                  ORDER BY k.valid_from DESC LIMIT 1)
          FROM devices d JOIN accounts a ON a.key = d.account JOIN channels c ON c.device = d.key
          LEFT JOIN latest l ON l.channel = c.key
          WHERE {filter} ORDER BY d.key, c.value_key"
@@ -328,7 +338,8 @@ fn channels(
         let latest = match row.get::<_, Option<i64>>(12)? {
             Some(at) => Some(LatestValue {
                 at: time(at),
-                value: row.get(13)?,
+                value: latest_of(row.get(16)?, row.get(13)?),
+                raw: row.get(13)?,
                 position: Position(row.get::<_, i64>(14)? as u64),
                 count: row.get::<_, i64>(15)? as u64,
             }),

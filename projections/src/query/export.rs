@@ -5,6 +5,7 @@
 //! Source: REFERENCE §1.6.
 //! Not here: content types, compression (`api`).
 
+use super::corrected::Values;
 use super::cursor::ListCursor;
 use super::measurements::{MeasurementsQuery, Point, read, resolve};
 use super::{ReadModel, find_channel};
@@ -49,6 +50,41 @@ pub fn write_value(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// The first line of a CSV.
+pub const fn csv_header(values: Values) -> &'static [u8] {
+    match values {
+        Values::Both => b"ts,value,raw\n",
+        Values::Calibrated | Values::Raw => b"ts,value\n",
+    }
+}
+
+/// Appends a point as a line of CSV.
+pub fn write_csv_line(out: &mut Vec<u8>, values: Values, point: &Point) {
+    write_time(out, point.at);
+    out.push(b',');
+    write_value(out, point.value);
+    if values == Values::Both {
+        out.push(b',');
+        write_value(out, point.raw);
+    }
+    out.push(b'\n');
+}
+
+/// Appends a point as a line of NDJSON.
+pub fn write_ndjson_line(out: &mut Vec<u8>, channel: &str, values: Values, point: &Point) {
+    out.extend_from_slice(b"{\"channel_id\":\"");
+    out.extend_from_slice(channel.as_bytes());
+    out.extend_from_slice(b"\",\"ts\":\"");
+    write_time(out, point.at);
+    out.extend_from_slice(b"\",\"value\":");
+    write_value(out, point.value);
+    if values == Values::Both {
+        out.extend_from_slice(b",\"raw\":");
+        write_value(out, point.raw);
+    }
+    out.extend_from_slice(b"}\n");
+}
+
 impl ReadModel {
     /// Gives every point of the range to `each`, however many; `limit` and `cursor` do not apply. Returns their
     /// number.
@@ -70,6 +106,7 @@ impl ReadModel {
             channel: channel.to_owned(),
             agg: query.agg,
             function: query.function,
+            values: query.values,
             from,
             to,
             last: from - 1,
@@ -97,7 +134,7 @@ impl ReadModel {
         }
     }
 
-    /// Writes `ts,value` and a line a point. Returns the number of points.
+    /// Writes `ts,value` and a line a point, with `raw` behind where both are asked for. Returns the number of points.
     ///
     /// # Errors
     /// As [`ReadModel::stream`]. Nothing is written where the channel is not found.
@@ -109,19 +146,17 @@ impl ReadModel {
         out: &mut dyn Write,
     ) -> Result<u64, QueryError> {
         self.ask(|connection| find_channel(connection, account, channel))?;
-        out.write_all(b"ts,value\n").map_err(QueryError::Receiver)?;
+        out.write_all(csv_header(query.values))
+            .map_err(QueryError::Receiver)?;
         let mut line = Vec::with_capacity(64);
         self.stream(account, channel, query, &mut |point| {
             line.clear();
-            write_time(&mut line, point.at);
-            line.push(b',');
-            write_value(&mut line, point.value);
-            line.push(b'\n');
+            write_csv_line(&mut line, query.values, &point);
             out.write_all(&line)
         })
     }
 
-    /// Writes `{"channel_id":…,"ts":…,"value":…}`, a line a point, channel by channel. Returns the number.
+    /// Writes `{"channel_id":…,"ts":…,"value":…}` (and `"raw"` where both are asked for), a line a point, channel by channel. Returns the number.
     ///
     /// # Errors
     /// As [`ReadModel::stream`]. Nothing is written where a channel is not found.
@@ -142,13 +177,7 @@ impl ReadModel {
         for channel in channels {
             given += self.stream(account, channel, query, &mut |point| {
                 line.clear();
-                line.extend_from_slice(b"{\"channel_id\":\"");
-                line.extend_from_slice(channel.as_bytes());
-                line.extend_from_slice(b"\",\"ts\":\"");
-                write_time(&mut line, point.at);
-                line.extend_from_slice(b"\",\"value\":");
-                write_value(&mut line, point.value);
-                line.extend_from_slice(b"}\n");
+                write_ndjson_line(&mut line, channel, query.values, &point);
                 out.write_all(&line)
             })?;
         }

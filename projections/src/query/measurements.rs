@@ -3,11 +3,14 @@
 //! Invariants: rising in time, `from` inclusive, `to` exclusive; a bucket is dated by its start and belongs to the
 //! range that holds its start, so that adjoining ranges give each bucket once; what is missing is left out, never
 //! made up; a raw measurement is a group of one (its mean, minimum, … are itself, its count is 1).
+//! Values are corrected as they are read (`corrected`), unless raw ones are asked for.
 //! Source: REFERENCE §1.6.
 //! Not here: defaults that need a clock (`api`), streams (`export`).
 
+use super::corrected::{Applied, Values, applied, bucket, newest_mark};
 use super::cursor::ListCursor;
 use super::{ChannelRef, ReadModel, find_channel};
+use crate::derived::calibrations_of;
 use crate::error::QueryError;
 use crate::rollups::{Resolution, Rollup};
 use domain::Timestamp;
@@ -105,19 +108,6 @@ impl Function {
         Self::ALL.into_iter().find(|function| function.as_str() == text)
     }
 
-    /// Of a bucket.
-    pub fn of(self, rollup: &Rollup) -> f64 {
-        match self {
-            Self::Mean => rollup.mean(),
-            Self::Min => rollup.min,
-            Self::Max => rollup.max,
-            Self::Count => rollup.count as f64,
-            Self::Last => rollup.last.1,
-            Self::P50 => rollup.quantile(0.5),
-            Self::P95 => rollup.quantile(0.95),
-        }
-    }
-
     /// Of a measurement, as a group of one.
     const fn of_one(self, value: f64) -> f64 {
         match self {
@@ -138,20 +128,23 @@ pub struct MeasurementsQuery {
     pub agg: Agg,
     /// Which number of a bucket.
     pub function: Function,
+    /// As corrected or as recorded.
+    pub values: Values,
     /// Most points, 1 to [`LIMIT_MAX`].
     pub limit: usize,
-    /// Where to go on; `from`, `to`, `agg` and `function` are then those of the first page.
+    /// Where to go on; `from`, `to`, `agg`, `function` and `values` are then those of the first page.
     pub cursor: Option<String>,
 }
 
 impl MeasurementsQuery {
-    /// All of a range with the defaults: raw, mean, [`LIMIT_DEFAULT`].
+    /// All of a range with the defaults: every measurement, mean, as corrected, [`LIMIT_DEFAULT`].
     pub fn range(from: Timestamp, to: Timestamp) -> Self {
         Self {
             from,
             to,
             agg: Agg::default(),
             function: Function::default(),
+            values: Values::default(),
             limit: LIMIT_DEFAULT,
             cursor: None,
         }
@@ -176,7 +169,9 @@ impl MeasurementsQuery {
 pub struct Point {
     /// When.
     pub at: Timestamp,
-    /// What.
+    /// What was recorded.
+    pub raw: f64,
+    /// What is asked for: as corrected, or as recorded.
     pub value: f64,
 }
 
@@ -187,8 +182,14 @@ pub struct Points {
     pub agg: Agg,
     /// Which number of a bucket.
     pub function: Function,
+    /// As corrected or as recorded.
+    pub values: Values,
     /// Rising in time.
     pub data: Vec<Point>,
+    /// What corrects them.
+    pub calibrations: Vec<Applied>,
+    /// The time that the points stand for: the first one's beginning, and the end of the last one.
+    pub span: (Timestamp, Timestamp),
     /// Where the next page begins.
     pub next_cursor: Option<String>,
 }
@@ -250,8 +251,8 @@ impl ReadModel {
         })
     }
 
-    /// An entity tag of an answer: it changes when a channel gets a measurement, late ones too, or when the
-    /// question changes. A rebuild does not change it.
+    /// An entity tag of an answer: it changes when a channel gets a measurement, late ones too, a correction or a
+    /// note, or when the question changes. A rebuild does not change it.
     ///
     /// # Errors
     /// `ChannelNotFound`, `Unavailable`.
@@ -262,18 +263,20 @@ impl ReadModel {
         query: &MeasurementsQuery,
     ) -> Result<String, QueryError> {
         let mut text = format!(
-            "{} {} {} {} {} {}\n",
+            "{} {} {} {} {} {} {}\n",
             query.from,
             query.to,
             query.agg.as_str(),
             query.function.as_str(),
+            query.values.as_str(),
             query.limit,
             query.cursor.as_deref().unwrap_or("")
         );
         self.ask(|connection| {
             for id in channels {
                 let found = find_channel(connection, account, id)?;
-                text.push_str(&format!("{id} {}\n", found.newest_position));
+                let mark = newest_mark(connection, found.key)?;
+                text.push_str(&format!("{id} {} {mark}\n", found.newest_position));
             }
             Ok(())
         })?;
@@ -297,6 +300,7 @@ fn page(
                 channel: id.to_owned(),
                 agg: resolve(connection, channel, query.agg, from, to)?,
                 function: query.function,
+                values: query.values,
                 from,
                 to,
                 last: from - 1,
@@ -308,6 +312,16 @@ fn page(
         data.push(point);
         Ok(())
     })?;
+    let width_us = match at.agg {
+        Agg::Rollup(resolution) => resolution.width_us(),
+        Agg::Raw | Agg::Auto => 1,
+    };
+    let begins = data.first().map_or(at.from, |first| first.at.as_micros());
+    let ends = data.last().map_or(at.from, |last| last.at.as_micros() + width_us);
+    let calibrations = match at.values {
+        Values::Raw => Vec::new(),
+        Values::Calibrated | Values::Both => applied(connection, channel.key, begins, ends)?,
+    };
     let next_cursor = data.last().filter(|_| more).map(|last| {
         at.last = last.at.as_micros();
         at.encode()
@@ -315,7 +329,10 @@ fn page(
     Ok(Points {
         agg: at.agg,
         function: at.function,
+        values: at.values,
         data,
+        calibrations,
+        span: (super::time(begins), super::time(ends)),
         next_cursor,
     })
 }
@@ -374,6 +391,7 @@ pub(super) fn read(
             None,
         ),
     };
+    let calibrations = calibrations_of(connection, channel)?;
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query((channel, at.last, at.to, limit as i64 + 1))?;
     let mut given = 0;
@@ -382,13 +400,24 @@ pub(super) fn read(
             return Ok(true);
         }
         given += 1;
-        let value = match resolution {
-            Some(_) => at.function.of(&Rollup::from_row(row, 1)??),
-            None => at.function.of_one(row.get(1)?),
+        let begins: i64 = row.get(0)?;
+        let (raw, value) = match resolution {
+            Some(resolution) => {
+                let rollup = Rollup::from_row(row, 1)??;
+                let of = (channel, &calibrations);
+                let value = bucket(connection, of, (resolution, begins), &rollup)?.number(at.function);
+                (at.function.of(&rollup, None), value)
+            }
+            None => {
+                let raw: f64 = row.get(1)?;
+                let value = calibrations.of(super::time(begins), raw);
+                (at.function.of_one(raw), at.function.of_one(value))
+            }
         };
         each(Point {
-            at: super::time(row.get(0)?),
-            value,
+            at: super::time(begins),
+            raw,
+            value: if at.values == Values::Raw { raw } else { value },
         })?;
     }
     Ok(false)

@@ -6,6 +6,7 @@
 
 mod alarms;
 mod chart;
+mod corrected;
 mod cursor;
 mod devices;
 mod export;
@@ -19,10 +20,11 @@ mod trays;
 
 pub use alarms::{Alarm, AlarmCounts, AlarmFilter, AlarmPlace, StateOfChannel};
 pub use chart::{Chart, ChartPoint};
+pub use corrected::{Applied, NOTES_MAX, Values};
 pub use devices::{
     ChannelLatest, Concern, DeviceOverview, LatestValue, ONLINE_UNKNOWN_CADENCE_S, worst_first,
 };
-pub use export::{rfc3339, write_value};
+pub use export::{csv_header, rfc3339, write_csv_line, write_ndjson_line, write_value};
 pub use gaps::Gap;
 pub use measurements::{
     AUTO_POINTS_MAX, Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, LIMIT_MAX, MeasurementsQuery, Point, Points,

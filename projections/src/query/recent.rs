@@ -4,8 +4,11 @@
 //! Not here: ranges and aggregates (`measurements`), the entries (the ledger).
 
 use super::{ReadModel, find_channel, time};
+use crate::derived::calibrations_of;
 use crate::error::QueryError;
+use domain::calibration::Calibrations;
 use domain::{Position, Timestamp};
+use rusqlite::Row;
 
 /// Most measurements of an answer.
 const RECENT_MAX: usize = 1_000;
@@ -15,10 +18,22 @@ const RECENT_MAX: usize = 1_000;
 pub struct RecentValue {
     /// Measured at.
     pub at: Timestamp,
-    /// The value.
+    /// The value, corrected.
     pub value: f64,
+    /// The value as it was recorded.
+    pub raw: f64,
     /// Its entry.
     pub position: Position,
+}
+
+fn value(row: &Row<'_>, calibrations: &Calibrations) -> rusqlite::Result<RecentValue> {
+    let (at, raw) = (time(row.get(0)?), row.get(1)?);
+    Ok(RecentValue {
+        at,
+        value: calibrations.of(at, raw),
+        raw,
+        position: Position(row.get::<_, i64>(2)? as u64),
+    })
 }
 
 impl ReadModel {
@@ -56,13 +71,8 @@ impl ReadModel {
                  ORDER BY at LIMIT ?4",
             )?;
             let range = (found.key, from.as_micros(), to.as_micros(), limit as i64);
-            let values = statement.query_map(range, |row| {
-                Ok(RecentValue {
-                    at: time(row.get(0)?),
-                    value: row.get(1)?,
-                    position: Position(row.get::<_, i64>(2)? as u64),
-                })
-            })?;
+            let calibrations = calibrations_of(connection, found.key)?;
+            let values = statement.query_map(range, |row| value(row, &calibrations))?;
             Ok(values.collect::<rusqlite::Result<_>>()?)
         })
     }
@@ -85,12 +95,9 @@ impl ReadModel {
                  ORDER BY at DESC LIMIT ?3",
             )?;
             let limit = limit.min(RECENT_MAX) as i64;
+            let calibrations = calibrations_of(connection, found.key)?;
             let values = statement.query_map((found.key, to.as_micros(), limit), |row| {
-                Ok(RecentValue {
-                    at: time(row.get(0)?),
-                    value: row.get(1)?,
-                    position: Position(row.get::<_, i64>(2)? as u64),
-                })
+                value(row, &calibrations)
             })?;
             Ok(values.collect::<rusqlite::Result<_>>()?)
         })

@@ -158,7 +158,7 @@ impl ReadModel {
     }
 }
 
-fn item(row: &Row<'_>) -> rusqlite::Result<TimelineItem> {
+pub(super) fn item(row: &Row<'_>) -> rusqlite::Result<TimelineItem> {
     Ok(TimelineItem {
         position: Position(row.get::<_, i64>("position")? as u64),
         recorded_at: time(row.get("recorded_at")?),

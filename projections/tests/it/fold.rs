@@ -26,6 +26,15 @@ enum Op {
         device: usize,
         key: usize,
     },
+    Calibrate {
+        device: usize,
+        from_s: i64,
+        offset: i32,
+    },
+    Derive {
+        second: usize,
+        max_age_s: u32,
+    },
     Move {
         device: usize,
     },
@@ -52,6 +61,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => device.clone().prop_map(|device| Op::Conflict { device }),
         1 => (device.clone(), prop::option::of(30i64..900)).prop_map(|(device, seconds)| Op::Cadence { device, seconds }),
         1 => (device.clone(), 0usize..3).prop_map(|(device, key)| Op::Channel { device, key }),
+        1 => (device.clone(), 0i64..20_000, -50i32..50)
+            .prop_map(|(device, from_s, offset)| Op::Calibrate { device, from_s, offset }),
+        1 => (1usize..3, 60u32..4_000).prop_map(|(second, max_age_s)| Op::Derive { second, max_age_s }),
         1 => device.clone().prop_map(|device| Op::Move { device }),
         1 => (device, 1u32..9).prop_map(|(device, count)| Op::Refused { device, count }),
         1 => (0usize..2).prop_map(|tray| Op::Parked { tray }),
@@ -73,6 +85,20 @@ fn history(ops: &[Op]) -> Scribe {
         let token = json!({"token": format!("tok{device}"), "kind": "device", "hash": "$2b$10$secret"});
         scribe.fact(Some("acc_a"), ("tokens", &id), "TokenIssued", &token);
     }
+    // A difference of two devices, and a load against what is usual, which remembers hours.
+    for (channel, key) in [
+        ("chn_dt", "temperature/delta_t"),
+        ("chn_ob", "power/over_baseline"),
+    ] {
+        scribe.channel("acc_a", "dev_0", channel, key);
+    }
+    scribe.derivation(
+        "acc_a",
+        "chn_dt",
+        &json!({"function": "delta_t", "sources": ["chn_0_1", "chn_1_1"]}),
+    );
+    let usual = json!({"function": "energy_baseline", "sources": ["chn_0_1"], "trailing_days": 7});
+    scribe.derivation("acc_a", "chn_ob", &usual);
     let mut seen = std::collections::BTreeSet::new();
     let mut channels = std::collections::BTreeSet::new();
     let mut days = 0;
@@ -108,6 +134,25 @@ fn history(ops: &[Op]) -> Scribe {
                     let id = format!("chn_{device}_{key}");
                     scribe.channel("acc_a", &format!("dev_{device}"), &id, KEYS[*key]);
                 }
+            }
+            Op::Calibrate {
+                device,
+                from_s,
+                offset,
+            } => {
+                let from = at(from_s * 1_000_000);
+                let offset = f64::from(*offset) / 10.0;
+                scribe.calibration(
+                    "acc_a",
+                    &format!("chn_{device}_1"),
+                    from,
+                    &json!({"offset": offset}),
+                );
+            }
+            Op::Derive { second, max_age_s } => {
+                let sources = ["chn_0_1".to_owned(), format!("chn_{second}_1")];
+                let made = json!({"function": "delta_t", "sources": sources, "max_age_s": max_age_s});
+                scribe.derivation("acc_a", "chn_dt", &made);
             }
             Op::Move { device } => {
                 let moved = json!({"from_site": "site_one", "to_site": "site_two",

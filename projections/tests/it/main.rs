@@ -2,6 +2,7 @@
 //!
 //! One binary, so that it links once. Not here: drivers of the ledger, HTTP.
 
+mod corrected;
 mod fold;
 mod outbox;
 mod projector;

@@ -103,6 +103,18 @@ impl Scribe {
         self.fact(Some(account), ("channel", channel), "ChannelRegistered", &payload)
     }
 
+    /// What a channel's values are made of; null for nothing any more.
+    pub fn derivation(&self, account: &str, channel: &str, derivation: &Value) -> Position {
+        let payload = json!({"derivation": {"old": null, "new": derivation}});
+        self.fact(Some(account), ("channel", channel), "DerivationSet", &payload)
+    }
+
+    /// What corrects a channel's values from a time on; null for nothing any more.
+    pub fn calibration(&self, account: &str, channel: &str, from: Timestamp, correction: &Value) -> Position {
+        let payload = json!({"correction": {"old": null, "new": correction}, "valid_from": from.to_string()});
+        self.fact(Some(account), ("channel", channel), "CalibrationSet", &payload)
+    }
+
     pub fn reading(&self, device: &str, measured_at: Timestamp, values: &[(&str, f64)]) -> Position {
         let reading = Reading {
             measured_at,

@@ -141,6 +141,7 @@ fn figure(view: &AlarmPage, around: &Around) -> Markup {
         to: around.to,
         zone: &row.zone,
         series: &around.series,
+        raw: None,
         limits: &around.limits,
         gaps: &around.gaps,
         marks: &marks,
@@ -320,6 +321,13 @@ fn why(view: &AlarmPage, now: Timestamp) -> Markup {
                                     }
                                     td.r.num { @match ground.value { Some(v) => { (words::exact(v)) }, None => { "–" } } }
                                     td.r { (parts::position(ground.position)) }
+                                }
+                                @for input in &ground.inputs {
+                                    tr.input {
+                                        th scope="row" { "of " a href=(input.href) { (input.name) } }
+                                        td.r.num { @match input.value { Some(v) => { (words::exact(v)) }, None => { "–" } } }
+                                        td.r { (parts::position(input.position)) }
+                                    }
                                 }
                             }
                         }

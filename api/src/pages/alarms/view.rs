@@ -158,7 +158,22 @@ pub struct Ground {
     pub position: u64,
     /// When it was measured.
     pub measured_at: Option<Timestamp>,
-    /// Its value.
+    /// Its value, as it was judged.
+    pub value: Option<f64>,
+    /// Of a derived channel: the readings that the value was made of.
+    pub inputs: Vec<GroundInput>,
+}
+
+/// A reading that a value was made of.
+#[derive(Debug, Clone)]
+pub struct GroundInput {
+    /// Its entry.
+    pub position: u64,
+    /// The channel's page.
+    pub href: String,
+    /// What the channel is called as a source.
+    pub name: String,
+    /// Its value, corrected.
     pub value: Option<f64>,
 }
 

@@ -4,11 +4,13 @@
 //! over time come from the same events that the timeline shows.
 //! Not here: what may be changed (`domain::aggregate`).
 
+use domain::rule::Derivation;
 use domain::{Position, Timestamp};
 use projections::QueryError;
 use projections::query::{TimelineFilter, TimelineItem};
 use serde_json::Value;
 
+use super::super::values::calibration::correction_words;
 use super::super::view::{Change, LimitSpan, Limits, Link};
 use super::super::words;
 use super::{Asker, known};
@@ -82,6 +84,7 @@ fn change(asker: &Asker<'_>, item: &TimelineItem, subject: Option<&str>) -> Chan
 pub fn reason_words(code: &str) -> &str {
     match code {
         "first_reading" => "its first reading came",
+        "preset" => "its channels make it complete",
         "setup" => "set up at the first start",
         other => other,
     }
@@ -127,6 +130,10 @@ fn title(event_type: &str, payload: &Value) -> String {
         "ChannelRegistered" => format!("Channel added: {}", kind()),
         "ChannelChanged" => "Channel changed".to_owned(),
         "CalibrationSet" => "Calibration set".to_owned(),
+        "DerivationSet" if payload.pointer("/derivation/new").is_none_or(Value::is_null) => {
+            "Its values are made of nothing any more".to_owned()
+        }
+        "DerivationSet" => "Its values are made of other channels'".to_owned(),
         "ReadingAnnotated" => "Note on a reading".to_owned(),
         "RuleCreated" => "Rule added".to_owned(),
         "RuleChanged" => "Rule changed".to_owned(),
@@ -185,6 +192,26 @@ fn fields(asker: &Asker<'_>, payload: &Value) -> Vec<(String, Option<String>, Op
             })
             .collect();
     }
+    if let Some(change) = payload.get("correction") {
+        let told = |value: &Value| {
+            let correction = serde_json::from_value(value.clone()).unwrap_or_default();
+            Some(correction_words(correction, ""))
+        };
+        let mut lines = vec![("corrected".to_owned(), told(&change["old"]), told(&change["new"]))];
+        for name in ["valid_from", "due", "certificate"] {
+            if let Some(text) = payload[name].as_str() {
+                lines.push((field(name).to_owned(), None, Some(text.to_owned())));
+            }
+        }
+        return lines;
+    }
+    if let Some(change) = payload.get("derivation") {
+        let told = |value: &Value| {
+            let derivation: Option<Derivation> = serde_json::from_value(value.clone()).unwrap_or_default();
+            derivation.map(|it| format!("{} of {}", it.function.as_str(), it.sources.join(" and ")))
+        };
+        return vec![("made".to_owned(), told(&change["old"]), told(&change["new"]))];
+    }
     if let (Some(from), Some(to)) = (payload["from_site"].as_str(), payload["to_site"].as_str()) {
         return vec![(
             "site".to_owned(),
@@ -215,6 +242,8 @@ fn field(name: &str) -> &str {
         "timezone" => "time zone",
         "vertical" => "what is measured",
         "effective_at" => "from",
+        "valid_from" => "measured from",
+        "due" => "next one due",
         other => other,
     }
 }

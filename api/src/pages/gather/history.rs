@@ -18,7 +18,7 @@ use super::super::view::{
     Bucket, ChannelPage, Gap, LimitSpan, Limits, Link, Range, ReadingRow, Series, SpanRow,
 };
 use super::super::words::{self, Zone};
-use super::{Asker, alarms, changes, devices, known, rules};
+use super::{Asker, alarms, changes, devices, known, rules, values};
 
 /// Columns of the wide chart; the narrow one folds them further.
 const CHART_STEPS: usize = 320;
@@ -72,6 +72,7 @@ pub fn channel(asker: &Asker<'_>, id: &str, asked: Asked) -> Result<ChannelPage,
     let latest = known(asker.rows.channel(asker.account, id))?;
     let life = known(asker.rows.device(asker.account, &device.id))?;
     let chart = known(asker.rows.chart(asker.account, id, from, to, CHART_STEPS))?;
+    let values = values::values(asker, &channel, chart.as_ref())?;
     let (series, mut gaps) = drawn(chart, from, to, CHART_STEPS);
     let first = life.as_ref().and_then(|life| life.first_measured);
     let limit_us = life.as_ref().and_then(|life| life.gap_limit_us());
@@ -83,6 +84,7 @@ pub fn channel(asker: &Asker<'_>, id: &str, asked: Asked) -> Result<ChannelPage,
     let spans = spans(asker, id, (from, to), &zone, &limits)?;
     let states = asker.rows.channel_states(asker.account)?;
     let readings = known(asker.rows.recent(asker.account, id, to, READINGS_MAX))?.unwrap_or_default();
+    let notes = values::notes(asker, id, (from, to))?;
     let name = |kind, id: &str, field| asker.known.text(kind, id, field);
     Ok(ChannelPage {
         online: life.and_then(|life| life.online(asker.now)).unwrap_or(false),
@@ -119,10 +121,21 @@ pub fn channel(asker: &Asker<'_>, id: &str, asked: Asked) -> Result<ChannelPage,
                 measured_at: reading.at,
                 recorded_at: None,
                 value: reading.value,
+                raw: reading.raw,
+                notes: notes
+                    .iter()
+                    .filter(|(at, _)| *at == reading.at)
+                    .map(|(_, text)| text.clone())
+                    .collect(),
                 time_from: String::new(),
             })
             .collect(),
-        csv_href: format!("/v1/channels/{id}/measurements?format=csv&from={from}&to={to}"),
+        csv_href: format!(
+            "/v1/channels/{id}/measurements?format=csv&from={from}&to={to}{}",
+            // Beside what is shown, what was recorded.
+            if values.raw.is_some() { "&values=both" } else { "" }
+        ),
+        values,
         error,
     })
 }

@@ -13,6 +13,7 @@ mod evidence;
 mod history;
 mod refusals;
 pub mod rules;
+mod values;
 
 pub use account::{account, frame, integrations, tokens, tray, users};
 pub use changes::{actor, reason_words};

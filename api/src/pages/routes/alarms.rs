@@ -11,10 +11,11 @@ use domain::{Date, Timestamp};
 use warp::http::StatusCode;
 
 use super::super::alarms as pages;
-use super::super::alarms::view::{AlarmPage, Ground, Shown, SilenceForm, Typed, Why};
+use super::super::alarms::view::{AlarmPage, Ground, GroundInput, Shown, SilenceForm, Typed, Why};
 use super::super::gather::alarms::{self, AlarmsAsked};
 use super::super::parts;
 use super::super::rules::list;
+use super::super::values::derived::source_words;
 use super::super::view::Notice;
 use super::forms::{Form, refused, to};
 use super::{Visit, html, show};
@@ -83,6 +84,31 @@ async fn one_with(visit: &Visit, id: &str, typed: Typed, status: StatusCode) -> 
     Ok(html(status, pages::one::page(&visit.frame(None).await?, &view)))
 }
 
+/// The readings that a derived channel's value was made of.
+fn inputs(
+    asker: &super::super::gather::Asker<'_>,
+    alarm: &projections::query::Alarm,
+    told: &serde_json::Value,
+) -> Vec<GroundInput> {
+    let function = {
+        let registry = asker.known.registry();
+        let channel = registry.channel(asker.account, &alarm.channel);
+        channel.and_then(|channel| channel.state.derivation.as_ref().map(|it| it.function))
+    };
+    let names = function.map_or(&[][..], source_words);
+    let told = told.as_array().map_or(&[][..], Vec::as_slice);
+    let told = told.iter().enumerate().filter_map(|(index, input)| {
+        let channel = input["channel_id"].as_str()?;
+        Some(GroundInput {
+            position: input["position"].as_u64()?,
+            href: format!("/app/channels/{channel}"),
+            name: names.get(index).map_or(channel, |name| *name).to_owned(),
+            value: input["value"].as_f64(),
+        })
+    });
+    told.collect()
+}
+
 /// The why, from what the API tells of it.
 fn because(
     asker: &super::super::gather::Asker<'_>,
@@ -115,6 +141,7 @@ fn because(
                     position: reading["position"].as_u64()?,
                     measured_at: time(&reading["measured_at"]),
                     value: reading["value"].as_f64(),
+                    inputs: inputs(asker, alarm, &reading["inputs"]),
                 })
             })
             .collect(),
@@ -247,7 +274,7 @@ pub async fn silence(mut visit: Visit) -> Answer {
                 error: Some(notice.text.clone()),
                 idempotency_key: String::new(),
             };
-            show::channel_with(&visit, id, typed, Some((status, notice))).await
+            show::channel_with(&visit, id, typed, Default::default(), Some((status, notice))).await
         }
     }
 }
@@ -291,7 +318,14 @@ pub async fn end_silence(mut visit: Visit) -> Answer {
         Ok(_) => Ok(to(&format!("/app/channels/{id}"), "unsilenced")),
         Err(refused) => {
             let refused: (StatusCode, Notice) = refused?;
-            show::channel_with(&visit, id, SilenceForm::default(), Some(refused)).await
+            show::channel_with(
+                &visit,
+                id,
+                SilenceForm::default(),
+                Default::default(),
+                Some(refused),
+            )
+            .await
         }
     }
 }

@@ -11,6 +11,7 @@ mod links;
 mod public;
 mod rules;
 mod show;
+mod values;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -123,6 +124,15 @@ pub const ROUTES: &[Route] = &[
     }),
     post("/app/channels/{id}/silences/{silence}/end", |ctx| {
         Box::pin(signed_in(ctx, alarms::end_silence))
+    }),
+    post("/app/channels/{id}/calibrations", |ctx| {
+        Box::pin(signed_in(ctx, values::calibrate))
+    }),
+    post("/app/channels/{id}/derived", |ctx| {
+        Box::pin(signed_in(ctx, values::derive))
+    }),
+    post("/app/channels/{id}/derivation", |ctx| {
+        Box::pin(signed_in(ctx, values::make))
     }),
     get("/app/channels/{id}/rules/new", |ctx| {
         Box::pin(signed_in(ctx, rules::new))
@@ -280,6 +290,9 @@ fn done(word: Option<&str>) -> Option<Notice> {
         "closed" => "Closed.",
         "silenced" => "Silenced. Readings, rules and the record go on.",
         "unsilenced" => "The silence has ended.",
+        "calibrated" => "Calibrated, with your name. What was recorded stays as it is.",
+        "derived" => "This channel's values are made from the next reading on.",
+        "made" => "Done. What was made before stays.",
         "activated" => "In force from the next reading on.",
         "switched" => "Done. It is on record with your name.",
         "rule-removed" => "Removed. What it decided stays on record.",

@@ -25,7 +25,7 @@ use super::super::{
     integrations as integrations_page, ledger, onboarding as onboarding_page, overview as overview_page,
     parts, people, site as site_page, tray as tray_page,
 };
-use super::{Visit, html};
+use super::{Visit, html, values};
 use crate::errors::ApiError;
 use crate::router::Answer;
 use crate::routes::entries::{Viewer, read_error};
@@ -162,14 +162,15 @@ pub async fn onboarding_status(visit: Visit) -> Answer {
 
 pub async fn channel(visit: Visit) -> Answer {
     let id = visit.ctx.id().to_owned();
-    channel_with(&visit, id, SilenceForm::default(), None).await
+    channel_with(&visit, id, SilenceForm::default(), values::Typed::default(), None).await
 }
 
-/// A channel's page, with what was typed about a silence.
+/// A channel's page, with what was typed about a silence or about its values.
 pub async fn channel_with(
     visit: &Visit,
     id: String,
     silence: SilenceForm,
+    typed: values::Typed,
     notice: Option<(StatusCode, Notice)>,
 ) -> Answer {
     let asked = asked(visit, &zone_of_channel(visit, &id)?);
@@ -179,6 +180,13 @@ pub async fn channel_with(
         idempotency_key: parts::idempotency_key(visit.ctx.app.entropy()),
         ..silence
     };
+    view.values.calibration = typed.calibration;
+    view.values.idempotency_key = parts::idempotency_key(visit.ctx.app.entropy());
+    if typed.derive.error.is_some() {
+        let form = &mut view.values.derive;
+        (form.function, form.sources) = (typed.derive.function, typed.derive.sources);
+        (form.reason, form.error) = (typed.derive.reason, typed.derive.error);
+    }
     let (status, notice) = split(notice);
     Ok(html(
         status,

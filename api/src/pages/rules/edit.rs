@@ -296,6 +296,7 @@ fn outcome(view: &RulePage, tried: &Tried, now: Timestamp) -> Markup {
         to: tried.to,
         zone,
         series: &tried.series,
+        raw: None,
         limits: &tried.limits,
         gaps: &tried.gaps,
         marks: &marks,

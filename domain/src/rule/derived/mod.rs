@@ -59,11 +59,52 @@ impl Function {
         Self::OverBaseline,
     ];
 
-    /// How many sources it has, in the order that its description names.
-    pub const fn sources(self) -> usize {
+    /// As in JSON; also the label of the channels that presets make.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::FlowDelta | Self::DeltaT | Self::Dewpoint => 2,
-            Self::MeanKineticTemperature | Self::EnergyBaseline | Self::OverBaseline => 1,
+            Self::FlowDelta => "flow_delta",
+            Self::DeltaT => "delta_t",
+            Self::Dewpoint => "dewpoint",
+            Self::MeanKineticTemperature => "mean_kinetic_temperature",
+            Self::EnergyBaseline => "energy_baseline",
+            Self::OverBaseline => "over_baseline",
+        }
+    }
+
+    /// The kinds of its sources, in order.
+    pub const fn sources(self) -> &'static [&'static str] {
+        match self {
+            Self::FlowDelta | Self::DeltaT => &["temperature", "temperature"],
+            Self::Dewpoint => &["temperature", "humidity"],
+            Self::MeanKineticTemperature => &["temperature"],
+            Self::EnergyBaseline | Self::OverBaseline => &["power"],
+        }
+    }
+
+    /// The kind of its values.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::FlowDelta | Self::DeltaT | Self::Dewpoint | Self::MeanKineticTemperature => "temperature",
+            Self::EnergyBaseline | Self::OverBaseline => "power",
+        }
+    }
+
+    /// The unit of its values; differences are kelvins, a ratio has none.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::FlowDelta | Self::DeltaT => "K",
+            Self::Dewpoint | Self::MeanKineticTemperature => "Cel",
+            Self::EnergyBaseline => "W",
+            Self::OverBaseline => "1",
+        }
+    }
+
+    /// How far back it goes where a derivation says nothing else, days; `None` where it does not.
+    pub const fn trailing_days(self) -> Option<u32> {
+        match self {
+            Self::MeanKineticTemperature => Some(KINETIC_DAYS),
+            Self::EnergyBaseline | Self::OverBaseline => Some(BASELINE_DAYS),
+            Self::FlowDelta | Self::DeltaT | Self::Dewpoint => None,
         }
     }
 }
@@ -90,7 +131,7 @@ impl Derivation {
     /// `invalid_derivation`.
     pub fn check(&self) -> Result<(), Rejection> {
         let invalid = |message: &'static str| Rejection::invalid("invalid_derivation", message);
-        if self.sources.len() != self.function.sources() {
+        if self.sources.len() != self.function.sources().len() {
             return Err(invalid(
                 "flow_delta, delta_t and dewpoint have two sources, the others one",
             ));
@@ -114,7 +155,7 @@ impl Derivation {
 
 /// A derived channel at work.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Derived {
+pub struct Derived {
     derivation: Derivation,
     #[serde(default, skip_serializing_if = "Hours::is_empty")]
     hours: Hours,
@@ -124,7 +165,7 @@ pub(super) struct Derived {
 
 impl Derived {
     /// One that has seen nothing; `sources` are the numbers of the derivation's channels.
-    pub(super) fn new(derivation: Derivation, sources: Vec<u32>) -> Self {
+    pub fn new(derivation: Derivation, sources: Vec<u32>) -> Self {
         Self {
             hours: Hours::default(),
             newest: vec![None; sources.len()],
@@ -133,17 +174,13 @@ impl Derived {
         }
     }
 
-    pub(super) fn sources(&self) -> &[u32] {
+    /// The numbers of its sources.
+    pub fn sources(&self) -> &[u32] {
         &self.sources
     }
 
     /// The value that follows from these, measured at one time; `None` where one cannot be told.
-    pub(super) fn take(
-        &mut self,
-        zone: &TimeZone,
-        measured_at: Timestamp,
-        values: &[(u32, f64)],
-    ) -> Option<f64> {
+    pub fn take(&mut self, zone: &TimeZone, measured_at: Timestamp, values: &[(u32, f64)]) -> Option<f64> {
         let age_us = i64::from(self.derivation.max_age_s.unwrap_or(MAX_AGE_S)) * 1_000_000;
         let mut used = Vec::with_capacity(self.sources.len());
         for (source, newest) in self.sources.iter().zip(&mut self.newest) {
@@ -163,23 +200,18 @@ impl Derived {
         }
         let first = used.first().copied().flatten()?;
         let second = used.get(1).copied().flatten();
-        let days = |otherwise| {
-            self.derivation
-                .trailing_days
-                .unwrap_or(otherwise)
-                .min(TRAILING_DAYS_MAX)
-        };
-        let value = match self.derivation.function {
+        let function = self.derivation.function;
+        let days = self.derivation.trailing_days.or(function.trailing_days());
+        let days = days.unwrap_or_default().min(TRAILING_DAYS_MAX);
+        let value = match function {
             Function::FlowDelta | Function::DeltaT => first - second?,
             Function::Dewpoint => psychro::dewpoint(first, second?)?,
-            Function::MeanKineticTemperature => {
-                kinetic::take(&mut self.hours, days(KINETIC_DAYS), measured_at, first)?
-            }
+            Function::MeanKineticTemperature => kinetic::take(&mut self.hours, days, measured_at, first)?,
             Function::EnergyBaseline => {
-                baseline::take(&mut self.hours, days(BASELINE_DAYS), zone, measured_at, first)?.baseline
+                baseline::take(&mut self.hours, days, zone, measured_at, first)?.baseline
             }
             Function::OverBaseline => {
-                baseline::take(&mut self.hours, days(BASELINE_DAYS), zone, measured_at, first)?.over()?
+                baseline::take(&mut self.hours, days, zone, measured_at, first)?.over()?
             }
         };
         value.is_finite().then_some(value)

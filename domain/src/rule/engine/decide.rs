@@ -8,6 +8,7 @@ use super::ruling::{Report, Ruling, Told};
 use super::{
     AlarmKey, CALIBRATIONS_MAX, Channel, Decision, Device, Engine, Now, SILENT_CADENCES, Subject, Timer,
 };
+use crate::calibration::Calibrations;
 use crate::event::{
     AlarmCleared, AlarmClosed, AlarmEscalated, AlarmOpened, AlarmReopened, Change, ChannelStateChanged,
     Correction, DeviceState, DeviceStateChanged, Event, RuleVersion,
@@ -104,7 +105,7 @@ impl Engine {
         self.memory.channels.push(Channel {
             armed: None,
             arrived_at: None,
-            calibrations: Vec::new(),
+            calibrations: Calibrations::default(),
             derives: Vec::new(),
             derived: None,
             device,
@@ -140,16 +141,12 @@ impl Engine {
     pub(super) fn calibrate(&mut self, id: &str, correction: Option<Correction>, valid_from: Timestamp) {
         if let Some(&number) = self.channels.get(id) {
             let calibrations = &mut self.memory.channels[number as usize].calibrations;
-            // The later one recorded holds from its own time on, whatever was said of that time before.
-            calibrations.retain(|(from, _)| *from < valid_from);
-            calibrations.push((valid_from, correction));
-            if calibrations.len() > CALIBRATIONS_MAX {
-                calibrations.remove(0);
-            }
+            calibrations.set(valid_from, correction);
+            calibrations.keep(CALIBRATIONS_MAX);
         }
     }
 
-    pub(super) fn derive(&mut self, id: &str, derivation: &Derivation) {
+    pub(super) fn derive(&mut self, id: &str, derivation: Option<&Derivation>) {
         let Some(&target) = self.channels.get(id) else {
             return;
         };
@@ -159,6 +156,9 @@ impl Engine {
                 .derives
                 .retain(|derived| *derived != target);
         }
+        let Some(derivation) = derivation else {
+            return;
+        };
         let sources: Option<Vec<u32>> = derivation
             .sources
             .iter()

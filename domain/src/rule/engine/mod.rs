@@ -18,6 +18,7 @@ use super::definition::{Definition, Kind};
 use super::derived::{Derivation, Derived};
 use super::kinds::VALUE_MAX;
 use super::state::ChannelState;
+use crate::calibration::Calibrations;
 use crate::event::{Correction, Event};
 use crate::position::Position;
 use crate::time::Timestamp;
@@ -98,12 +99,12 @@ pub enum What<'a> {
         /// From when.
         valid_from: Timestamp,
     },
-    /// A channel's values are made of other channels'.
+    /// A channel's values are made of other channels', or no longer.
     Derived {
         /// `chn_…`, of a channel that was made known.
         channel: &'a str,
-        /// How.
-        derivation: &'a Derivation,
+        /// How; `None` for no longer.
+        derivation: Option<&'a Derivation>,
     },
     /// A rule, or another version of it, is in force from here on.
     Rule {
@@ -173,8 +174,8 @@ struct Channel {
     /// When its newest value arrived, by our clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     arrived_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    calibrations: Vec<(Timestamp, Option<Correction>)>,
+    #[serde(default, skip_serializing_if = "Calibrations::is_empty")]
+    calibrations: Calibrations,
     /// Channels made of this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     derives: Vec<u32>,
@@ -394,10 +395,8 @@ impl Engine {
                 && raw.is_finite()
                 && raw.abs() <= VALUE_MAX
             {
-                known.push((
-                    number,
-                    self.memory.channels[number as usize].corrected(measured_at, *raw),
-                ));
+                let calibrations = &self.memory.channels[number as usize].calibrations;
+                known.push((number, calibrations.of(measured_at, *raw)));
             }
         }
         self.observe_all(now, measured_at, &known, out);
@@ -475,17 +474,6 @@ impl Channel {
     fn zone(&mut self) -> &TimeZone {
         let Self { zone, timezone, .. } = self;
         zone.get_or_insert_with(|| zone_of(timezone))
-    }
-
-    fn corrected(&self, measured_at: Timestamp, raw: f64) -> f64 {
-        self.calibrations
-            .iter()
-            .rev()
-            .find(|(valid_from, _)| *valid_from <= measured_at)
-            .and_then(|(_, correction)| *correction)
-            .map(|correction| correction.apply(raw))
-            .filter(|value| !value.is_nan())
-            .map_or(raw, |value| value.clamp(-VALUE_MAX, VALUE_MAX))
     }
 }
 
