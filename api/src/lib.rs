@@ -19,6 +19,7 @@
 //! | `state` | sessions and sign-in links |
 //! | `as_of` | what was in force at a moment |
 //! | `data_source` | the ledger of a data directory, for verify and export |
+//! | `back_off` | when what failed is tried again |
 //! | `control` | the socket the command line speaks to a running service over |
 //! | `witnesses` | asking others to cosign heads and checkpoints |
 //! | `witness` | being a witness of others' logs, a process of its own |
@@ -31,6 +32,7 @@ pub mod anchors;
 pub mod app;
 pub mod as_of;
 pub mod auth;
+pub mod back_off;
 pub mod begin;
 pub mod bench;
 pub mod chores;

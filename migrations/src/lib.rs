@@ -43,6 +43,10 @@ pub const PROJECTIONS: Set = Set {
             "0003_alarms.sql",
             include_str!("../sqlite/projections/0003_alarms.sql"),
         ),
+        (
+            "0004_telling.sql",
+            include_str!("../sqlite/projections/0004_telling.sql"),
+        ),
     ],
 };
 

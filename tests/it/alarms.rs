@@ -8,16 +8,16 @@ use tests::daybook::Daybook;
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// A kitchen with one probe, which sends what was measured some minutes ago.
-struct Kitchen {
-    daybook: Daybook,
-    site: String,
+pub struct Kitchen {
+    pub daybook: Daybook,
+    pub site: String,
     device: String,
     token: String,
     began: Timestamp,
 }
 
 impl Kitchen {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(Daybook::with().set("rate_per_minute", 0).start())
     }
 
@@ -45,7 +45,7 @@ impl Kitchen {
     }
 
     /// One value a minute.
-    fn send_all(&self, minutes_ago: std::ops::RangeInclusive<i64>, value: f64) {
+    pub fn send_all(&self, minutes_ago: std::ops::RangeInclusive<i64>, value: f64) {
         for minute in minutes_ago.rev() {
             self.send(minute, value);
         }
@@ -59,12 +59,12 @@ impl Kitchen {
         sensors["data"][0].clone()
     }
 
-    fn text(&self, member: &str) -> String {
+    pub fn text(&self, member: &str) -> String {
         self.sensor()[member].as_str().expect("a text").to_owned()
     }
 
     /// The account's alarms, once they are as they should be.
-    fn until(&self, query: &str, right: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    pub fn until(&self, query: &str, right: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let deadline = Instant::now() + WITHIN;
         loop {
             let list = self.daybook.get(&format!("/v1/events{query}")).expect(200);

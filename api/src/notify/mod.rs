@@ -9,7 +9,9 @@
 //! | `telegram`, `updates` | the bot: messages, codes, buttons |
 //! | `words` | what is said |
 //! | `links` | signed links in messages |
-//! | `paths` | whether a way works; the dead-man ping |
+//! | `paths` | whether a way works: the alarm that one does not |
+//! | `trials` | trials of the way to a contact |
+//! | `watch` | when these are looked at; the dead-man ping |
 //!
 //! The way of a notification: the outbox says that it is due → that an attempt begins is written down beside the ledger
 //! → it is sent → its outcome is an entry → the outbox has passed that entry. Killed between any two, it is due after the
@@ -23,9 +25,11 @@ pub mod guard;
 mod lane;
 pub mod links;
 mod outcome;
-pub mod paths;
+mod paths;
 pub mod telegram;
+mod trials;
 mod updates;
+mod watch;
 pub mod webhook;
 mod words;
 
@@ -34,9 +38,6 @@ use crate::config::Settings;
 use domain::event::contact::ContactKind;
 use guard::Targets;
 use links::Links;
-use parking_lot::Mutex;
-use paths::Path;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use telegram::Bot;
@@ -61,7 +62,6 @@ pub struct Notify {
     bot: Option<Arc<Bot>>,
     webhooks: ureq::Agent,
     alarms_from: Option<lettre::message::Mailbox>,
-    paths: Mutex<BTreeMap<(ContactKind, String), Path>>,
 }
 
 impl Notify {
@@ -86,7 +86,6 @@ impl Notify {
                 .map(Arc::new),
             webhooks: guard::agent(targets, webhook::ANSWER_WITHIN),
             alarms_from: from.map_err(|_| "notify_mail_from is no address".to_owned())?,
-            paths: Mutex::default(),
         })
     }
 
@@ -118,10 +117,8 @@ pub fn start(app: &Arc<App>) -> std::io::Result<()> {
         app.beside()
             .start("notify-updates", move || runtime.block_on(updates::run(running)))?;
     }
-    if app.settings().dead_man_url.is_some() || app.settings().challenge_days > 0 {
-        let running = Arc::clone(app);
-        app.beside()
-            .start("notify-watch", move || runtime.block_on(paths::run(running)))?;
-    }
+    let running = Arc::clone(app);
+    app.beside()
+        .start("notify-watch", move || runtime.block_on(watch::run(running)))?;
     Ok(())
 }

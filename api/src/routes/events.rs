@@ -1,4 +1,4 @@
-//! Alarms, which the reference calls events: listed, shown with their why, acknowledged, commented on, closed.
+//! Alarms, which the reference calls events: listed, shown with their why, acknowledged, commented on, closed, reopened.
 //!
 //! Invariants: open ones first, among them the worst and those that nobody has seen; an alarm's why is what its entries
 //! say, and names the command that finds the same again; words are opened only for who may read the account.
@@ -120,6 +120,19 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(close(ctx)),
         doc: Some(Doc {
             summary: "Has done with it, with a reason; nothing follows but comments.",
+            query: &[],
+            body: Some("Empty"),
+            status: 200,
+            answer: "Event",
+        }),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/events/{id}/reopen",
+        access: Access::Own,
+        handler: |ctx| Box::pin(reopen(ctx)),
+        doc: Some(Doc {
+            summary: "Does not take it for over, with a reason: it is open again. Takes an owner or operator.",
             query: &[],
             body: Some("Empty"),
             status: 200,
@@ -310,6 +323,17 @@ async fn close(mut ctx: Ctx) -> Answer {
     Ok(change::repeated(answer(&ctx).await?, &outcome))
 }
 
+async fn reopen(mut ctx: Ctx) -> Answer {
+    let (Empty {}, change) = change::read(&mut ctx).await?;
+    let outcome = ctx
+        .app
+        .management()
+        .reopen_alarm(&change.actor, &change.reason, ctx.id(), change.if_match)
+        .await?;
+    change::settle(&ctx, &outcome).await;
+    Ok(change::repeated(answer(&ctx).await?, &outcome))
+}
+
 /// An alarm with its why and its entries.
 #[derive(Debug)]
 pub struct Told {
@@ -455,14 +479,11 @@ async fn why(
 /// An alarm as the API shows it.
 pub fn shape(app: &App, alarm: &Alarm) -> Value {
     let opened: Value = serde_json::from_str(&alarm.opened).unwrap_or_default();
-    let silenced = {
-        let registry = app.registry().read();
-        registry.channel_anywhere(&alarm.channel).is_some_and(|channel| {
-            registry
-                .silences_of(channel)
-                .any(|silence| silence.state.holds_at(alarm.opened_at))
-        })
-    };
+    let silenced = app
+        .registry()
+        .read()
+        .is_silenced(&alarm.channel, alarm.recorded_at);
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let state = match alarm.life.as_str() {
         "open" if alarm.acknowledged => "acknowledged",
         "open" => "alarm",
@@ -482,9 +503,11 @@ pub fn shape(app: &App, alarm: &Alarm) -> Value {
         "ended_at": alarm.ended_at,
         "site_id": alarm.site,
         "device_id": alarm.device,
-        "channel_id": alarm.channel,
-        "rule_id": alarm.rule,
-        "rule_version": alarm.rule_version,
+        "channel_id": some(&alarm.channel),
+        "rule_id": some(&alarm.rule),
+        "rule_version": some(&alarm.rule).map(|_| alarm.rule_version),
+        "challenge": alarm.kind == "challenge",
+        "cause": opened["cause"],
         "value_at": opened["value"],
         "thresholds": opened["thresholds"],
         "window": opened["window"],

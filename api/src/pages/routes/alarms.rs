@@ -1,4 +1,4 @@
-//! Alarms and silences: looked at, acknowledged, commented on, closed, begun and ended.
+//! Alarms and silences: looked at, acknowledged, commented on, closed, opened again, begun and ended.
 //!
 //! Invariants: what cannot be done is said on the page it came from, with what was typed; whoever acknowledges has seen
 //! the alarm as it is, so a form that was made before it changed is not taken.
@@ -11,6 +11,7 @@ use domain::{Date, Timestamp};
 use warp::http::StatusCode;
 
 use super::super::alarms as pages;
+use super::super::alarms::reasons;
 use super::super::alarms::view::{AlarmPage, Ground, Shown, SilenceForm, Typed, Why};
 use super::super::gather::alarms::{self, AlarmsAsked};
 use super::super::parts;
@@ -23,8 +24,6 @@ use crate::router::Answer;
 use crate::routes::change;
 use crate::routes::events::{Told, told};
 
-/// The code of a reason that takes words.
-const OTHER: &str = "other";
 const MINUTE_US: i64 = 60_000_000;
 
 pub async fn list(visit: Visit) -> Answer {
@@ -68,11 +67,14 @@ async fn one_with(visit: &Visit, id: &str, typed: Typed, status: StatusCode) -> 
                 .pop()
                 .ok_or_else(|| projections::QueryError::ChannelNotFound(alarm.channel.clone()))?;
             let rule = alarms::definition_of(&why["rule"]);
-            let around = alarms::around(asker, alarm, &row, rule.as_ref())?;
+            let around = match row.raised {
+                Some(_) => None,
+                None => Some(alarms::around(asker, alarm, &row, rule.as_ref())?),
+            };
             Ok(AlarmPage {
                 steps: alarms::steps(asker, &row, items)?,
                 why: because(asker, alarm, &row, why),
-                around: Some(around),
+                around,
                 row,
                 typed,
                 etag: alarm.sequence.to_string(),
@@ -131,17 +133,14 @@ fn because(
 }
 
 /// A coded reason with its words.
-fn coded(form: &Form) -> Result<Reason, ApiError> {
+fn coded(form: &Form, known: &[reasons::Known]) -> Result<Reason, ApiError> {
     let code = form.get("reason_code");
-    let known = pages::one::REASONS
-        .iter()
-        .chain(pages::one::ENDINGS)
-        .any(|(known, _)| *known == code);
+    let known = known.iter().any(|(known, _)| *known == code);
     let text = form.some("words");
     if !known {
         return Err(ApiError::rejected("reason_required", "choose what it is"));
     }
-    if code == OTHER && text.is_none() {
+    if code == reasons::OTHER && text.is_none() {
         return Err(ApiError::rejected("reason_required", "say in words what it is"));
     }
     Ok(Reason {
@@ -177,7 +176,7 @@ async fn done(
 
 pub async fn acknowledge(mut visit: Visit) -> Answer {
     let form = visit.form().await?;
-    let outcome = match coded(&form) {
+    let outcome = match coded(&form, reasons::SEEN) {
         Ok(reason) => {
             let management = visit.ctx.app.management();
             let made = management
@@ -214,7 +213,7 @@ pub async fn comment(mut visit: Visit) -> Answer {
 
 pub async fn close(mut visit: Visit) -> Answer {
     let form = visit.form().await?;
-    let outcome = match coded(&form) {
+    let outcome = match coded(&form, reasons::ENDINGS) {
         Ok(reason) => {
             let management = visit.ctx.app.management();
             let made = management
@@ -230,6 +229,26 @@ pub async fn close(mut visit: Visit) -> Answer {
         Err(error) => Err(error),
     };
     done(&visit, &form, "close", "closed", outcome).await
+}
+
+pub async fn reopen(mut visit: Visit) -> Answer {
+    let form = visit.form().await?;
+    let outcome = match coded(&form, reasons::REOPENINGS) {
+        Ok(reason) => {
+            let management = visit.ctx.app.management();
+            let made = management
+                .reopen_alarm(
+                    &visit.actor(&form, "reopen"),
+                    &reason,
+                    visit.ctx.id(),
+                    form.if_match(),
+                )
+                .await;
+            visit.settled(made).await
+        }
+        Err(error) => Err(error),
+    };
+    done(&visit, &form, "reopen", "reopened", outcome).await
 }
 
 pub async fn silence(mut visit: Visit) -> Answer {

@@ -615,7 +615,6 @@ fn event_of(
     match report.told {
         Told::Opened => Event::AlarmOpened(AlarmOpened {
             began_at: report.open.began_at,
-            challenge: false,
             channel: channel.to_owned(),
             decided_at,
             decided_by,
