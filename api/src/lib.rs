@@ -14,6 +14,7 @@
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
 //! | `routes` | the API, one file a resource |
 //! | `pages` | what people see, one file a page |
+//! | `signing` | a person shows again who they are, to sign what they do |
 //! | `auth`, `limits`, `redact` | who asks, how often, and what the log may know of it |
 //! | `openapi` | the API's document, from the table of routes |
 //! | `state` | sessions and sign-in links |
@@ -65,6 +66,7 @@ pub mod router;
 pub mod routes;
 pub mod self_audit;
 pub mod serve;
+pub mod signing;
 pub mod state;
 pub mod stopping;
 pub mod stores;

@@ -63,6 +63,10 @@ pub const STATE: Set = Set {
             "0002_sending.sql",
             include_str!("../sqlite/state/0002_sending.sql"),
         ),
+        (
+            "0003_signing.sql",
+            include_str!("../sqlite/state/0003_signing.sql"),
+        ),
     ],
 };
 

@@ -192,6 +192,49 @@ fn a_silence_changes_who_is_told_and_nothing_else() {
 }
 
 #[test]
+fn whether_an_alarm_was_silenced_goes_by_when_it_was_told_and_not_by_when_it_was_measured() {
+    let kitchen = Kitchen::new();
+    let daybook = &kitchen.daybook;
+    kitchen.send(60, 4.0);
+    let from = kitchen.began.plus_micros(-7_200_000_000).to_string();
+    let to = kitchen.began.plus_micros(3_600_000_000).to_string();
+    let silence = daybook
+        .post(
+            &format!("/v1/sensors/{}/silence", kitchen.text("id")),
+            &json!({"from": from, "to": to, "reason": "defrosting by hand"}),
+        )
+        .expect(201);
+    let id = silence["id"].as_str().expect("an id");
+    assert_eq!(daybook.delete(&format!("/v1/silences/{id}")).status, 204);
+    // Measured while it held, told after it had ended: people were told.
+    kitchen.send_all(30..=50, 9.0);
+    let events = kitchen.until("", |events| states(events) == ["alarm"]);
+    assert_eq!(events[0]["silenced"], json!(false), "{events:?}");
+}
+
+#[test]
+fn an_alarm_that_a_person_closed_and_opened_again_ends_by_its_values_and_replays_equal() {
+    let kitchen = Kitchen::new();
+    let daybook = &kitchen.daybook;
+    kitchen.send_all(30..=50, 9.0);
+    let open = kitchen.until("", |events| states(events) == ["alarm"]);
+    let path = format!("/v1/events/{}", open[0]["id"].as_str().expect("an id"));
+    let does = |what: &str, reason: &str| {
+        daybook
+            .post(&format!("{path}/{what}"), &json!({"reason": {"code": reason}}))
+            .expect(200)
+    };
+    assert_eq!(does("close", "false_alarm")["state"], "closed");
+    assert_eq!(does("reopen", "closed_by_mistake")["state"], "alarm");
+    kitchen.send_all(5..=29, 4.0);
+    kitchen.until("", |events| states(events) == ["cleared"]);
+    assert_eq!(does("reopen", "not_over")["state"], "alarm");
+    assert_eq!(does("close", "repaired")["state"], "closed");
+    let (code, out, said) = daybook.cli(&["replay", "--rules", "--json"]);
+    assert_eq!(code, 0, "{out} {said}");
+}
+
+#[test]
 fn a_service_killed_within_the_grace_opens_the_alarm_once_it_is_back() {
     let mut kitchen = Kitchen::new();
     kitchen.send_all(50..=59, 9.0);

@@ -82,6 +82,7 @@ impl App {
             };
             let closed = AlarmClosed {
                 reason: reason.to_owned(),
+                signature: None,
                 text: None,
             };
             self.record_of_raised(

@@ -323,7 +323,12 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     schema!("WhyReading": "position" "integer" "", "recorded_at" "time" "", "measured_at" "time?" "", "value" "number?" ""),
     schema!("Ack":
         "note" "~string?" "In words.", "reason" "~any" "A code, or {code, text}.", "corrective_action" "~string?" "What was done.",
+        "signature" "~#SignCode" "Signs it, by the code that was mailed.",
     ),
+    schema!("SignCode": "code" "string" "Eight digits."),
+    schema!("Close": "reason" "any" "Why.", "signature" "~#SignCode" ""),
+    schema!("Sign": "act" "string" "acknowledge or close.", "meaning" "string" "A code, such as reviewed."),
+    schema!("SignAsked": "method" "string" "mail_code", "minutes" "integer" "For which the code is good."),
     schema!("Comment": "note" "string" "", "reason" "~any" ""),
     schema!("SilenceList": "data" "[#Silence]" "", "next_cursor" "string?" "", "has_more" "boolean" ""),
     schema!("Silence":

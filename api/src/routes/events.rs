@@ -12,8 +12,9 @@ use crate::errors::ApiError;
 use crate::reply::{self, Page, Response};
 use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use crate::signing::{Act, CODE_MINUTES};
 use domain::entry::Entry;
-use domain::event::{AlarmOpened, Event};
+use domain::event::{AlarmOpened, Event, Signature};
 use domain::ports::EventLog;
 use domain::reading::{READING_RECORDED, READINGS, Reading};
 use domain::rule::Severity;
@@ -121,9 +122,22 @@ pub const ROUTES: &[Route] = &[
         doc: Some(Doc {
             summary: "Has done with it, with a reason; nothing follows but comments.",
             query: &[],
-            body: Some("Empty"),
+            body: Some("Close"),
             status: 200,
             answer: "Event",
+        }),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/events/{id}/sign",
+        access: Access::Own,
+        handler: |ctx| Box::pin(sign(ctx)),
+        doc: Some(Doc {
+            summary: "Mails whoever asks the code that signs what they do about it next. Takes an owner or operator.",
+            query: &[],
+            body: Some("Sign"),
+            status: 202,
+            answer: "SignAsked",
         }),
     },
     Route {
@@ -267,13 +281,64 @@ struct AckBody {
     note: Option<String>,
     #[serde(default)]
     corrective_action: Option<String>,
+    #[serde(default)]
+    signature: Option<CodeBody>,
+}
+
+/// The code that signs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CodeBody {
+    code: String,
+}
+
+/// The signature that a request carries, and the sequence that the alarm must then have.
+async fn signed(
+    ctx: &Ctx,
+    act: Act,
+    given: Option<CodeBody>,
+    change: &change::Change,
+) -> Result<(Option<Signature>, Option<u64>), ApiError> {
+    let Some(given) = given else {
+        return Ok((None, change.if_match));
+    };
+    if ctx.app.management().is_repeated(&change.actor).await? {
+        return Ok((None, change.if_match));
+    }
+    let (signature, sequence) = ctx
+        .app
+        .signed_by_code(ctx.caller.user()?, act, ctx.id(), &given.code)
+        .await?;
+    Ok((Some(signature), Some(change.if_match.unwrap_or(sequence))))
+}
+
+/// What is about to be signed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignBody {
+    act: String,
+    meaning: String,
+}
+
+async fn sign(mut ctx: Ctx) -> Answer {
+    let (body, _): (SignBody, _) = change::read(&mut ctx).await?;
+    let act = Act::parse(&body.act)
+        .ok_or_else(|| ApiError::rejected("invalid_act", "act is acknowledge or close"))?;
+    ctx.app
+        .ask_to_sign(ctx.caller.user()?, act, ctx.id(), &body.meaning)
+        .await?;
+    Ok(reply::json(
+        StatusCode::ACCEPTED,
+        &json!({"method": "mail_code", "minutes": CODE_MINUTES}),
+    ))
 }
 
 async fn acknowledge(mut ctx: Ctx) -> Answer {
     let (body, change): (AckBody, _) = change::read(&mut ctx).await?;
-    let mut reason = change.reason;
+    let mut reason = change.reason.clone();
     // A note is the reason in words.
     reason.text = body.note.or(reason.text);
+    let (signature, if_match) = signed(&ctx, Act::Acknowledge, body.signature, &change).await?;
     let outcome = ctx
         .app
         .management()
@@ -281,8 +346,9 @@ async fn acknowledge(mut ctx: Ctx) -> Answer {
             &change.actor,
             &reason,
             ctx.id(),
-            change.if_match,
+            if_match,
             body.corrective_action,
+            signature,
         )
         .await?;
     change::settle(&ctx, &outcome).await;
@@ -307,17 +373,26 @@ async fn comment(mut ctx: Ctx) -> Answer {
     Ok(change::repeated(answer(&ctx).await?, &outcome))
 }
 
+/// The body of a closing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CloseBody {
+    #[serde(default)]
+    signature: Option<CodeBody>,
+}
+
 /// Nothing but the reason.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Empty {}
 
 async fn close(mut ctx: Ctx) -> Answer {
-    let (Empty {}, change) = change::read(&mut ctx).await?;
+    let (body, change): (CloseBody, _) = change::read(&mut ctx).await?;
+    let (signature, if_match) = signed(&ctx, Act::Close, body.signature, &change).await?;
     let outcome = ctx
         .app
         .management()
-        .close_alarm(&change.actor, &change.reason, ctx.id(), change.if_match)
+        .close_alarm(&change.actor, &change.reason, ctx.id(), if_match, signature)
         .await?;
     change::settle(&ctx, &outcome).await;
     Ok(change::repeated(answer(&ctx).await?, &outcome))

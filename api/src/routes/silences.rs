@@ -368,7 +368,8 @@ impl App {
         Ok(Some(MissedAlarm { id, opened, cleared }))
     }
 
-    fn leaf(&self, position: Position) -> Result<domain::Hash, ApiError> {
+    /// The leaf hash at a position.
+    pub(crate) fn leaf(&self, position: Position) -> Result<domain::Hash, ApiError> {
         let mut leaves = Vec::with_capacity(1);
         let tiles: &dyn TileStore = self.tiles();
         tiles

@@ -1259,7 +1259,7 @@ fn a_day_that_was_closed_is_told_with_its_head_and_a_trial_wants_an_answer() {
     let other = linked(&telling, &updates, "other", 2);
     telling.pass(30 * 86_400);
     let count = |words: &str| {
-        let has = |one: &tests::receiver::Came| {
+        let has = |one: &Came| {
             one.json()["text"]
                 .as_str()
                 .is_some_and(|text| text.contains(words))
@@ -1418,4 +1418,76 @@ fn a_person_opens_an_alarm_again_and_whoever_is_told_of_alarms_is_told_once_more
     assert_eq!(open["state"], "alarm");
     let timeline = open["timeline"].to_string();
     assert!(timeline.contains("AlarmReopenedByPerson"), "{timeline}");
+}
+
+#[test]
+fn an_acknowledgement_is_signed_by_a_code_from_the_signers_mailbox_once_and_for_what_was_shown() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = mail_server(dir.path());
+    let telling = Telling::start(|settings, _| mailing(settings, server.port));
+    let you = telling.get("/v1/account")["you"]["id"].clone();
+    let (_, _, channel) = telling.channel("fridge");
+    let alarm = telling.opens(&channel);
+    let path = format!("/v1/events/{alarm}");
+    let code = |act: &str| -> String {
+        let before = server.taken().len();
+        let asked = telling.post(
+            &format!("{path}/sign"),
+            &json!({"act": act, "meaning": "reviewed"}),
+        );
+        assert_eq!(asked["method"], "mail_code");
+        let mails = telling.until("the code", || {
+            Some(server.taken()).filter(|all| all.len() > before)
+        });
+        let text = words(&mails[before].message);
+        assert!(
+            text.contains("daybook/shown/v1") && text.contains(&alarm),
+            "{text}"
+        );
+        let at = text.find("The code is ").expect("a code") + "The code is ".len();
+        text[at..at + 8].to_owned()
+    };
+    let act = |act: &str, code: &str| {
+        let body = json!({"reason": {"code": "door_open"}, "signature": {"code": code}});
+        telling.ask("POST", &format!("{path}/{act}"), Some(&body))
+    };
+    let refused = |answer: (u16, Value)| {
+        assert_eq!(
+            (answer.0, &answer.1["error"]["code"]),
+            (403, &json!("signing_refused")),
+            "{}",
+            answer.1
+        );
+    };
+    let first = code("acknowledge");
+    refused(act("ack", "no code"));
+    refused(act("close", &first));
+    let (status, signed) = act("ack", &first);
+    assert_eq!(status, 200, "{signed}");
+    refused(act("ack", &first));
+    let timeline = signed["timeline"].as_array().expect("a timeline");
+    let entry = timeline.last().expect("an entry");
+    let signature = &entry["payload"]["signature"];
+    assert_eq!(
+        (&signature["signer"], &signature["meaning"], &signature["method"]),
+        (&you, &json!("reviewed"), &json!("mail_code")),
+        "{entry}"
+    );
+    assert_eq!(signature["shown_sha256"].as_str().map(str::len), Some(43));
+    // What was shown is not what the alarm is any more.
+    let second = code("close");
+    telling.post(&format!("{path}/comment"), &json!({"note": "one thing more"}));
+    refused(act("close", &second));
+    // Nor is a code good for long, or for many tries.
+    let third = code("close");
+    telling.pass(601);
+    refused(act("close", &third));
+    let fourth = code("close");
+    for _ in 0..5 {
+        refused(act("close", "00000000"));
+    }
+    refused(act("close", &fourth));
+    let fifth = code("close");
+    let (status, closed) = act("close", &fifth);
+    assert_eq!((status, &closed["state"]), (200, &json!("closed")), "{closed}");
 }

@@ -11,7 +11,7 @@ use domain::aggregate::standing::StandingCommand;
 use domain::aggregate::user::Right;
 use domain::entry::Entry;
 use domain::event::metadata::REASON_NOT_GIVEN;
-use domain::event::{AlarmCleared, AlarmOpened, Metadata, Reason, RulesRecomputed};
+use domain::event::{AlarmCleared, AlarmOpened, Metadata, Reason, RulesRecomputed, Signature};
 use domain::rejection::Rejection;
 
 /// An alarm that had been missing: it began and ended.
@@ -40,6 +40,7 @@ impl Management {
         alarm: &str,
         if_match: Option<u64>,
         corrective_action: Option<String>,
+        signature: Option<Signature>,
     ) -> Result<Outcome, ManageError> {
         if let Some(outcome) = self.earlier(actor, "alarm").await? {
             return Ok(outcome);
@@ -52,7 +53,7 @@ impl Management {
         let command = AlarmCommand::Acknowledge {
             reason,
             corrective_action,
-            signature: None,
+            signature: signature.map(Box::new),
         };
         self.of_alarm(actor, &coded, alarm, if_match, command, Right::Handle)
             .await
@@ -87,6 +88,7 @@ impl Management {
         reason: &Reason,
         alarm: &str,
         if_match: Option<u64>,
+        signature: Option<Signature>,
     ) -> Result<Outcome, ManageError> {
         if let Some(outcome) = self.earlier(actor, "alarm").await? {
             return Ok(outcome);
@@ -97,6 +99,7 @@ impl Management {
         let coded = Reason::code(&reason.code);
         let command = AlarmCommand::Close {
             reason: reason.clone(),
+            signature: signature.map(Box::new),
         };
         self.of_alarm(actor, &coded, alarm, if_match, command, Right::Handle)
             .await
@@ -171,6 +174,21 @@ impl Management {
             right: Right::Handle,
         };
         self.run(request, None).await
+    }
+
+    /// Whether a request about an alarm was made before, with the same idempotency key: what is used up by it is not asked
+    /// for again.
+    ///
+    /// # Errors
+    /// [`ManageError`]: `idempotency_conflict`.
+    pub async fn is_repeated(&self, actor: &Actor) -> Result<bool, ManageError> {
+        Ok(self.earlier(actor, "alarm").await?.is_some())
+    }
+
+    /// What is kept of a code that was mailed to a person, so that it is known again and not found out.
+    pub fn signing_code_hash(&self, user: &str, code: &str) -> [u8; 32] {
+        let named = format!("daybook/signing-code/v1\n{user}\n{code}");
+        crate::tokens::hmac(&self.settings.server_secret, named.as_bytes())
     }
 
     /// Whether there is an alarm of that id.

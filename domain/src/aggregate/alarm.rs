@@ -79,6 +79,8 @@ pub enum AlarmCommand {
     Close {
         /// Why, as a code and in words.
         reason: Reason,
+        /// The person's signature.
+        signature: Option<Box<Signature>>,
     },
 }
 
@@ -154,10 +156,11 @@ impl Aggregate for Alarm {
             } else {
                 vec![]
             }),
-            AlarmCommand::Close { reason } => {
+            AlarmCommand::Close { reason, signature } => {
                 reason.check()?;
                 Ok(vec![Event::AlarmClosed(AlarmClosed {
                     reason: reason.code.clone(),
+                    signature: signature.as_deref().cloned(),
                     text: reason.text.clone().map(Text::Plain),
                 })])
             }
@@ -266,6 +269,7 @@ mod tests {
     fn close() -> AlarmCommand {
         AlarmCommand::Close {
             reason: Reason::code("rule_removed"),
+            signature: None,
         }
     }
 

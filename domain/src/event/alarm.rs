@@ -216,7 +216,8 @@ pub struct AlarmReopenedByPerson {
     pub text: Option<Text>,
 }
 
-/// A person's signature over an entry (FORMAT §2, "Signatures of people"); all bytes as base64url.
+/// A person's signature over an entry (FORMAT §2, "Signatures of people"); all bytes as base64url. Made by a key of the
+/// person's, or by showing again who they are; then there is a `method` and no key, and it is as good as the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     /// WebAuthn authenticator data, where it was made by one.
@@ -226,13 +227,18 @@ pub struct Signature {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_data: Option<String>,
     /// Which of the signer's keys.
-    pub credential: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
     /// What signing means, as a code.
     pub meaning: String,
+    /// How the signer showed who they are, where no key signed: `mail_code`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
     /// SHA-256 of what was shown.
     pub shown_sha256: String,
-    /// The signature itself.
-    pub signature: String,
+    /// The key's signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// When, by the signer's account.
     pub signed_at: Timestamp,
     /// `usr_…`
@@ -267,6 +273,9 @@ pub struct AlarmCommented {
 pub struct AlarmClosed {
     /// `rule_removed`, `rule_disabled`, `rule_changed`, `channel_removed`, or a person's code.
     pub reason: String,
+    /// The person's signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
     /// In words; sealed with the account's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,

@@ -18,6 +18,13 @@ use super::list::{self, LIVE_S};
 use super::reasons;
 use super::view::{AlarmPage, Around, Life, Step};
 
+/// What a signature may mean: code, and words.
+const MEANINGS: &[(&str, &str)] = &[
+    ("reviewed", "I have reviewed it"),
+    ("responsible", "I am responsible for it"),
+    ("approved", "I approve of what was done"),
+];
+
 /// An alarm's document.
 pub fn page(frame: &Frame, view: &AlarmPage) -> Markup {
     let row = &view.row;
@@ -201,6 +208,7 @@ fn handle(frame: &Frame, view: &AlarmPage) -> Markup {
                         input id="ack-action" name="action" value=(typed.action) autocomplete="off"
                             placeholder="Door closed, food moved, technician called …";
                     }
+                    (sign(view, "ack", "acknowledge"))
                     button.primary type="submit" { "Acknowledge" }
                     p.hint { "It is recorded with your name. It does not end the alarm: only readings do." }
                 }
@@ -240,6 +248,7 @@ fn close(frame: &Frame, view: &AlarmPage) -> Markup {
                         "Where the values are wrong still, the rule opens another one." }
                     @if let Some(error) = typed.error.as_ref().filter(|_| mine) { p.error role="alert" { (error) } }
                     (because(view, "close", reasons::ENDINGS))
+                    (sign(view, "close", "close"))
                     button.danger type="submit" { "Close the alarm" }
                 }
             }
@@ -261,6 +270,30 @@ fn reopen(frame: &Frame, view: &AlarmPage) -> Markup {
                     (because(view, "reopen", reasons::REOPENINGS))
                     button type="submit" { "Open it again" }
                 }
+            }
+        }
+    }
+}
+
+/// Signing it, by a code that is mailed.
+fn sign(view: &AlarmPage, form: &str, act: &str) -> Markup {
+    let sent = view.typed.form == form && view.typed.code_sent;
+    html! {
+        details.sign open[sent] {
+            summary { "Sign it, too" }
+            @if sent { p role="status" { "A code was mailed to you. It is good for ten minutes." } }
+            p.hint { "A code is mailed to the address that you sign in by. With it, what you do here is signed in your name." }
+            div.field {
+                label for={ (form) "-meaning" } { "What your signature means" }
+                select id={ (form) "-meaning" } name="meaning" {
+                    @for (code, words) in MEANINGS { option value=(code) { (words) } }
+                }
+            }
+            input type="hidden" name="act" value=(act);
+            button type="submit" formaction={ "/app/alarms/" (view.row.id) "/sign" } formnovalidate { "Mail me a code" }
+            div.field {
+                label for={ (form) "-code" } { "Code" }
+                input id={ (form) "-code" } name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="8";
             }
         }
     }

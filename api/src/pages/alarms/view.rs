@@ -217,6 +217,8 @@ pub struct Typed {
     pub words: String,
     /// What was done.
     pub action: String,
+    /// Whether the code that signs it was mailed.
+    pub code_sent: bool,
     /// What is wrong with it.
     pub error: Option<String>,
 }

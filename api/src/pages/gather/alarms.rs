@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use domain::Timestamp;
-use domain::event::{AlarmOpened, Cause, Event, Thresholds};
+use domain::event::{AlarmOpened, Cause, Event, Signature, Thresholds};
 use domain::registry::Channel;
 use domain::rule::windows::Schedule;
 use domain::rule::{ChannelState, Definition, Kind, Severity};
@@ -542,6 +542,7 @@ fn step(asker: &Asker<'_>, row: &AlarmRow, item: &TimelineItem) -> Option<Step> 
                     .filter(|_| e.reason != "seen")
                     .map(|words| format!("{words}.")),
                 text("corrective_action").map(|done| format!("Done: {done}")),
+                e.signature.as_ref().map(signed),
             ]
             .into_iter()
             .flatten()
@@ -563,6 +564,7 @@ fn step(asker: &Asker<'_>, row: &AlarmRow, item: &TimelineItem) -> Option<Step> 
             lines: reasons::words(&e.reason)
                 .map(|words| format!("{}.", words::capitalised(words)))
                 .into_iter()
+                .chain(e.signature.as_ref().map(signed))
                 .collect(),
             said: text("text"),
             actor: person(),
@@ -570,6 +572,16 @@ fn step(asker: &Asker<'_>, row: &AlarmRow, item: &TimelineItem) -> Option<Step> 
         },
         _ => return None,
     })
+}
+
+/// That it was signed, a sentence.
+fn signed(signature: &Signature) -> String {
+    let how = match signature.method.as_deref() {
+        Some("mail_code") => ", by a code from their mailbox",
+        Some(_) => "",
+        None => ", with a key of theirs",
+    };
+    format!("Signed as “{}”{how}.", signature.meaning)
 }
 
 /// The channel around an alarm, with what its rule held right.

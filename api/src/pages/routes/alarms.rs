@@ -5,7 +5,7 @@
 //! Not here: what may be done (`commands::handlers`), pages (`super::super::alarms`).
 
 use commands::handlers::Outcome;
-use domain::event::Reason;
+use domain::event::{Reason, Signature};
 use domain::time::DAY_US;
 use domain::{Date, Timestamp};
 use warp::http::StatusCode;
@@ -23,6 +23,7 @@ use crate::errors::ApiError;
 use crate::router::Answer;
 use crate::routes::change;
 use crate::routes::events::{Told, told};
+use crate::signing::Act;
 
 const MINUTE_US: i64 = 60_000_000;
 
@@ -149,6 +150,70 @@ fn coded(form: &Form, known: &[reasons::Known]) -> Result<Reason, ApiError> {
     })
 }
 
+/// The reason, and the signature where a code was entered, with the sequence that the alarm must then have.
+async fn decided(
+    visit: &Visit,
+    form: &Form,
+    known: &[reasons::Known],
+    act: Act,
+    step: &str,
+) -> Result<(Reason, Option<Signature>, Option<u64>), ApiError> {
+    let reason = coded(form, known)?;
+    let Some(code) = form.some("code") else {
+        return Ok((reason, None, form.if_match()));
+    };
+    let app = &visit.ctx.app;
+    if app.management().is_repeated(&visit.actor(form, step)).await? {
+        return Ok((reason, None, form.if_match()));
+    }
+    let (signature, sequence) = app
+        .signed_by_code(&visit.user, act, visit.ctx.id(), &code)
+        .await?;
+    Ok((reason, Some(signature), form.if_match().or(Some(sequence))))
+}
+
+/// Mails the code that signs, and shows the alarm again with what was typed.
+pub async fn sign(mut visit: Visit) -> Answer {
+    let form = visit.form().await?;
+    let id = visit.ctx.id().to_owned();
+    let act = match form.get("act") {
+        "close" => Act::Close,
+        _ => Act::Acknowledge,
+    };
+    let name = match act {
+        Act::Close => "close",
+        Act::Acknowledge => "ack",
+    };
+    let asked = visit
+        .ctx
+        .app
+        .ask_to_sign(&visit.user, act, &id, form.get("meaning"))
+        .await;
+    let (status, error) = match asked.map_err(refused) {
+        Ok(()) => (StatusCode::OK, None),
+        Err(refused) => {
+            let (status, notice) = refused?;
+            (status, Some(notice.text))
+        }
+    };
+    let typed = Typed {
+        code_sent: error.is_none(),
+        ..typed(&form, name, error)
+    };
+    one_with(&visit, &id, typed, status).await
+}
+
+fn typed(form: &Form, name: &'static str, error: Option<String>) -> Typed {
+    Typed {
+        form: name,
+        reason: form.get("reason_code").to_owned(),
+        words: form.get("words").to_owned(),
+        action: form.get("action").to_owned(),
+        code_sent: false,
+        error,
+    }
+}
+
 /// Goes back to the alarm, or shows it with what was typed and why that was not taken.
 async fn done(
     visit: &Visit,
@@ -162,30 +227,24 @@ async fn done(
         Ok(_) => Ok(to(&format!("/app/alarms/{id}"), said)),
         Err(refused) => {
             let (status, notice) = refused?;
-            let typed = Typed {
-                form: name,
-                reason: form.get("reason_code").to_owned(),
-                words: form.get("words").to_owned(),
-                action: form.get("action").to_owned(),
-                error: Some(notice.text),
-            };
-            one_with(visit, &id, typed, status).await
+            one_with(visit, &id, typed(form, name, Some(notice.text)), status).await
         }
     }
 }
 
 pub async fn acknowledge(mut visit: Visit) -> Answer {
     let form = visit.form().await?;
-    let outcome = match coded(&form, reasons::SEEN) {
-        Ok(reason) => {
+    let outcome = match decided(&visit, &form, reasons::SEEN, Act::Acknowledge, "ack").await {
+        Ok((reason, signature, if_match)) => {
             let management = visit.ctx.app.management();
             let made = management
                 .acknowledge_alarm(
                     &visit.actor(&form, "ack"),
                     &reason,
                     visit.ctx.id(),
-                    form.if_match(),
+                    if_match,
                     form.some("action"),
+                    signature,
                 )
                 .await;
             visit.settled(made).await
@@ -213,15 +272,16 @@ pub async fn comment(mut visit: Visit) -> Answer {
 
 pub async fn close(mut visit: Visit) -> Answer {
     let form = visit.form().await?;
-    let outcome = match coded(&form, reasons::ENDINGS) {
-        Ok(reason) => {
+    let outcome = match decided(&visit, &form, reasons::ENDINGS, Act::Close, "close").await {
+        Ok((reason, signature, if_match)) => {
             let management = visit.ctx.app.management();
             let made = management
                 .close_alarm(
                     &visit.actor(&form, "close"),
                     &reason,
                     visit.ctx.id(),
-                    form.if_match(),
+                    if_match,
+                    signature,
                 )
                 .await;
             visit.settled(made).await

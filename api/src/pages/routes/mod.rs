@@ -118,6 +118,9 @@ pub const ROUTES: &[Route] = &[
     post("/app/alarms/{id}/close", |ctx| {
         Box::pin(signed_in(ctx, alarms::close))
     }),
+    post("/app/alarms/{id}/sign", |ctx| {
+        Box::pin(signed_in(ctx, alarms::sign))
+    }),
     post("/app/alarms/{id}/reopen", |ctx| {
         Box::pin(signed_in(ctx, alarms::reopen))
     }),

@@ -299,6 +299,7 @@ impl Engine {
             },
             event: Event::AlarmClosed(AlarmClosed {
                 reason: reason.to_owned(),
+                signature: None,
                 text: None,
             }),
         }
