@@ -13,7 +13,7 @@ pub struct Kitchen {
     pub site: String,
     device: String,
     token: String,
-    began: Timestamp,
+    pub began: Timestamp,
 }
 
 impl Kitchen {

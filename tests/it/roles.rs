@@ -55,7 +55,6 @@ type Row = (
 fn rows(things: &Things) -> Vec<Row> {
     let reason = json!({"reason": {"code": "other", "text": "tried"}});
     let rule = json!({"kind": "delta", "max_delta": 3.0, "interval_s": 900});
-    let later = "2999-01-01T00:00:00Z";
     let soon = kitchen_time(600);
     vec![
         ("POST", "/v1/events/{id}/ack", "alarm", HANDLE, reason.clone()),
@@ -88,6 +87,13 @@ fn rows(things: &Things) -> Vec<Row> {
         ("DELETE", "/v1/rules/{id}", "rule", MANAGE, json!({})),
         (
             "POST",
+            "/v1/events/{id}/sign",
+            "alarm",
+            HANDLE,
+            json!({"act": "acknowledge", "meaning": "reviewed"}),
+        ),
+        (
+            "POST",
             "/v1/rules/backtest",
             "",
             READ,
@@ -106,7 +112,7 @@ fn rows(things: &Things) -> Vec<Row> {
             "/v1/webhooks",
             "",
             MANAGE,
-            json!({"name": "hook", "url": "https://hook.example.eu/x"}),
+            json!({"name": "hook", "url": "https://127.0.0.1:9/x"}),
         ),
         (
             "PATCH",
@@ -144,7 +150,7 @@ fn rows(things: &Things) -> Vec<Row> {
             "/v1/channels/{id}/calibrations",
             "channel",
             ANNOTATE,
-            json!({"offset": 0.1, "valid_from": later}),
+            json!({"offset": 0.1}),
         ),
         (
             "POST",
@@ -184,7 +190,7 @@ fn things(kitchen: &Kitchen, measured: &str) -> Things {
     );
     let webhook = made(
         "/v1/webhooks",
-        json!({"name": "hook", "url": format!("https://hook.example.eu/{}", silence["position"])}),
+        json!({"name": "hook", "url": format!("https://127.0.0.1:9/{}", silence["position"])}),
     );
     let alarms = daybook.get("/v1/events").expect(200);
     Things {
@@ -250,13 +256,7 @@ fn each_role_may_what_it_may_and_nothing_else_on_every_write_route() {
     let daybook = &kitchen.daybook;
     kitchen.send_all(0..=40, 9.0);
     kitchen.until("", |events| events.len() == 1);
-    let channel = kitchen.text("channel_id");
-    let measured = daybook
-        .get(&format!("/v1/channels/{channel}/measurements"))
-        .expect(200)["data"][0]["ts"]
-        .as_str()
-        .expect("a time")
-        .to_owned();
+    let measured = kitchen.began.plus_micros(-30 * 60_000_000).to_string();
     let mut tried = BTreeSet::new();
     for role in ALL {
         let token = token_of(daybook, role);
@@ -266,8 +266,10 @@ fn each_role_may_what_it_may_and_nothing_else_on_every_write_route() {
             let asked = path.replace("{id}", things.id(of));
             let answer = daybook.call(method, &asked).token(&token).json(&body).send();
             if who.contains(&role) {
+                // No mail server is set up here, and whoever may sign is told that.
+                let no_mail = path.ends_with("/sign") && answer.status == 409;
                 assert!(
-                    (200..300).contains(&answer.status),
+                    no_mail || (200..300).contains(&answer.status),
                     "{role} {method} {path}: {} {}",
                     answer.status,
                     answer.text()

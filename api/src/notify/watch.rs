@@ -4,6 +4,7 @@
 
 use super::guard;
 use crate::app::{App, stop_begins};
+use commands::sequencer::Writing;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,12 @@ pub(super) async fn run(app: Arc<App>) {
             app.ping().await;
             next_ping = now + every;
         }
-        app.look_at_paths().await;
-        app.try_who_is_due().await;
-        app.end_trials().await;
+        // What cannot be recorded is not begun.
+        if app.sequencer().status().writing == Writing::Yes {
+            app.look_at_paths().await;
+            app.try_who_is_due().await;
+            app.end_trials().await;
+        }
         tokio::select! {
             () = tokio::time::sleep(LOOK.min(every)) => {}
             () = stop_begins(&mut stopping) => return,
@@ -40,7 +44,7 @@ impl App {
         let Some(url) = self.settings().dead_man_url.clone() else {
             return;
         };
-        let lives = self.sequencer().status().writing == commands::sequencer::Writing::Yes
+        let lives = self.sequencer().status().writing == Writing::Yes
             && self.backlog().too_far().is_none()
             && self.projector().status().trouble.is_none();
         if !lives {

@@ -1145,7 +1145,7 @@ fn a_way_that_fails_for_five_minutes_is_an_alarm_that_the_other_tells_and_that_e
     telling.until("that mail fails", || {
         texts()
             .iter()
-            .any(|text| text.contains("by email have failed for 5 min"))
+            .any(|text| text.contains("by email have failed for 5\u{a0}min"))
             .then_some(())
     });
     telling.pass(30);
