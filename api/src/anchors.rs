@@ -8,6 +8,7 @@
 //! Source: FORMAT §5. Not here: the formats and questions (`chain_publisher::anchor`).
 
 use crate::app::App;
+use crate::back_off;
 use crate::config::Settings;
 use crate::publishing::PUBLICATION;
 use crate::stopping::Stopping;
@@ -31,8 +32,6 @@ pub const HEAD_NOT_ANCHORED: &str = "HeadNotAnchored";
 const LOOK: Duration = Duration::from_secs(1);
 /// Heads that are looked back at: a month. Whoever is silent for longer leaves a gap, which newer heads cover.
 const LOOK_BACK_DAYS: usize = 31;
-/// Whoever keeps failing is asked at least this often.
-const RETRY_MAX: Duration = Duration::from_secs(3600);
 /// Characters of a reason that are recorded.
 const REASON_MAX: usize = 300;
 
@@ -146,9 +145,8 @@ impl App {
             }
             Some(reason) => {
                 tracing::warn!(kind = ending, %date, reason, "head not anchored");
-                let first = Duration::from_secs(self.settings().publish_retry_s.max(1));
-                let wait = first.saturating_mul(1 << lane.failures.min(12));
-                lane.next_try = Instant::now() + wait.min(RETRY_MAX.max(first));
+                let first = Duration::from_secs(self.settings().publish_retry_s);
+                lane.next_try = Instant::now() + back_off::pause(first, lane.failures);
                 lane.failures += 1;
                 HEAD_NOT_ANCHORED
             }

@@ -155,6 +155,9 @@ pub struct Settings {
     pub notify_failing_s: u64,
     /// Days between two trials of the alarm path of contacts that want them. Default 30. 0 switches them off.
     pub challenge_days: u32,
+    /// Minutes in which a trial is to be acknowledged. Default 30. Too low calls people bad who were only busy; too high
+    /// finds out late that a way leads to nobody.
+    pub challenge_minutes: u32,
     /// A URL outside that is asked while all is well, so that whoever waits for it can tell that it is not. Default:
     /// none, and a machine that is off tells nobody.
     pub dead_man_url: Option<String>,
@@ -360,6 +363,7 @@ impl Default for Settings {
             notify_retry_s: 30,
             notify_failing_s: 300,
             challenge_days: 30,
+            challenge_minutes: 30,
             dead_man_url: None,
             dead_man_s: 60,
             signed_elsewhere: None,

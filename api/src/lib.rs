@@ -14,11 +14,13 @@
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
 //! | `routes` | the API, one file a resource |
 //! | `pages` | what people see, one file a page |
+//! | `signing` | a person shows again who they are, to sign what they do |
 //! | `auth`, `limits`, `redact` | who asks, how often, and what the log may know of it |
 //! | `openapi` | the API's document, from the table of routes |
 //! | `state` | sessions and sign-in links |
 //! | `as_of` | what was in force at a moment |
 //! | `data_source` | the ledger of a data directory, for verify and export |
+//! | `back_off` | when what failed is tried again |
 //! | `control` | the socket the command line speaks to a running service over |
 //! | `witnesses` | asking others to cosign heads and checkpoints |
 //! | `witness` | being a witness of others' logs, a process of its own |
@@ -31,6 +33,7 @@ pub mod anchors;
 pub mod app;
 pub mod as_of;
 pub mod auth;
+pub mod back_off;
 pub mod begin;
 pub mod bench;
 pub mod chores;
@@ -63,6 +66,7 @@ pub mod router;
 pub mod routes;
 pub mod self_audit;
 pub mod serve;
+pub mod signing;
 pub mod state;
 pub mod stopping;
 pub mod stores;

@@ -41,6 +41,22 @@ pub struct Session {
     pub expires_at: Timestamp,
 }
 
+/// What a person is about to sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signing {
+    /// What signing means.
+    pub meaning: String,
+    /// SHA-256 of what was shown.
+    pub shown: Hash,
+    /// What is kept of the code.
+    pub code: [u8; 32],
+    /// From here on it is none.
+    pub expires_at: Timestamp,
+}
+
+/// How often a code may be tried: eight digits are not found in five tries.
+const SIGNING_TRIES_MAX: u32 = 5;
+
 /// `state.sqlite` does not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -107,6 +123,62 @@ impl State {
             )
             .optional()?;
         Ok(used)
+    }
+
+    /// Keeps that a code was mailed to a person who is about to sign; one that was before is good no more.
+    ///
+    /// # Errors
+    /// [`StateError::Sqlite`].
+    pub fn keep_signing(&self, user: &str, signing: &Signing) -> Result<(), StateError> {
+        self.db.lock().execute(
+            "INSERT OR REPLACE INTO signing_codes VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+            params![
+                user,
+                signing.meaning,
+                signing.shown.0,
+                signing.code,
+                signing.expires_at.as_micros()
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// What a person is about to sign, with one try counted; `None` where there is nothing, it is over, or it was tried
+    /// too often.
+    ///
+    /// # Errors
+    /// [`StateError::Sqlite`].
+    pub fn try_signing(&self, now: Timestamp, user: &str) -> Result<Option<Signing>, StateError> {
+        let found = self
+            .db
+            .lock()
+            .query_row(
+                "UPDATE signing_codes SET tries = tries + 1 WHERE user = ?1 AND expires_at > ?2 AND tries < ?3
+                     RETURNING meaning, shown, code, expires_at",
+                params![user, now.as_micros(), SIGNING_TRIES_MAX],
+                |row| {
+                    Ok(Signing {
+                        meaning: row.get(0)?,
+                        shown: Hash(row.get(1)?),
+                        code: row.get(2)?,
+                        expires_at: Timestamp::from_micros(row.get(3)?).unwrap_or_default(),
+                    })
+                },
+            )
+            .optional()?;
+        Ok(found)
+    }
+
+    /// Uses a code up; whether it was there.
+    ///
+    /// # Errors
+    /// [`StateError::Sqlite`].
+    pub fn end_signing(&self, user: &str) -> Result<bool, StateError> {
+        let gone = self
+            .db
+            .lock()
+            .execute("DELETE FROM signing_codes WHERE user = ?1", params![user])?;
+        Ok(gone > 0)
     }
 
     /// Begins a session: its secret for the cookie, and what it is.
@@ -303,7 +375,7 @@ impl State {
                 params![token, at.as_micros()],
             )?;
         }
-        for table in ["sessions", "sign_in_links"] {
+        for table in ["sessions", "sign_in_links", "signing_codes"] {
             transaction.execute(
                 &format!("DELETE FROM {table} WHERE expires_at <= ?1"),
                 params![now.as_micros()],

@@ -16,8 +16,8 @@ pub mod text;
 mod visit;
 
 pub use alarm::{
-    AlarmAcknowledged, AlarmCleared, AlarmClosed, AlarmCommented, AlarmEscalated, AlarmOpened, AlarmReopened,
-    InWindow, Signature, Thresholds,
+    AlarmAcknowledged, AlarmCleared, AlarmClosed, AlarmCommented, AlarmEscalated, AlarmOpened, AlarmRaised,
+    AlarmReopened, AlarmReopenedByPerson, Cause, InWindow, Signature, Thresholds,
 };
 pub use class::{CLASS_TABLE, CLASSES, Class, class_of};
 pub use contact::{
@@ -170,6 +170,8 @@ events! {
     RuleRemoved(Nothing) in "rule";
     /// Recorded when values were wrong for longer than a rule's grace.
     AlarmOpened(AlarmOpened) in "alarm";
+    /// Recorded when a way of notification fails, or the way of alarms to a contact is tried.
+    AlarmRaised(AlarmRaised) in "alarm";
     /// Recorded when an open alarm gets worse.
     AlarmEscalated(AlarmEscalated) in "alarm";
     /// Recorded when a person has seen an alarm.
@@ -180,6 +182,8 @@ events! {
     AlarmCleared(AlarmCleared) in "alarm";
     /// Recorded when readings that came late show that a cleared alarm had not ended.
     AlarmReopened(AlarmReopened) in "alarm";
+    /// Recorded when a person does not take an alarm for over.
+    AlarmReopenedByPerson(AlarmReopenedByPerson) in "alarm";
     /// Recorded when an alarm ends otherwise than by its values.
     AlarmClosed(AlarmClosed) in "alarm";
     /// Recorded when nobody is to be told of a channel's alarms for a time.

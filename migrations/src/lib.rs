@@ -47,6 +47,10 @@ pub const PROJECTIONS: Set = Set {
             "0004_corrected.sql",
             include_str!("../sqlite/projections/0004_corrected.sql"),
         ),
+        (
+            "0005_telling.sql",
+            include_str!("../sqlite/projections/0005_telling.sql"),
+        ),
     ],
 };
 
@@ -62,6 +66,10 @@ pub const STATE: Set = Set {
         (
             "0002_sending.sql",
             include_str!("../sqlite/state/0002_sending.sql"),
+        ),
+        (
+            "0003_signing.sql",
+            include_str!("../sqlite/state/0003_signing.sql"),
         ),
     ],
 };

@@ -5,7 +5,7 @@
 //! Source: docs/rules.md. Not here: silences and rules, which are configuration (the registry), what to do about it.
 
 use crate::error::ProjectionError;
-use crate::world::Fact;
+use crate::world::{self, Fact};
 use domain::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -13,17 +13,23 @@ use rusqlite::{Connection, OptionalExtension, params};
 pub(crate) fn apply(connection: &Connection, fact: &Fact<'_>) -> Result<(), ProjectionError> {
     match fact.entry.event_type {
         "AlarmOpened" => opened(connection, fact),
-        "AlarmEscalated" | "AlarmCleared" | "AlarmReopened" | "AlarmAcknowledged" | "AlarmClosed"
+        "AlarmRaised" => raised(connection, fact),
+        "AlarmEscalated"
+        | "AlarmCleared"
+        | "AlarmReopened"
+        | "AlarmReopenedByPerson"
+        | "AlarmAcknowledged"
+        | "AlarmClosed"
         | "AlarmCommented" => changed(connection, fact),
         "ChannelStateChanged" => state(connection, fact),
         _ => Ok(()),
     }
 }
 
-/// The channel of an alarm.
+/// The channel of an alarm; `None` of one that is of no channel.
 pub(crate) fn channel_of(connection: &Connection, alarm: &str) -> rusqlite::Result<Option<String>> {
     connection
-        .prepare_cached("SELECT channel FROM alarms WHERE id = ?1")?
+        .prepare_cached("SELECT channel FROM alarms WHERE id = ?1 AND channel <> ''")?
         .query_row([alarm], |row| row.get(0))
         .optional()
 }
@@ -35,31 +41,25 @@ fn time(fact: &Fact<'_>, member: &str) -> Option<i64> {
 
 /// The place in the list: see the table.
 const RANK: &str = "CASE WHEN life <> 'open' THEN 4
-    ELSE (CASE severity WHEN 'warn' THEN 2 ELSE 0 END) + acknowledged END";
+    ELSE (CASE WHEN severity = 'warn' OR kind = 'challenge' THEN 2 ELSE 0 END) + acknowledged END";
 
 fn opened(connection: &Connection, fact: &Fact<'_>) -> Result<(), ProjectionError> {
     let id = fact.entry.aggregate_id;
     let channel = fact.text("channel").unwrap_or("");
-    let place: Option<(String, Option<String>)> = connection
-        .prepare_cached(
-            "SELECT d.id, d.site FROM channels c JOIN devices d ON d.key = c.device WHERE c.id = ?1",
-        )?
-        .query_row([channel], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let (device, site) = place.map_or((None, None), |(device, site)| (Some(device), site));
+    let (device, site) = world::place_of(connection, channel)?.unzip();
     connection
         .prepare_cached(
             "INSERT OR IGNORE INTO alarms (id, account, channel, device, site, rule, rule_version, kind, severity,
                  life, acknowledged, rank, began_at, opened_at, position, changed, changed_at, sequence, late,
-                 withdrawn, value, opened)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'open', 0, 0, ?10, ?11, ?12, ?12, ?13, ?14, ?15, 0, ?16, ?17)",
+                 withdrawn, value, opened, recorded_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'open', 0, 0, ?10, ?11, ?12, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?13)",
         )?
         .execute(params![
             id,
             fact.account.unwrap_or(0),
             channel,
             device,
-            site,
+            site.flatten(),
             fact.text("rule").unwrap_or(""),
             fact.payload["rule_version"].as_i64().unwrap_or(0),
             fact.text("kind").unwrap_or(""),
@@ -71,6 +71,30 @@ fn opened(connection: &Connection, fact: &Fact<'_>) -> Result<(), ProjectionErro
             fact.entry.sequence as i64,
             fact.payload["late"].as_bool().unwrap_or(false),
             fact.payload["value"].as_f64(),
+            String::from_utf8_lossy(fact.entry.payload),
+        ])?;
+    rank(connection, id)
+}
+
+/// One of no channel: nothing of a rule, channel or site is in its row.
+fn raised(connection: &Connection, fact: &Fact<'_>) -> Result<(), ProjectionError> {
+    let id = fact.entry.aggregate_id;
+    let now = fact.entry.recorded_at.as_micros();
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO alarms (id, account, channel, rule, rule_version, kind, severity, life, acknowledged,
+                 rank, began_at, opened_at, position, changed, changed_at, sequence, late, withdrawn, opened, recorded_at)
+             VALUES (?1, ?2, '', '', 0, ?3, ?4, 'open', 0, 0, ?5, ?6, ?7, ?7, ?6, ?8, 0, 0, ?9, ?6)",
+        )?
+        .execute(params![
+            id,
+            fact.account.unwrap_or(0),
+            fact.payload["cause"]["kind"].as_str().unwrap_or(""),
+            fact.text("severity").unwrap_or("alarm"),
+            time(fact, "began_at").unwrap_or(0),
+            now,
+            fact.entry.position.get() as i64,
+            fact.entry.sequence as i64,
             String::from_utf8_lossy(fact.entry.payload),
         ])?;
     rank(connection, id)
@@ -105,7 +129,7 @@ fn changed(connection: &Connection, fact: &Fact<'_>) -> Result<(), ProjectionErr
                 fact.payload["withdrawn"].as_bool().unwrap_or(false),
                 fact.payload["value_at"].as_f64(),
             ])?,
-        "AlarmReopened" => connection
+        "AlarmReopened" | "AlarmReopenedByPerson" => connection
             .prepare_cached(
                 "UPDATE alarms SET life = 'open', ended_at = NULL, withdrawn = 0, acknowledged = 0 WHERE id = ?1",
             )?

@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 /// The projections and the version of what their rows mean; a change of meaning is a new version and a rebuild.
 pub const PROJECTION_VERSIONS: [(&str, i64); 7] = [
-    ("alarms", 1),
-    ("outbox", 1),
+    ("alarms", 2),
+    ("outbox", 2),
     ("overview", 1),
     ("raw", 2),
     ("rollups", 1),

@@ -5,10 +5,10 @@
 //! Not here: state as of a date (the registry's fold), proofs.
 
 use crate::error::ProjectionError;
-use crate::world::Fact;
+use crate::world::{self, Fact};
 use domain::day::DAY_CLOSED;
 use domain::event::{Class, class_of};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 
 /// Its payload holds the hash of a secret.
@@ -84,14 +84,7 @@ fn subjects(connection: &Connection, fact: &Fact<'_>) -> Result<BTreeSet<String>
     let chain = alarm_of.unwrap_or_else(|| own.to_owned());
     add(Some(&chain));
     // The chain above, as it stands after this entry: channel, device, site.
-    let device: Option<(String, Option<String>)> = connection
-        .prepare_cached(
-            "SELECT d.id, d.site FROM channels c JOIN devices d ON d.key = c.device WHERE c.id = ?1
-             UNION ALL SELECT id, site FROM devices WHERE id = ?1 LIMIT 1",
-        )?
-        .query_row([&chain], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    if let Some((device, site)) = device {
+    if let Some((device, site)) = world::place_of(connection, &chain)? {
         add(Some(&device));
         add(site.as_deref());
     }

@@ -164,6 +164,21 @@ pub(crate) fn device_key(connection: &Connection, id: &str) -> rusqlite::Result<
         .optional()
 }
 
+/// The device of a channel, or the device itself, and the site where it stands, as it is after the entries so far;
+/// `None` for what is neither.
+pub(crate) fn place_of(
+    connection: &Connection,
+    id: &str,
+) -> rusqlite::Result<Option<(String, Option<String>)>> {
+    connection
+        .prepare_cached(
+            "SELECT d.id, d.site FROM channels c JOIN devices d ON d.key = c.device WHERE c.id = ?1
+             UNION ALL SELECT id, site FROM devices WHERE id = ?1 LIMIT 1",
+        )?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
 impl World {
     /// Forgets everything, as after a batch that was rolled back.
     pub(crate) fn forget(&mut self) {

@@ -8,16 +8,16 @@ use tests::daybook::Daybook;
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// A kitchen with one probe, which sends what was measured some minutes ago.
-struct Kitchen {
-    daybook: Daybook,
-    site: String,
+pub struct Kitchen {
+    pub daybook: Daybook,
+    pub site: String,
     device: String,
     token: String,
-    began: Timestamp,
+    pub began: Timestamp,
 }
 
 impl Kitchen {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(Daybook::with().set("rate_per_minute", 0).start())
     }
 
@@ -45,7 +45,7 @@ impl Kitchen {
     }
 
     /// One value a minute.
-    fn send_all(&self, minutes_ago: std::ops::RangeInclusive<i64>, value: f64) {
+    pub fn send_all(&self, minutes_ago: std::ops::RangeInclusive<i64>, value: f64) {
         for minute in minutes_ago.rev() {
             self.send(minute, value);
         }
@@ -59,12 +59,12 @@ impl Kitchen {
         sensors["data"][0].clone()
     }
 
-    fn text(&self, member: &str) -> String {
+    pub fn text(&self, member: &str) -> String {
         self.sensor()[member].as_str().expect("a text").to_owned()
     }
 
     /// The account's alarms, once they are as they should be.
-    fn until(&self, query: &str, right: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    pub fn until(&self, query: &str, right: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let deadline = Instant::now() + WITHIN;
         loop {
             let list = self.daybook.get(&format!("/v1/events{query}")).expect(200);
@@ -189,6 +189,49 @@ fn a_silence_changes_who_is_told_and_nothing_else() {
     kitchen.until_sensor("state", &json!("alarm"));
     let list = daybook.get("/v1/silences?active=true").expect(200);
     assert_eq!(list["data"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn whether_an_alarm_was_silenced_goes_by_when_it_was_told_and_not_by_when_it_was_measured() {
+    let kitchen = Kitchen::new();
+    let daybook = &kitchen.daybook;
+    kitchen.send(60, 4.0);
+    let from = kitchen.began.plus_micros(-7_200_000_000).to_string();
+    let to = kitchen.began.plus_micros(3_600_000_000).to_string();
+    let silence = daybook
+        .post(
+            &format!("/v1/sensors/{}/silence", kitchen.text("id")),
+            &json!({"from": from, "to": to, "reason": "defrosting by hand"}),
+        )
+        .expect(201);
+    let id = silence["id"].as_str().expect("an id");
+    assert_eq!(daybook.delete(&format!("/v1/silences/{id}")).status, 204);
+    // Measured while it held, told after it had ended: people were told.
+    kitchen.send_all(30..=50, 9.0);
+    let events = kitchen.until("", |events| states(events) == ["alarm"]);
+    assert_eq!(events[0]["silenced"], json!(false), "{events:?}");
+}
+
+#[test]
+fn an_alarm_that_a_person_closed_and_opened_again_ends_by_its_values_and_replays_equal() {
+    let kitchen = Kitchen::new();
+    let daybook = &kitchen.daybook;
+    kitchen.send_all(30..=50, 9.0);
+    let open = kitchen.until("", |events| states(events) == ["alarm"]);
+    let path = format!("/v1/events/{}", open[0]["id"].as_str().expect("an id"));
+    let does = |what: &str, reason: &str| {
+        daybook
+            .post(&format!("{path}/{what}"), &json!({"reason": {"code": reason}}))
+            .expect(200)
+    };
+    assert_eq!(does("close", "false_alarm")["state"], "closed");
+    assert_eq!(does("reopen", "closed_by_mistake")["state"], "alarm");
+    kitchen.send_all(5..=29, 4.0);
+    kitchen.until("", |events| states(events) == ["cleared"]);
+    assert_eq!(does("reopen", "not_over")["state"], "alarm");
+    assert_eq!(does("close", "repaired")["state"], "closed");
+    let (code, out, said) = daybook.cli(&["replay", "--rules", "--json"]);
+    assert_eq!(code, 0, "{out} {said}");
 }
 
 #[test]

@@ -250,7 +250,9 @@ impl Make {
                 to: self.to,
             };
             return opened.alarm_query(index, id, days).map_err(|error| match error {
-                AlarmError::Unknown(_) | AlarmError::Query(_) => Failure::usage(error),
+                AlarmError::Unknown(_) | AlarmError::NoChannel(_) | AlarmError::Query(_) => {
+                    Failure::usage(error)
+                }
                 AlarmError::Damaged { .. } | AlarmError::Source(_) => Failure::failed(error),
             });
         }

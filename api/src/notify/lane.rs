@@ -12,7 +12,7 @@ use crate::app::{App, stop_begins};
 use crate::pages::words::Zone;
 use commands::sequencer::Writing;
 use domain::aggregate::contact::ContactState;
-use domain::event::contact::ContactKind;
+use domain::event::contact::{ContactKind, Hours, SiteHours};
 use domain::event::notification::{NOTIFICATION_DROPPED, NOTIFICATION_SENT};
 use domain::{Position, Timestamp};
 use parking_lot::Mutex;
@@ -185,7 +185,15 @@ impl App {
         let registry = self.registry().read();
         let hours = registry
             .contacts_anywhere()
-            .filter_map(|it| Some((it.id.to_string(), it.state.preferences.hours.clone()?)))
+            .filter_map(|it| {
+                let preferences = &it.state.preferences;
+                let hours = match (&preferences.hours, preferences.site_hours) {
+                    (Some(hours), _) => OnDuty::Own(hours.clone()),
+                    (None, Some(site)) => OnDuty::Site(site),
+                    (None, None) => return None,
+                };
+                Some((it.id.to_string(), hours))
+            })
             .collect::<BTreeMap<_, _>>();
         let mut zones = BTreeMap::new();
         if !hours.is_empty() {
@@ -195,7 +203,8 @@ impl App {
                     let weekday = local.weekday().to_monday_one_offset().unsigned_abs();
                     let minute = u16::from(local.hour().unsigned_abs()) * 60
                         + u16::from(local.minute().unsigned_abs());
-                    zones.insert(site.id.to_string(), (weekday, minute));
+                    let is_open = site.state.is_open(weekday, minute);
+                    zones.insert(site.id.to_string(), (weekday, minute, is_open));
                 }
             }
         }
@@ -245,7 +254,6 @@ impl App {
             ContactKind::Telegram => self.by_telegram(job.form, &job.says, &address).await,
         };
         let took = self.clock().monotonic().saturating_sub(began);
-        self.path_told(via, &account, &sent).await;
         let position = self
             .conclude(&job.says, sent, took, repeated, job.form == Form::Overflow)
             .await;
@@ -391,10 +399,18 @@ pub(super) const fn word_of(sent: &Sent) -> &'static str {
     }
 }
 
-/// Who is on duty.
+/// When somebody is on duty.
+enum OnDuty {
+    /// In hours of its own.
+    Own(Hours),
+    /// By the site's opening hours.
+    Site(SiteHours),
+}
+
+/// Who is on duty: hours by contact; weekday, minute and whether it is open by site.
 struct Duty {
-    hours: BTreeMap<String, domain::event::contact::Hours>,
-    zones: BTreeMap<String, (u8, u16)>,
+    hours: BTreeMap<String, OnDuty>,
+    zones: BTreeMap<String, (u8, u16, Option<bool>)>,
 }
 
 impl Duty {
@@ -402,7 +418,8 @@ impl Duty {
         let hours = self.hours.get(contact);
         let local = site.and_then(|site| self.zones.get(site));
         match (hours, local) {
-            (Some(hours), Some((weekday, minute))) => hours.on_duty(*weekday, *minute),
+            (Some(OnDuty::Own(hours)), Some((weekday, minute, _))) => hours.on_duty(*weekday, *minute),
+            (Some(OnDuty::Site(on)), Some((_, _, Some(is_open)))) => *is_open == (*on == SiteHours::Open),
             // Where nothing is said, or no zone is known, somebody is.
             _ => true,
         }

@@ -29,7 +29,7 @@ pub enum Link {
     Acknowledge {
         /// `con_…`
         contact: String,
-        /// `alm_…`; a notification's id where the path is tried.
+        /// `alm_…`
         alarm: String,
         /// When it is over.
         until: Timestamp,

@@ -10,7 +10,9 @@
 //! | `words` | what is said |
 //! | `links` | signed links in messages |
 //! | `damage` | that the ledger does not hold, told past the outbox |
-//! | `paths` | whether a way works; the dead-man ping |
+//! | `paths` | whether a way works: the alarm that one does not |
+//! | `trials` | trials of the way to a contact |
+//! | `watch` | when these are looked at; the dead-man ping |
 //!
 //! The way of a notification: the outbox says that it is due → that an attempt begins is written down beside the ledger
 //! → it is sent → its outcome is an entry → the outbox has passed that entry. Killed between any two, it is due after the
@@ -25,9 +27,11 @@ pub mod guard;
 mod lane;
 pub mod links;
 mod outcome;
-pub mod paths;
+mod paths;
 pub mod telegram;
+mod trials;
 mod updates;
+mod watch;
 pub mod webhook;
 mod words;
 
@@ -36,9 +40,6 @@ use crate::config::Settings;
 use domain::event::contact::ContactKind;
 use guard::Targets;
 use links::Links;
-use parking_lot::Mutex;
-use paths::Path;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use telegram::Bot;
@@ -63,7 +64,6 @@ pub struct Notify {
     bot: Option<Arc<Bot>>,
     webhooks: ureq::Agent,
     alarms_from: Option<lettre::message::Mailbox>,
-    paths: Mutex<BTreeMap<(ContactKind, String), Path>>,
 }
 
 impl Notify {
@@ -88,7 +88,6 @@ impl Notify {
                 .map(Arc::new),
             webhooks: guard::agent(targets, webhook::ANSWER_WITHIN),
             alarms_from: from.map_err(|_| "notify_mail_from is no address".to_owned())?,
-            paths: Mutex::default(),
         })
     }
 
@@ -120,10 +119,8 @@ pub fn start(app: &Arc<App>) -> std::io::Result<()> {
         app.beside()
             .start("notify-updates", move || runtime.block_on(updates::run(running)))?;
     }
-    if app.settings().dead_man_url.is_some() || app.settings().challenge_days > 0 {
-        let running = Arc::clone(app);
-        app.beside()
-            .start("notify-watch", move || runtime.block_on(paths::run(running)))?;
-    }
+    let running = Arc::clone(app);
+    app.beside()
+        .start("notify-watch", move || runtime.block_on(watch::run(running)))?;
     Ok(())
 }

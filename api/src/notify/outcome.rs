@@ -1,28 +1,23 @@
 //! What came of an attempt, as entries, and when it is tried again.
 //!
 //! Invariants: the entries of one message are recorded whole or not at all; what was sent is not given up on until it
-//! is recorded or the service stops; after [`ATTEMPTS_MAX`] attempts a notification is dead, and can be asked for again.
+//! is recorded or the service stops; after `ATTEMPTS_MAX` attempts a notification is dead, and can be asked for again.
 //! Not here: what the outbox makes of them (`projections::outbox`).
 
 use crate::app::App;
-use commands::handlers::ManageError;
+use crate::back_off;
 use commands::sequencer::{EventGroup, RecordError};
 use domain::canonical::{Canonical, CanonicalError};
 use domain::entry::NewEvent;
 use domain::event::notification::{
-    NOTIFICATION_ACKNOWLEDGED, NOTIFICATION_DIGESTED, NOTIFICATION_DROPPED, NOTIFICATION_FAILED,
-    NOTIFICATION_SENT, NOTIFICATIONS, NotificationOutcome,
+    ATTEMPTS_MAX, NOTIFICATION_DIGESTED, NOTIFICATION_DROPPED, NOTIFICATION_FAILED, NOTIFICATION_SENT,
+    NOTIFICATIONS, NotificationOutcome,
 };
 use domain::event::{EVENT_VERSION, Metadata};
-use domain::rejection::Rejection;
 use domain::{Position, Timestamp};
 use projections::outbox::plan::Due;
 use std::time::Duration;
 
-/// Attempts of one notification: with the first retry after 30 s, they go on for about a day.
-pub const ATTEMPTS_MAX: u32 = 30;
-/// The longest pause between two attempts.
-const RETRY_MAX: Duration = Duration::from_secs(3600);
 /// Between two tries to record what came of an attempt.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
@@ -121,12 +116,10 @@ impl App {
         self.record_told(attempt, NOTIFICATION_FAILED).await
     }
 
-    /// Doubled each time, an hour at most, and up to a fifth more, so that many do not come at once.
+    /// Up to a fifth more than the pause, so that many do not come at once.
     pub(super) fn retry_after(&self, failed: u32) -> Duration {
         let first = Duration::from_secs(self.settings().notify_retry_s.max(1));
-        let wait = first
-            .saturating_mul(1 << (failed - 1).min(12))
-            .min(RETRY_MAX.max(first));
+        let wait = back_off::pause(first, failed.saturating_sub(1));
         let mut random = [0u8; 1];
         self.entropy().fill(&mut random);
         wait + wait / 5 * u32::from(random[0]) / 255
@@ -166,31 +159,6 @@ impl App {
                 }
             }
         }
-    }
-
-    /// Somebody acknowledged a trial.
-    ///
-    /// # Errors
-    /// [`ManageError`].
-    pub async fn answer_challenge(
-        &self,
-        account: &str,
-        contact: &str,
-        notification: &str,
-    ) -> Result<(), ManageError> {
-        let (of, id) = (account.to_owned(), notification.to_owned());
-        let found = self.ask(move |rows| rows.notification(&of, &id)).await;
-        let found = found.map_err(|error| ManageError::Unavailable(error.message.to_string()))?;
-        let gone = || Rejection::not_found("notification_not_found", "no such notification");
-        let due = found.filter(|it| it.due.contact == contact).ok_or_else(gone)?.due;
-        let attempt = Attempt::of(std::slice::from_ref(&due), "acknowledged");
-        let outcome = attempt.outcome(0, self.clock().now());
-        let recorded = self
-            .record_outcomes(account, &[(NOTIFICATION_ACKNOWLEDGED, outcome)])
-            .await;
-        let stopping = || ManageError::Unavailable("the service is stopping".to_owned());
-        self.settled(recorded.ok_or_else(stopping)?.get() + 1).await;
-        Ok(())
     }
 
     /// Asks for a notification to be sent again, or for a new one that says `code`. Gives its id.

@@ -112,32 +112,19 @@ impl App {
     }
 
     async fn pressed(&self, chat: &str, data: &str) -> &'static str {
-        let contact = {
-            let registry = self.registry().read();
-            let mut active = registry.contacts_anywhere().filter(|it| {
-                it.state.kind == Some(ContactKind::Telegram) && it.state.state == ContactState::Active
-            });
-            active
-                .find(|it| self.text("contact", &it.id, it.state.address.as_ref()).as_deref() == Some(chat))
-                .map(|it| (it.account.to_string(), it.id.to_string()))
-        };
-        let Some((account, contact)) = contact else {
+        // A chat may be linked in several accounts; a button is of one of them.
+        let linked = self.management().contacts_of_chat(chat);
+        if linked.is_empty() {
             return "This chat is not linked any more.";
-        };
-        let filter = OutboundFilter {
-            contact: Some(contact.clone()),
-            ..OutboundFilter::default()
-        };
-        let of = account.clone();
-        let sent = self
-            .ask(move |rows| rows.outbound(&of, &filter, None, BUTTONS_MAX))
-            .await;
-        let links = self.notify().links();
-        let alarm = sent.ok().into_iter().flatten().find_map(|one| {
-            let button = format!("{}.{}", links.short(&one.notification), one.event);
-            (button == data).then_some(one.alarm).flatten()
-        });
-        let Some(alarm) = alarm else {
+        }
+        let mut pressed = None;
+        for (account, contact) in linked {
+            if let Some(alarm) = self.alarm_of_button(&account, &contact, data).await {
+                pressed = Some((account, contact, alarm));
+                break;
+            }
+        }
+        let Some((account, contact, alarm)) = pressed else {
             return "That button is not known any more.";
         };
         let once = once(&format!("telegram\n{contact}\n{data}"), "button");
@@ -155,6 +142,25 @@ impl App {
                 "That did not work now: please try again."
             }
         }
+    }
+}
+
+impl App {
+    /// The alarm of a button that a contact was sent; `None` where it was sent no such button.
+    async fn alarm_of_button(&self, account: &str, contact: &str, data: &str) -> Option<String> {
+        let filter = OutboundFilter {
+            contact: Some(contact.to_owned()),
+            ..OutboundFilter::default()
+        };
+        let of = account.to_owned();
+        let sent = self
+            .ask(move |rows| rows.outbound(&of, &filter, None, BUTTONS_MAX))
+            .await;
+        let links = self.notify().links();
+        sent.ok()?.into_iter().find_map(|one| {
+            let button = format!("{}.{}", links.short(&one.notification), one.event);
+            (button == data).then_some(one.alarm).flatten()
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::pages::words::{self, Zone};
 use domain::entry::Entry;
 use domain::event::Event;
+use domain::event::alarm::Cause;
 use domain::time::DAY_US;
 use domain::{Position, Timestamp};
 use maud::{DOCTYPE, html};
@@ -144,6 +145,10 @@ impl App {
             "alarm_cleared" => {
                 class(&mut said, "🟢", "OK");
                 said.line = "cleared".to_owned();
+                if let Some(via) = self.failing_path(due).await {
+                    "Notifications".clone_into(&mut said.thing);
+                    said.line = format!("by {via} arrive again");
+                }
                 if let Some(Event::AlarmCleared(cleared)) = &told.event {
                     if let Some(value) = cleared.value_at {
                         said.line = format!("cleared at {}", self.value_of(due, value));
@@ -161,6 +166,9 @@ impl App {
                 class(&mut said, "⚪", "CLOSED");
                 let reason = told.payload["reason"].as_str().unwrap_or("stated");
                 said.line = format!("closed: {}", reason.replace('_', " "));
+                if let Some(via) = self.failing_path(due).await {
+                    said.thing = format!("Notifications by {via}");
+                }
                 said.alarm = None;
             }
             "alarm_ack" => {
@@ -186,12 +194,25 @@ impl App {
             "path_failed" => {
                 class(&mut said, "🔴", "ALARM");
                 said.thing = "Notifications".to_owned();
-                let via = told.payload["via"].as_str().unwrap_or("one way");
-                said.line = format!("by {via} have failed for five minutes");
+                let via = told.payload["cause"]["via"].as_str().unwrap_or("one way");
+                let since = told.payload["began_at"].as_str().map(Timestamp::parse_rfc3339);
+                let since = since.and_then(Result::ok).unwrap_or(due.caused_at);
+                said.line = format!(
+                    "by {via} have failed for {}",
+                    words::span(due.caused_at.since(since).max(0))
+                );
                 said.more.push(
                     "You are told by this way instead. The log of what was sent (GET /v1/outbound) says what failed."
                         .to_owned(),
                 );
+            }
+            "challenge_failed" => {
+                class(&mut said, "🟡", "WARN");
+                let contact = self.tried(due).await;
+                said.thing = contact.unwrap_or_else(|| "A contact".to_owned());
+                said.line = "did not acknowledge a trial alarm in time".to_owned();
+                said.more.push("Find out whether alarms reach them.".to_owned());
+                said.alarm = None;
             }
             other => {
                 class(&mut said, "ℹ️", "NOTE");
@@ -245,13 +266,33 @@ impl App {
             said.more
                 .push("Decided after readings that came late.".to_owned());
         }
-        if opening.challenge {
-            (said.mark, said.class) = (format!("🧪 TEST of {class}"), format!("TEST {class}"));
-            said.more.push(
-                "This is a test of the alarm path and no fact about the channel. Please acknowledge."
-                    .to_owned(),
-            );
+    }
+
+    /// What an alarm of no channel is about.
+    async fn cause(&self, due: &Due) -> Option<Cause> {
+        let (_, opened) = due.alarm.as_ref()?;
+        match self.told(*opened).await.event? {
+            Event::AlarmRaised(raised) => Some(raised.cause),
+            _ => None,
         }
+    }
+
+    /// The way that an alarm is about.
+    async fn failing_path(&self, due: &Due) -> Option<&'static str> {
+        match self.cause(due).await? {
+            Cause::Path { via } => Some(via.as_str()),
+            Cause::Challenge { .. } => None,
+        }
+    }
+
+    /// The name of the contact that a trial is of.
+    async fn tried(&self, due: &Due) -> Option<String> {
+        let Cause::Challenge { contact, .. } = self.cause(due).await? else {
+            return None;
+        };
+        let registry = self.registry().read();
+        let found = registry.contact(&due.account, &contact)?;
+        self.text("contact", &contact, found.state.name.as_ref())
     }
 
     /// What an alarm is about, for the page that acknowledges it.
@@ -261,6 +302,15 @@ impl App {
             return Vec::new();
         };
         let told = self.told(opened).await;
+        if let Some(Event::AlarmRaised(raised)) = &told.event {
+            let what = match &raised.cause {
+                Cause::Challenge { .. } => {
+                    "🧪 This is a trial of the way that alarms go, and no fact about any channel.".to_owned()
+                }
+                Cause::Path { via } => format!("🔴 ALARM — Notifications by {} fail.", via.as_str()),
+            };
+            return vec![what];
+        }
         let Some(channel) = told.payload["channel"].as_str() else {
             return Vec::new();
         };
@@ -458,7 +508,10 @@ impl App {
 
     fn trial(&self, due: &Due) -> Words {
         if due.what == "challenge" {
-            let acknowledge = self.acknowledge_link(&due.contact, &due.id);
+            let acknowledge = due
+                .alarm
+                .as_ref()
+                .map(|(alarm, _)| self.acknowledge_link(&due.contact, alarm));
             let lines = [
                 "This is a test of the alarm path and no fact about any channel.".to_owned(),
                 "Please acknowledge it as you would an alarm; whether you did is on record.".to_owned(),
@@ -468,7 +521,7 @@ impl App {
                 subject,
                 "🧪 TEST ALARM — please acknowledge",
                 &lines,
-                Some(acknowledge),
+                acknowledge,
                 &due.contact,
             );
         }
@@ -561,17 +614,20 @@ impl App {
                     "ok_min": opening.thresholds.band.ok_min,
                     "ok_max": opening.thresholds.band.ok_max,
                 });
-                if opening.challenge {
-                    event["challenge"] = json!(true);
-                }
             }
         }
         match &told.event {
+            Some(Event::AlarmRaised(raised)) => {
+                event["severity"] = json!(raised.severity);
+                event["cause"] = json!(raised.cause);
+                event["opened_at"] = json!(due.caused_at);
+            }
             Some(Event::AlarmEscalated(escalated)) => {
                 event["severity"] = json!(escalated.severity.new);
                 event["escalated_from"] = json!(escalated.severity.old);
                 event["value_at"] = json!(escalated.value);
             }
+            Some(Event::AlarmReopenedByPerson(reopened)) => event["reason"] = json!(reopened.reason),
             Some(Event::AlarmReopened(reopened)) => {
                 event["reopened_at"] = json!(reopened.at);
                 event["value_at"] = json!(reopened.value);

@@ -74,8 +74,8 @@ pub fn page(frame: &Frame, page: &Page<'_>) -> Markup {
 }
 
 /// What changes the pages of devices and alarms before their next look.
-const EVENTS: &str = "AlarmOpened,AlarmEscalated,AlarmAcknowledged,AlarmCommented,AlarmCleared,AlarmReopened,\
-     AlarmClosed,ChannelStateChanged,DeviceStateChanged,SilenceOpened,SilenceEnded";
+const EVENTS: &str = "AlarmOpened,AlarmRaised,AlarmEscalated,AlarmAcknowledged,AlarmCommented,AlarmCleared,\
+     AlarmReopened,AlarmReopenedByPerson,AlarmClosed,ChannelStateChanged,DeviceStateChanged,SilenceOpened,SilenceEnded";
 
 /// The events at which a page looks again at once.
 fn told_at_once(frame: &Frame, page: &Page<'_>) -> Option<&'static str> {

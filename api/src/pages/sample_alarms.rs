@@ -38,6 +38,7 @@ pub fn row(id: &str, severity: Severity, life: Life) -> AlarmRow {
         recovering: false,
         seen_by: (life != Life::Open).then(|| "Jana Nováková".to_owned()),
         silenced: false,
+        raised: None,
         late: false,
         began_at: before(49),
         opened_at: before(34),

@@ -7,6 +7,7 @@
 
 use super::channels::Waiting;
 use super::{Desk, HEAD_NOT_PUBLISHED, HEAD_PUBLISHED, Outcome};
+use crate::back_off;
 use crate::config::PublishTo;
 use crate::witnesses::HeadState;
 use chain_publisher::publish::{Channel, Publication, PublishError};
@@ -19,8 +20,6 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(1);
 /// So long a head waits for its witnesses before it goes out with the cosignatures that it has.
 const WITNESSES_WITHIN: Duration = Duration::from_secs(15);
-/// A channel that keeps failing is tried at least this often.
-const RETRY_MAX: Duration = Duration::from_secs(3600);
 /// Characters of a reason that are recorded.
 const REASON_MAX: usize = 300;
 
@@ -46,7 +45,7 @@ impl Lane {
             name: to.name().to_owned(),
             kind: to.kind(),
             channel,
-            retry: retry.max(Duration::from_secs(1)),
+            retry,
             waiting,
             asked: false,
             last: None,
@@ -186,10 +185,9 @@ impl Lane {
 
     /// Doubled each time; what was refused for good is not asked for more often than at last.
     fn try_later(&mut self, is_refused: bool) {
-        let most = RETRY_MAX.max(self.retry);
         let wait = match is_refused {
-            true => most,
-            false => self.retry.saturating_mul(1 << self.failures.min(12)).min(most),
+            true => back_off::longest(self.retry),
+            false => back_off::pause(self.retry, self.failures),
         };
         self.failures += 1;
         self.next_try = Instant::now() + wait;

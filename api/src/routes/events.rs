@@ -1,4 +1,4 @@
-//! Alarms, which the reference calls events: listed, shown with their why, acknowledged, commented on, closed.
+//! Alarms, which the reference calls events: listed, shown with their why, acknowledged, commented on, closed, reopened.
 //!
 //! Invariants: open ones first, among them the worst and those that nobody has seen; an alarm's why is what its entries
 //! say, and names the command that finds the same again; words are opened only for who may read the account.
@@ -12,8 +12,9 @@ use crate::errors::ApiError;
 use crate::reply::{self, Page, Response};
 use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use crate::signing::{Act, CODE_MINUTES};
 use domain::entry::Entry;
-use domain::event::{AlarmOpened, Event};
+use domain::event::{AlarmOpened, Event, Signature};
 use domain::ports::EventLog;
 use domain::reading::{READING_RECORDED, READINGS, Reading};
 use domain::rule::Severity;
@@ -120,6 +121,32 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(close(ctx)),
         doc: Some(Doc {
             summary: "Has done with it, with a reason; nothing follows but comments.",
+            query: &[],
+            body: Some("Close"),
+            status: 200,
+            answer: "Event",
+        }),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/events/{id}/sign",
+        access: Access::Own,
+        handler: |ctx| Box::pin(sign(ctx)),
+        doc: Some(Doc {
+            summary: "Mails whoever asks the code that signs what they do about it next. Takes an owner or operator.",
+            query: &[],
+            body: Some("Sign"),
+            status: 202,
+            answer: "SignAsked",
+        }),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/events/{id}/reopen",
+        access: Access::Own,
+        handler: |ctx| Box::pin(reopen(ctx)),
+        doc: Some(Doc {
+            summary: "Does not take it for over, with a reason: it is open again. Takes an owner or operator.",
             query: &[],
             body: Some("Empty"),
             status: 200,
@@ -254,13 +281,64 @@ struct AckBody {
     note: Option<String>,
     #[serde(default)]
     corrective_action: Option<String>,
+    #[serde(default)]
+    signature: Option<CodeBody>,
+}
+
+/// The code that signs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CodeBody {
+    code: String,
+}
+
+/// The signature that a request carries, and the sequence that the alarm must then have.
+async fn signed(
+    ctx: &Ctx,
+    act: Act,
+    given: Option<CodeBody>,
+    change: &change::Change,
+) -> Result<(Option<Signature>, Option<u64>), ApiError> {
+    let Some(given) = given else {
+        return Ok((None, change.if_match));
+    };
+    if ctx.app.management().is_repeated(&change.actor).await? {
+        return Ok((None, change.if_match));
+    }
+    let (signature, sequence) = ctx
+        .app
+        .signed_by_code(ctx.caller.user()?, act, ctx.id(), &given.code)
+        .await?;
+    Ok((Some(signature), Some(change.if_match.unwrap_or(sequence))))
+}
+
+/// What is about to be signed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignBody {
+    act: String,
+    meaning: String,
+}
+
+async fn sign(mut ctx: Ctx) -> Answer {
+    let (body, _): (SignBody, _) = change::read(&mut ctx).await?;
+    let act = Act::parse(&body.act)
+        .ok_or_else(|| ApiError::rejected("invalid_act", "act is acknowledge or close"))?;
+    ctx.app
+        .ask_to_sign(ctx.caller.user()?, act, ctx.id(), &body.meaning)
+        .await?;
+    Ok(reply::json(
+        StatusCode::ACCEPTED,
+        &json!({"method": "mail_code", "minutes": CODE_MINUTES}),
+    ))
 }
 
 async fn acknowledge(mut ctx: Ctx) -> Answer {
     let (body, change): (AckBody, _) = change::read(&mut ctx).await?;
-    let mut reason = change.reason;
+    let mut reason = change.reason.clone();
     // A note is the reason in words.
     reason.text = body.note.or(reason.text);
+    let (signature, if_match) = signed(&ctx, Act::Acknowledge, body.signature, &change).await?;
     let outcome = ctx
         .app
         .management()
@@ -268,8 +346,9 @@ async fn acknowledge(mut ctx: Ctx) -> Answer {
             &change.actor,
             &reason,
             ctx.id(),
-            change.if_match,
+            if_match,
             body.corrective_action,
+            signature,
         )
         .await?;
     change::settle(&ctx, &outcome).await;
@@ -294,17 +373,37 @@ async fn comment(mut ctx: Ctx) -> Answer {
     Ok(change::repeated(answer(&ctx).await?, &outcome))
 }
 
+/// The body of a closing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CloseBody {
+    #[serde(default)]
+    signature: Option<CodeBody>,
+}
+
 /// Nothing but the reason.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Empty {}
 
 async fn close(mut ctx: Ctx) -> Answer {
+    let (body, change): (CloseBody, _) = change::read(&mut ctx).await?;
+    let (signature, if_match) = signed(&ctx, Act::Close, body.signature, &change).await?;
+    let outcome = ctx
+        .app
+        .management()
+        .close_alarm(&change.actor, &change.reason, ctx.id(), if_match, signature)
+        .await?;
+    change::settle(&ctx, &outcome).await;
+    Ok(change::repeated(answer(&ctx).await?, &outcome))
+}
+
+async fn reopen(mut ctx: Ctx) -> Answer {
     let (Empty {}, change) = change::read(&mut ctx).await?;
     let outcome = ctx
         .app
         .management()
-        .close_alarm(&change.actor, &change.reason, ctx.id(), change.if_match)
+        .reopen_alarm(&change.actor, &change.reason, ctx.id(), change.if_match)
         .await?;
     change::settle(&ctx, &outcome).await;
     Ok(change::repeated(answer(&ctx).await?, &outcome))
@@ -475,14 +574,11 @@ async fn why(
 /// An alarm as the API shows it.
 pub fn shape(app: &App, alarm: &Alarm) -> Value {
     let opened: Value = serde_json::from_str(&alarm.opened).unwrap_or_default();
-    let silenced = {
-        let registry = app.registry().read();
-        registry.channel_anywhere(&alarm.channel).is_some_and(|channel| {
-            registry
-                .silences_of(channel)
-                .any(|silence| silence.state.holds_at(alarm.opened_at))
-        })
-    };
+    let silenced = app
+        .registry()
+        .read()
+        .is_silenced(&alarm.channel, alarm.recorded_at);
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let state = match alarm.life.as_str() {
         "open" if alarm.acknowledged => "acknowledged",
         "open" => "alarm",
@@ -502,9 +598,11 @@ pub fn shape(app: &App, alarm: &Alarm) -> Value {
         "ended_at": alarm.ended_at,
         "site_id": alarm.site,
         "device_id": alarm.device,
-        "channel_id": alarm.channel,
-        "rule_id": alarm.rule,
-        "rule_version": alarm.rule_version,
+        "channel_id": some(&alarm.channel),
+        "rule_id": some(&alarm.rule),
+        "rule_version": some(&alarm.rule).map(|_| alarm.rule_version),
+        "challenge": alarm.kind == "challenge",
+        "cause": opened["cause"],
         "value_at": opened["value"],
         "thresholds": opened["thresholds"],
         "window": opened["window"],

@@ -229,7 +229,7 @@ fn no_query(error: QueryError) -> ApiError {
 
 /// The query of an alarm of the account.
 async fn alarm(app: &Arc<App>, account: &str, id: String, days: Days) -> Result<Query, ApiError> {
-    let asker = Arc::clone(app);
+    let (asker, asked) = (Arc::clone(app), id.clone());
     let found = tokio::task::spawn_blocking(move || {
         let streams = Streams(asker.sequencer().positions());
         alarm_query(asker.log(), &streams, &id, days)
@@ -239,6 +239,14 @@ async fn alarm(app: &Arc<App>, account: &str, id: String, days: Days) -> Result<
         Ok(query) => query,
         Err(AlarmError::Unknown(_)) => return Err(none()),
         Err(AlarmError::Query(error)) => return Err(no_query(error)),
+        Err(error @ AlarmError::NoChannel(_)) => {
+            let (account, id) = (account.to_owned(), asked);
+            let theirs = app.ask(move |rows| rows.alarm(&account, &id)).await?;
+            return Err(match theirs {
+                Some(_) => ApiError::rejected("alarm_of_no_channel", error.to_string()),
+                None => none(),
+            });
+        }
         Err(error) => return Err(ApiError::internal(error)),
     };
     let channel = query.subject.channel().unwrap_or_default();

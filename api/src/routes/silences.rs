@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
-use commands::handlers::MissedAlarm;
+use commands::handlers::{ManageError, MissedAlarm};
 use domain::event::{AlarmCleared, AlarmOpened, RuleVersion, RulesRecomputed};
 use domain::ids::IdKind;
 use domain::ports::TileStore;
@@ -32,6 +32,10 @@ use warp::http::StatusCode;
 const RECOMPUTE_US: i64 = DAY_US;
 /// Most alarms of a channel that a recompute compares with.
 const ALARMS_MAX: usize = 1_000;
+/// How often a recompute is tried where the rules at work told something of the channel meanwhile.
+const RECOMPUTES_MAX: u32 = 3;
+/// What is refused where something came between.
+const PRECONDITION_FAILED: &str = "precondition_failed";
 /// How long a recompute waits for the rules to have judged what is recorded.
 const JUDGED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -199,61 +203,110 @@ async fn recompute(mut ctx: Ctx) -> Answer {
         });
         (channel.id.to_string(), rules.collect::<Vec<_>>())
     };
-    // What the rules are about to decide by themselves is not missing.
-    let size = ctx.app.log().size();
-    if let Some(alerting) = ctx.app.alerting() {
-        alerting.wait_for(size, JUDGED_WITHIN).await;
-    }
-    let size = ctx.app.log().size();
-    ctx.app.settled(size.get()).await;
-    let to = ctx.app.clock().now();
-    let from = to.plus_micros(-RECOMPUTE_US);
-    let (mut missed, mut readings) = (Vec::new(), 0);
-    for rule in rules.iter().filter(|rule| rule.definition.enabled) {
-        let tried = ctx
+    let mut tried = 0;
+    let (found, outcome) = loop {
+        tried += 1;
+        let found = ctx.app.missing_alarms(&account, &channel, &rules).await?;
+        let recomputed = RulesRecomputed {
+            channel: channel.clone(),
+            from: found.from,
+            missed: found.missed.iter().map(|alarm| alarm.id.clone()).collect(),
+            rules: rules
+                .iter()
+                .map(|rule| RuleVersion {
+                    rule: rule.id.clone(),
+                    version: rule.version,
+                })
+                .collect(),
+            to: found.to,
+        };
+        let recorded = ctx
             .app
-            .try_rule(&account, &channel, rule.definition.clone(), from, to)
-            .await?;
-        readings = readings.max(tried.readings);
-        let known = ctx.app.alarms_of(&account, &channel, &rule.id).await?;
-        for alarm in tried.alarms {
-            if let Some(alarm) = ctx.app.missing(&channel, rule, alarm, &known, (to, size))? {
-                missed.push(alarm);
-            }
+            .management()
+            .recomputed(
+                &change.actor,
+                &change.reason,
+                recomputed,
+                found.missed.clone(),
+                found.sequence,
+            )
+            .await;
+        match recorded {
+            // The rules at work told something of this channel meanwhile: it may be what seemed to be missing.
+            Err(ManageError::Rejected(rejection))
+                if rejection.code == PRECONDITION_FAILED && tried < RECOMPUTES_MAX => {}
+            recorded => break (found, recorded?),
         }
-    }
-    let recomputed = RulesRecomputed {
-        channel: channel.clone(),
-        from,
-        missed: missed.iter().map(|alarm| alarm.id.clone()).collect(),
-        rules: rules
-            .iter()
-            .map(|rule| RuleVersion {
-                rule: rule.id.clone(),
-                version: rule.version,
-            })
-            .collect(),
-        to,
     };
-    let ids = recomputed.missed.clone();
-    let outcome = ctx
-        .app
-        .management()
-        .recomputed(&change.actor, &change.reason, recomputed, missed)
-        .await?;
+    let ids: Vec<&str> = found.missed.iter().map(|alarm| alarm.id.as_str()).collect();
     change::settle(&ctx, &outcome).await;
     let response = reply::ok(&json!({
         "channel_id": channel,
-        "from": from,
-        "to": to,
-        "readings": readings,
+        "from": found.from,
+        "to": found.to,
+        "readings": found.readings,
         "missed": ids,
         "position": outcome.recorded_at.map(|_| outcome.positions.start),
     }));
     Ok(change::repeated(response, &outcome))
 }
 
+/// What a recompute found.
+struct Found {
+    from: Timestamp,
+    to: Timestamp,
+    readings: u64,
+    missed: Vec<MissedAlarm>,
+    /// How many entries the channel's state had before anything was tried.
+    sequence: u64,
+}
+
 impl App {
+    /// Tries rules on the last day's values, and gives the alarms that nobody was told of: neither before, nor by the
+    /// rules at work while this looked.
+    async fn missing_alarms(&self, account: &str, channel: &str, rules: &[Tried]) -> Result<Found, ApiError> {
+        // What the rules are about to decide by themselves is not missing.
+        let size = self.judged().await;
+        let sequence = self.sequencer().positions().count("state", channel);
+        let to = self.clock().now();
+        let from = to.plus_micros(-RECOMPUTE_US);
+        let (mut tried, mut readings) = (Vec::new(), 0);
+        for rule in rules.iter().filter(|rule| rule.definition.enabled) {
+            let found = self
+                .try_rule(account, channel, rule.definition.clone(), from, to)
+                .await?;
+            readings = readings.max(found.readings);
+            tried.push((rule, found.alarms));
+        }
+        // Values that arrived meanwhile were tried, too, and the rules at work have a say about them first.
+        self.judged().await;
+        let mut missed = Vec::new();
+        for (rule, alarms) in tried {
+            let known = self.alarms_of(account, channel, &rule.id).await?;
+            for alarm in alarms {
+                missed.extend(self.missing(channel, rule, alarm, &known, (to, size))?);
+            }
+        }
+        Ok(Found {
+            from,
+            to,
+            readings,
+            missed,
+            sequence,
+        })
+    }
+
+    /// Waits until the rules have judged what is recorded, and the read models know of it; the size.
+    async fn judged(&self) -> TreeSize {
+        let size = self.log().size();
+        if let Some(alerting) = self.alerting() {
+            alerting.wait_for(size, JUDGED_WITHIN).await;
+        }
+        let size = self.log().size();
+        self.settled(size.get()).await;
+        size
+    }
+
     /// The newest alarms of a rule.
     async fn alarms_of(&self, account: &str, channel: &str, rule: &str) -> Result<Vec<Alarm>, ApiError> {
         let (account, rule) = (account.to_owned(), rule.to_owned());
@@ -315,7 +368,8 @@ impl App {
         Ok(Some(MissedAlarm { id, opened, cleared }))
     }
 
-    fn leaf(&self, position: Position) -> Result<domain::Hash, ApiError> {
+    /// The leaf hash at a position.
+    pub(crate) fn leaf(&self, position: Position) -> Result<domain::Hash, ApiError> {
         let mut leaves = Vec::with_capacity(1);
         let tiles: &dyn TileStore = self.tiles();
         tiles

@@ -10,6 +10,7 @@ use crate::errors::ApiError;
 use crate::reply::{self, Response};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
 use domain::aggregate::site::SitePatch;
+use domain::event::contact::OpeningHours;
 use domain::registry::Site;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -156,6 +157,8 @@ struct Patch {
     timezone: Option<String>,
     #[serde(default, deserialize_with = "change::present")]
     address: Option<Option<String>>,
+    #[serde(default, deserialize_with = "change::present")]
+    opening_hours: Option<Option<Vec<OpeningHours>>>,
 }
 
 async fn patch(mut ctx: Ctx) -> Answer {
@@ -165,6 +168,7 @@ async fn patch(mut ctx: Ctx) -> Answer {
         vertical: body.vertical,
         timezone: body.timezone,
         address: body.address,
+        opening_hours: body.opening_hours.map(Option::unwrap_or_default),
     };
     let outcome = ctx
         .app
@@ -200,6 +204,7 @@ pub fn shape(app: &App, site: &Site) -> Value {
         "vertical": site.state.vertical.map(|vertical| vertical.as_str()),
         "timezone": site.state.timezone,
         "address": text(site.state.address.as_ref()),
+        "opening_hours": site.state.opening_hours,
         "created_at": site.created.at,
         "changed_at": site.changed.at,
         "position": site.changed.position,

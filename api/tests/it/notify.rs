@@ -266,7 +266,6 @@ impl Telling {
             &alarm,
             &Event::AlarmOpened(AlarmOpened {
                 began_at: now.plus_micros(-900_000_000),
-                challenge: false,
                 channel: channel.to_owned(),
                 decided_at: now,
                 decided_by: Position(1),
@@ -652,7 +651,7 @@ fn a_mailbox_confirms_is_told_acknowledges_once_and_leaves_with_one_click() {
             .0,
         200
     );
-    assert_eq!(telling.page("POST", &acknowledge, "reason=defrost").0, 409);
+    assert_eq!(telling.page("POST", &acknowledge, "reason=in_use").0, 409);
     let entries = acknowledged();
     assert_eq!(entries.len(), 1);
     // Whose it is said to be is no proof: it is not that person's own mailbox.
@@ -693,7 +692,79 @@ fn a_mailbox_confirms_is_told_acknowledges_once_and_leaves_with_one_click() {
     );
     let (status, _) = telling.ask("POST", &format!("/v1/contacts/{id}/confirm"), Some(&json!({})));
     assert_eq!(status, 409, "who unsubscribed is not asked again");
+    // Nor by taking the contact away and adding it anew.
+    let kim = json!({"kind": "email", "name": "Kim", "address": "kim@example.eu"});
+    let (status, refused) = telling.ask("POST", "/v1/contacts", Some(&kim));
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (409, &json!("contact_exists")),
+        "{refused}"
+    );
     assert_eq!(server.taken().len(), 3);
+    // They come back by their own link, from the page alone: a mail program's one click only leaves.
+    let (status, page) = telling.page("GET", &leave, "");
+    assert!(status == 200 && page.contains("Get messages again"), "{page}");
+    assert_eq!(telling.page("POST", &leave, "List-Unsubscribe=One-Click").0, 200);
+    assert_eq!(
+        telling.get(&format!("/v1/contacts/{id}"))["state"],
+        "unsubscribed"
+    );
+    assert_eq!(telling.page("POST", &leave, "again=yes").0, 200);
+    assert_eq!(telling.get(&format!("/v1/contacts/{id}"))["state"], "active");
+    assert_eq!(telling.page("POST", &leave, "").0, 200);
+    assert_eq!(telling.ask("DELETE", &format!("/v1/contacts/{id}"), None).0, 204);
+    let (status, refused) = telling.ask("POST", "/v1/contacts", Some(&kim));
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (409, &json!("contact_unsubscribed")),
+        "{refused}"
+    );
+    assert_eq!(
+        telling.page("POST", &leave, "again=yes").0,
+        404,
+        "it was taken away"
+    );
+}
+
+#[test]
+fn whoever_acknowledges_from_their_own_mailbox_is_recorded_as_themselves() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = mail_server(dir.path());
+    let telling = Telling::start(|settings, _| mailing(settings, server.port));
+    let kim = telling.post(
+        "/v1/users",
+        &json!({"email": "kim@example.eu", "name": "Kim", "role": "operator"}),
+    );
+    let kim = kim["id"].as_str().expect("an id").to_owned();
+    let made = telling.post(
+        "/v1/contacts",
+        &json!({"kind": "email", "name": "Kim", "address": "Kim@Example.eu", "user_id": kim}),
+    );
+    let taken = |count: usize| {
+        telling.until("the mail", || {
+            Some(server.taken()).filter(|all| all.len() >= count)
+        })
+    };
+    telling.page("POST", &link(&taken(1)[0].message, "c"), "");
+    let (_, _, channel) = telling.channel("fridge");
+    let alarm = telling.opens(&channel);
+    let acknowledge = link(&taken(2)[1].message, "a");
+    assert_eq!(telling.page("POST", &acknowledge, "reason=door_open").0, 200);
+    let shown = telling.get(&format!("/v1/events/{alarm}"));
+    assert_eq!(
+        (&shown["acknowledged"], &shown["acknowledged_by"]),
+        (&json!(true), &json!(kim)),
+        "{shown}"
+    );
+    // Whoever is no user any more is recorded as the contact that they still are.
+    assert_eq!(telling.ask("DELETE", &format!("/v1/users/{kim}"), None).0, 204);
+    let alarm = telling.opens(&channel);
+    let acknowledge = link(&taken(3)[2].message, "a");
+    assert_eq!(telling.page("POST", &acknowledge, "reason=door_open").0, 200);
+    assert_eq!(
+        telling.get(&format!("/v1/events/{alarm}"))["acknowledged_by"],
+        made["id"]
+    );
 }
 
 #[test]
@@ -1022,12 +1093,12 @@ fn a_silence_is_said_when_it_is_over_and_a_silent_site_is_one_message() {
 }
 
 #[test]
-fn a_way_that_fails_for_five_minutes_is_told_by_the_other() {
+fn a_way_that_fails_for_five_minutes_is_an_alarm_that_the_other_tells_and_that_ends_when_it_works() {
     let dir = tempfile::tempdir().expect("a directory");
     let server = mail_server(dir.path());
     let updates = Arc::new(std::sync::Mutex::new(Vec::new()));
     let api = bot(updates.clone());
-    let telling = Telling::start(|settings, dir| {
+    let mut telling = Telling::start(|settings, dir| {
         mailing(settings, server.port);
         chatting(settings, dir, &api.url);
     });
@@ -1047,10 +1118,23 @@ fn a_way_that_fails_for_five_minutes_is_told_by_the_other() {
     server.behave("rcpt-4xx");
     let (_, _, channel) = telling.channel("fridge");
     telling.opens(&channel);
-    for attempt in 1..=4 {
-        telling.outbound("?type=NotificationFailed", attempt);
-        telling.pass(160);
-    }
+    telling.outbound("?type=NotificationFailed", 1);
+    // That the way fails is in the ledger: a restart forgets nothing of it.
+    let (directory, clock) = (telling.dir.clone(), telling.clock.clone());
+    drop(telling);
+    clock.pass(160);
+    telling = Telling::open(directory, clock, |settings, dir| {
+        mailing(settings, server.port);
+        chatting(settings, dir, &api.url);
+    });
+    telling.outbound("?type=NotificationFailed", 2);
+    let paths = || -> Vec<Value> {
+        let events = telling.get("/v1/events")["data"].as_array().cloned();
+        let path = |event: &Value| event["kind"] == "path";
+        events.expect("a list").into_iter().filter(path).collect()
+    };
+    assert_eq!(paths(), [] as [Value; 0], "not for five minutes yet");
+    telling.pass(160);
     let texts = || -> Vec<String> {
         let came = api.came("/bot123:secret-of-the-bot/sendMessage");
         came.iter()
@@ -1061,7 +1145,7 @@ fn a_way_that_fails_for_five_minutes_is_told_by_the_other() {
     telling.until("that mail fails", || {
         texts()
             .iter()
-            .any(|text| text.contains("by email have failed"))
+            .any(|text| text.contains("by email have failed for 5\u{a0}min"))
             .then_some(())
     });
     telling.pass(30);
@@ -1072,6 +1156,39 @@ fn a_way_that_fails_for_five_minutes_is_told_by_the_other() {
             .any(|text| text.contains("fridge inside at 9.4"))
             .then_some(())
     });
+    let alarm = paths()[0].clone();
+    assert_eq!(
+        (&alarm["state"], &alarm["severity"], &alarm["cause"]["via"]),
+        (&json!("alarm"), &json!("alarm"), &json!("email")),
+        "{alarm}"
+    );
+    assert_eq!(
+        (&alarm["channel_id"], &alarm["challenge"]),
+        (&Value::Null, &json!(false))
+    );
+    let path = format!("/v1/events/{}", alarm["id"].as_str().expect("an id"));
+    let acknowledged = telling.post(
+        &format!("{path}/ack"),
+        &json!({"reason": {"code": "seen"}, "note": "the provider is called"}),
+    );
+    assert_eq!(acknowledged["state"], "acknowledged");
+    // It is one alarm, however long the way fails, and it ends with the first message that is taken.
+    telling.pass(600);
+    telling.outbound("?type=NotificationFailed", 3);
+    assert_eq!(paths().len(), 1);
+    server.behave("ok");
+    telling.pass(1_200);
+    telling.until("the end", || {
+        (telling.get(&path)["state"] == "cleared").then_some(())
+    });
+    telling.pass(30);
+    telling.until("that it is over", || {
+        texts()
+            .iter()
+            .any(|text| text.contains("by email arrive again"))
+            .then_some(())
+    });
+    assert_eq!(paths().len(), 1);
 }
 
 #[test]
@@ -1108,13 +1225,269 @@ fn a_day_that_was_closed_is_told_with_its_head_and_a_trial_wants_an_answer() {
     assert!(text.contains("c2sp.org/tlog-proof@v1"), "{text}");
     telling.pass(20);
     set(json!({"challenge": true}));
+    // The whole way: an alarm that is marked as a trial, its message, its link, and what came of it.
     let trial = told("TEST ALARM");
+    let trials = || -> Vec<Value> {
+        let events = telling.get("/v1/events")["data"].as_array().cloned();
+        let trial = |event: &Value| event["challenge"] == true;
+        events.expect("a list").into_iter().filter(trial).collect()
+    };
+    assert_eq!(trials()[0]["state"], "alarm");
+    assert_eq!(trials()[0]["cause"]["contact"], json!(chat));
     let link = trial["reply_markup"]["inline_keyboard"][1][0]["url"]
         .as_str()
         .expect("a link")
         .to_owned();
     assert_eq!(telling.page("GET", &link, "").0, 200);
     assert_eq!(telling.page("POST", &link, "reason=seen").0, 200);
-    let answered = telling.outbound("?type=NotificationAcknowledged", 1);
-    assert_eq!(answered[0]["what"], "challenge");
+    let ended = |count: usize, reason: &str| {
+        telling.until("the end of the trial", || {
+            let trials = trials();
+            let newest = trials.first().filter(|_| trials.len() == count)?;
+            let id = newest["id"].as_str()?;
+            let timeline = telling.get(&format!("/v1/events/{id}"))["timeline"].to_string();
+            (newest["state"] == "closed" && timeline.contains(&format!("\"reason\":\"{reason}\"")))
+                .then_some(())
+        })
+    };
+    ended(1, "answered");
+    // The same again changes nothing, and nothing else is taken.
+    assert_eq!(telling.page("POST", &link, "reason=seen").0, 200);
+    assert_eq!(telling.page("POST", &link, "reason=door_open").0, 409);
+    assert_eq!(trials().len(), 1);
+    // The next round: nobody answers, the other is told, and who was taken away answers nothing.
+    let other = linked(&telling, &updates, "other", 2);
+    telling.pass(30 * 86_400);
+    let count = |words: &str| {
+        let has = |one: &Came| {
+            one.json()["text"]
+                .as_str()
+                .is_some_and(|text| text.contains(words))
+        };
+        came().iter().filter(|one| has(one)).count()
+    };
+    telling.until("the second trial", || (count("TEST ALARM") == 2).then_some(()));
+    let second = came().into_iter().map(|one| one.json()).filter(|one| {
+        one["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("TEST ALARM"))
+    });
+    let second = second.last().expect("it came")["reply_markup"]["inline_keyboard"][1][0]["url"]
+        .as_str()
+        .expect("a link")
+        .to_owned();
+    telling.pass(31 * 60);
+    ended(2, "unanswered");
+    telling.pass(20);
+    let failed = told("did not acknowledge a trial alarm in time");
+    assert_eq!(failed["chat_id"], "2", "{failed}");
+    assert_eq!(telling.page("POST", &second, "reason=seen").0, 409, "it is over");
+    assert_eq!(telling.ask("DELETE", &path, None).0, 204);
+    assert_eq!(
+        telling.page("POST", &second, "reason=seen").0,
+        404,
+        "it was taken away"
+    );
+    let _ = other;
+}
+
+#[test]
+fn who_is_called_while_the_site_is_closed_is_left_in_peace_while_it_is_open() {
+    let updates = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let api = bot(updates.clone());
+    let telling = Telling::start(|settings, dir| chatting(settings, dir, &api.url));
+    let (site, _, channel) = telling.channel("fridge");
+    let staff = linked(&telling, &updates, "staff", 1);
+    let guard = linked(&telling, &updates, "guard", 2);
+    for (contact, on) in [(&staff, "open"), (&guard, "closed")] {
+        let (status, value) = telling.ask(
+            "PATCH",
+            &format!("/v1/contacts/{contact}"),
+            Some(&json!({"preferences": {"site_hours": on}})),
+        );
+        assert_eq!(status, 200, "{value}");
+    }
+    let told = |id: &str| {
+        telling.get(&format!("/v1/outbound?contact={id}&type=NotificationSent"))["data"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    // Nothing is said of the site: both are told.
+    telling.opens(&channel);
+    telling.until("both", || (told(&staff) == 1 && told(&guard) == 1).then_some(()));
+    let hours = |value: Value| {
+        telling.ask(
+            "PATCH",
+            &format!("/v1/sites/{site}"),
+            Some(&json!({"opening_hours": value})),
+        )
+    };
+    let (status, refused) = hours(json!([{"days": [1], "from": "9", "to": "17:00"}]));
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (422, &json!("invalid_opening_hours")),
+        "{refused}"
+    );
+    // Monday, 09:00.
+    let (status, set) = hours(json!([{"days": [1, 2, 3, 4, 5], "from": "08:00", "to": "18:00"}]));
+    assert_eq!(
+        (status, &set["opening_hours"][0]["from"]),
+        (200, &json!("08:00")),
+        "{set}"
+    );
+    telling.pass(20);
+    telling.opens(&channel);
+    telling.until("the staff", || (told(&staff) == 2).then_some(()));
+    let dropped = telling.outbound(&format!("?contact={guard}&type=NotificationDropped"), 1);
+    assert_eq!(dropped[0]["code"], "off_duty");
+    telling.pass(12 * 3600);
+    telling.opens(&channel);
+    telling.until("the guard", || (told(&guard) == 2).then_some(()));
+    telling.outbound(&format!("?contact={staff}&type=NotificationDropped"), 1);
+    assert_eq!((told(&staff), told(&guard)), (2, 2));
+    let (status, both) = telling.ask(
+        "PATCH",
+        &format!("/v1/contacts/{staff}"),
+        Some(&json!({"preferences": {"hours": {"days": [1], "from": "08:00", "to": "09:00"}}})),
+    );
+    assert_eq!(
+        (status, &both["error"]["code"]),
+        (422, &json!("invalid_preferences")),
+        "{both}"
+    );
+}
+
+#[test]
+fn a_person_opens_an_alarm_again_and_whoever_is_told_of_alarms_is_told_once_more() {
+    let updates = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let api = bot(updates.clone());
+    let telling = Telling::start(|settings, dir| chatting(settings, dir, &api.url));
+    let (_, _, channel) = telling.channel("fridge");
+    linked(&telling, &updates, "kitchen", 1);
+    // A chat is one contact of an account, whatever code it says.
+    let second = telling.post("/v1/contacts", &json!({"kind": "telegram", "name": "again"}));
+    let texts = || -> Vec<String> {
+        let came = api.came("/bot123:secret-of-the-bot/sendMessage");
+        came.iter()
+            .skip(1)
+            .map(|one| one.json()["text"].as_str().expect("text").to_owned())
+            .collect()
+    };
+    updates.lock().expect("not poisoned").push(json!({
+        "update_id": 77, "message": {"chat": {"id": 1}, "text": second["link_code"]},
+    }));
+    telling.until("the refusal", || {
+        texts().iter().any(|text| text.contains("no code")).then_some(())
+    });
+    let alarm = telling.opens(&channel);
+    telling.pass(20);
+    telling.until("the alarm", || {
+        texts().iter().any(|text| text.contains("at 9.4")).then_some(())
+    });
+    telling.clears(&alarm);
+    let path = format!("/v1/events/{alarm}");
+    let again = json!({"reason": {"code": "not_over", "text": "the door is open still"}});
+    let (status, refused) = telling.ask("POST", &format!("{path}/reopen"), Some(&json!({})));
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (422, &json!("reason_required")),
+        "{refused}"
+    );
+    let open = telling.post(&format!("{path}/reopen"), &again);
+    assert_eq!(
+        (&open["state"], &open["ended_at"]),
+        (&json!("alarm"), &Value::Null),
+        "{open}"
+    );
+    let (status, refused) = telling.ask("POST", &format!("{path}/reopen"), Some(&again));
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (409, &json!("alarm_open")),
+        "{refused}"
+    );
+    telling.pass(40);
+    telling.until("the reopening", || {
+        texts()
+            .iter()
+            .any(|text| text.contains("not over after all"))
+            .then_some(())
+    });
+    // Closed by a person, and opened again.
+    telling.post(&format!("{path}/close"), &json!({"reason": "false_alarm"}));
+    let open = telling.post(&format!("{path}/reopen"), &json!({"reason": "closed_by_mistake"}));
+    assert_eq!(open["state"], "alarm");
+    let timeline = open["timeline"].to_string();
+    assert!(timeline.contains("AlarmReopenedByPerson"), "{timeline}");
+}
+
+#[test]
+fn an_acknowledgement_is_signed_by_a_code_from_the_signers_mailbox_once_and_for_what_was_shown() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = mail_server(dir.path());
+    let telling = Telling::start(|settings, _| mailing(settings, server.port));
+    let you = telling.get("/v1/account")["you"]["id"].clone();
+    let (_, _, channel) = telling.channel("fridge");
+    let alarm = telling.opens(&channel);
+    let path = format!("/v1/events/{alarm}");
+    let code = |act: &str| -> String {
+        let before = server.taken().len();
+        let asked = telling.post(
+            &format!("{path}/sign"),
+            &json!({"act": act, "meaning": "reviewed"}),
+        );
+        assert_eq!(asked["method"], "mail_code");
+        let mails = telling.until("the code", || {
+            Some(server.taken()).filter(|all| all.len() > before)
+        });
+        let text = words(&mails[before].message);
+        assert!(
+            text.contains("daybook/shown/v1") && text.contains(&alarm),
+            "{text}"
+        );
+        let at = text.find("The code is ").expect("a code") + "The code is ".len();
+        text[at..at + 8].to_owned()
+    };
+    let act = |act: &str, code: &str| {
+        let body = json!({"reason": {"code": "door_open"}, "signature": {"code": code}});
+        telling.ask("POST", &format!("{path}/{act}"), Some(&body))
+    };
+    let refused = |answer: (u16, Value)| {
+        assert_eq!(
+            (answer.0, &answer.1["error"]["code"]),
+            (403, &json!("signing_refused")),
+            "{}",
+            answer.1
+        );
+    };
+    let first = code("acknowledge");
+    refused(act("ack", "no code"));
+    refused(act("close", &first));
+    let (status, signed) = act("ack", &first);
+    assert_eq!(status, 200, "{signed}");
+    refused(act("ack", &first));
+    let timeline = signed["timeline"].as_array().expect("a timeline");
+    let entry = timeline.last().expect("an entry");
+    let signature = &entry["payload"]["signature"];
+    assert_eq!(
+        (&signature["signer"], &signature["meaning"], &signature["method"]),
+        (&you, &json!("reviewed"), &json!("mail_code")),
+        "{entry}"
+    );
+    assert_eq!(signature["shown_sha256"].as_str().map(str::len), Some(43));
+    // What was shown is not what the alarm is any more.
+    let second = code("close");
+    telling.post(&format!("{path}/comment"), &json!({"note": "one thing more"}));
+    refused(act("close", &second));
+    // Nor is a code good for long, or for many tries.
+    let third = code("close");
+    telling.pass(601);
+    refused(act("close", &third));
+    let fourth = code("close");
+    for _ in 0..5 {
+        refused(act("close", "00000000"));
+    }
+    refused(act("close", &fourth));
+    let fifth = code("close");
+    let (status, closed) = act("close", &fifth);
+    assert_eq!((status, &closed["state"]), (200, &json!("closed")), "{closed}");
 }

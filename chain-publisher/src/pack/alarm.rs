@@ -28,6 +28,11 @@ pub enum AlarmError {
     /// Nobody knows it.
     #[error("there is no alarm {0} in this ledger")]
     Unknown(String),
+    /// It is about no channel: a way of notification that failed, or a trial.
+    #[error(
+        "alarm {0} is about no channel, and so there is no pack of it: GET /v1/events/{0} shows what there is"
+    )]
+    NoChannel(String),
     /// The days given are none.
     #[error(transparent)]
     Query(#[from] super::QueryError),
@@ -59,9 +64,16 @@ pub fn alarm_query(
         return Err(AlarmError::Unknown(alarm.to_owned()));
     };
     let (recorded, opened) = at(log, first, |entry| {
+        if entry.event_type == "AlarmRaised" {
+            return Ok((entry.recorded_at, None));
+        }
         let opened: Result<AlarmOpened, _> = serde_json::from_slice(entry.payload);
-        Ok((entry.recorded_at, opened.map_err(|error| error.to_string())?))
+        Ok((
+            entry.recorded_at,
+            Some(opened.map_err(|error| error.to_string())?),
+        ))
     })?;
+    let opened = opened.ok_or_else(|| AlarmError::NoChannel(alarm.to_owned()))?;
     let ended = at(log, last, |entry| Ok(entry.recorded_at))?;
     let began = opened.began_at.min(recorded).date();
     let subject = Subject::Alarm {

@@ -79,6 +79,8 @@ pub(super) struct Kept {
     pub made: u64,
     pub closed: BTreeSet<String>,
     pub recomputed: BTreeSet<String>,
+    #[serde(default)]
+    pub raised: BTreeSet<String>,
     pub due: Vec<Due>,
 }
 
@@ -100,6 +102,8 @@ pub struct Fold {
     closed: BTreeSet<String>,
     /// Alarms that a recompute names, whose entries stand behind it.
     recomputed: BTreeSet<String>,
+    /// Alarms that are about no channel: no rule decides of them.
+    raised: BTreeSet<String>,
     /// Names of alarms that are open, so that their first entry is not looked up again.
     names: BTreeMap<(Arc<str>, Position), String>,
     decisions: Vec<Decision>,
@@ -121,6 +125,7 @@ impl Fold {
             made: kept.made,
             closed: kept.closed,
             recomputed: kept.recomputed,
+            raised: kept.raised,
             ..Self::default()
         }
     }
@@ -130,6 +135,7 @@ impl Fold {
             made: self.made,
             closed: self.closed.clone(),
             recomputed: self.recomputed.clone(),
+            raised: self.raised.clone(),
             due: self.due.iter().cloned().collect(),
         }
     }
@@ -357,6 +363,16 @@ impl Fold {
         }
         match entry.event_type {
             "AlarmAcknowledged" | "AlarmCommented" | "DeadlineReached" => return Ok(()),
+            "AlarmRaised" => {
+                self.raised.insert(entry.aggregate_id.to_owned());
+                return Ok(());
+            }
+            // What the rules decide from here on is told again.
+            "AlarmReopenedByPerson" => {
+                self.closed.remove(entry.aggregate_id);
+                return Ok(());
+            }
+            _ if entry.aggregate_type == "alarm" && self.raised.contains(entry.aggregate_id) => return Ok(()),
             "RulesRecomputed" => {
                 if let Ok(Event::RulesRecomputed(it)) = Event::read(entry.event_type, entry.payload) {
                     self.due.retain(|due| !it.missed.contains(&due.aggregate_id));

@@ -4,8 +4,10 @@ use super::{Alerting, AlertingPorts, Fold, Unexpected};
 use crate::handlers::testing::{World, reason};
 use crate::sequencer::{PendingReading, PendingValue, ReadingGroup};
 use domain::entry::Entry;
+use domain::event::{AlarmCleared, AlarmClosed, AlarmRaised, Cause, Event};
 use domain::ports::{Clock, EventLog};
 use domain::reading::TimeFrom;
+use domain::rule::Severity;
 use domain::rule::engine::KEPT_MAX;
 use domain::{Position, Timestamp};
 use serde_json::{Value, json};
@@ -377,4 +379,54 @@ async fn limits_and_the_simple_rule_change_together_and_windows_give_it_a_stream
     );
     kitchen.measure_all(20.0, 20).await;
     assert!(kitchen.told(&ALARMS).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_alarm_of_no_channel_is_no_decision_of_the_rules_and_a_replay_passes_over_it() {
+    let kitchen = Kitchen::new().await;
+    let world = &kitchen.world;
+    let account = world.owner.account.clone();
+    let cause = Cause::Challenge {
+        contact: "con_a".into(),
+        until: world.clock.now(),
+    };
+    let alarm = cause.alarm_id(&account, world.clock.now());
+    let raised = AlarmRaised {
+        began_at: world.clock.now(),
+        cause,
+        severity: Severity::Alarm,
+    };
+    world.record(&alarm, Event::AlarmRaised(raised), &account).await;
+    let closed = AlarmClosed {
+        reason: "answered".into(),
+        signature: None,
+        text: None,
+    };
+    let seen = world
+        .management
+        .acknowledge_alarm(&world.owner, &reason(), &alarm, None, None, None)
+        .await;
+    seen.expect("acknowledged");
+    world.record(&alarm, Event::AlarmClosed(closed), &account).await;
+    let entries = world.entries().await;
+    let (fold, unexpected) = fold(world, &entries).await;
+    assert_eq!((unexpected, fold.due().len()), (vec![], 0));
+    // What says that it is a decision about an alarm that nobody raised is reported.
+    let cleared = AlarmCleared {
+        cleared_at: world.clock.now(),
+        decided_at: world.clock.now(),
+        decided_by: Position(1),
+        late: false,
+        readings: vec![],
+        value_at: None,
+        withdrawn: false,
+    };
+    for stream in [alarm.as_str(), "alm_forged"] {
+        let event = Event::AlarmCleared(cleared.clone());
+        world.record(stream, event, &account).await;
+    }
+    let entries = world.entries().await;
+    let (_, unexpected) = fold(world, &entries).await;
+    let what: Vec<&str> = unexpected.iter().map(|it| it.what.as_str()).collect();
+    assert_eq!(what, ["alarm/alm_forged AlarmCleared"]);
 }

@@ -1,16 +1,17 @@
-//! What people do about alarms: acknowledge, comment, close.
+//! What people do about alarms: acknowledge, comment, close, open again.
 //!
 //! Invariants: an alarm of another account is not there; words are sealed with the account's key and the reason's code
 //! stands in the clear; acknowledging never ends an alarm.
 //! Source: docs/rules.md. Not here: opening and clearing (`alerting`).
 
+use super::ledgered::changed_meanwhile;
 use super::{Actor, ManageError, Management, Outcome, Request, Step};
 use domain::aggregate::alarm::AlarmCommand;
 use domain::aggregate::standing::StandingCommand;
 use domain::aggregate::user::Right;
 use domain::entry::Entry;
 use domain::event::metadata::REASON_NOT_GIVEN;
-use domain::event::{AlarmCleared, AlarmOpened, Metadata, Reason, RulesRecomputed};
+use domain::event::{AlarmCleared, AlarmOpened, Metadata, Reason, RulesRecomputed, Signature};
 use domain::rejection::Rejection;
 
 /// An alarm that had been missing: it began and ended.
@@ -39,6 +40,7 @@ impl Management {
         alarm: &str,
         if_match: Option<u64>,
         corrective_action: Option<String>,
+        signature: Option<Signature>,
     ) -> Result<Outcome, ManageError> {
         if let Some(outcome) = self.earlier(actor, "alarm").await? {
             return Ok(outcome);
@@ -51,7 +53,7 @@ impl Management {
         let command = AlarmCommand::Acknowledge {
             reason,
             corrective_action,
-            signature: None,
+            signature: signature.map(Box::new),
         };
         self.of_alarm(actor, &coded, alarm, if_match, command, Right::Handle)
             .await
@@ -86,6 +88,7 @@ impl Management {
         reason: &Reason,
         alarm: &str,
         if_match: Option<u64>,
+        signature: Option<Signature>,
     ) -> Result<Outcome, ManageError> {
         if let Some(outcome) = self.earlier(actor, "alarm").await? {
             return Ok(outcome);
@@ -96,23 +99,59 @@ impl Management {
         let coded = Reason::code(&reason.code);
         let command = AlarmCommand::Close {
             reason: reason.clone(),
+            signature: signature.map(Box::new),
         };
         self.of_alarm(actor, &coded, alarm, if_match, command, Right::Handle)
             .await
     }
 
-    /// Records that a channel's rules were tried again, and the alarms that had been missing.
+    /// Somebody does not take an alarm for over, whether values ended it or a person did.
     ///
     /// # Errors
-    /// [`ManageError`]: `channel_not_found`.
+    /// [`ManageError`]: `alarm_not_found`, `alarm_open`, `reason_required`, `precondition_failed`.
+    pub async fn reopen_alarm(
+        &self,
+        actor: &Actor,
+        reason: &Reason,
+        alarm: &str,
+        if_match: Option<u64>,
+    ) -> Result<Outcome, ManageError> {
+        if let Some(outcome) = self.earlier(actor, "alarm").await? {
+            return Ok(outcome);
+        }
+        if reason.code == REASON_NOT_GIVEN {
+            return Err(
+                Rejection::invalid("reason_required", "say why the alarm is not over: reason").into(),
+            );
+        }
+        let coded = Reason::code(&reason.code);
+        let command = AlarmCommand::ReopenByPerson {
+            reason: reason.clone(),
+        };
+        self.of_alarm(actor, &coded, alarm, if_match, command, Right::Handle)
+            .await
+    }
+
+    /// Records that a channel's rules were tried again, and the alarms that had been missing; nothing, where the state of
+    /// the channel has had more entries than `state_sequence` since they were looked for, or one of them is there by now.
+    ///
+    /// # Errors
+    /// [`ManageError`]: `channel_not_found`, `precondition_failed`.
     pub async fn recomputed(
         &self,
         actor: &Actor,
         reason: &Reason,
         recomputed: RulesRecomputed,
         missed: Vec<MissedAlarm>,
+        state_sequence: u64,
     ) -> Result<Outcome, ManageError> {
+        if let Some(outcome) = self.earlier(actor, "state").await? {
+            return Ok(outcome);
+        }
         let channel = recomputed.channel.clone();
+        if missed.iter().any(|alarm| self.knows_alarm(&alarm.id)) {
+            return Err(changed_meanwhile().into());
+        }
         let mut steps = vec![Step::Standing(
             channel.clone(),
             StandingCommand::Recomputed(recomputed),
@@ -129,12 +168,27 @@ impl Management {
         let request = Request {
             actor,
             reason,
-            if_match: None,
+            if_match: Some(state_sequence),
             steps,
             readings: Vec::new(),
             right: Right::Handle,
         };
         self.run(request, None).await
+    }
+
+    /// Whether a request about an alarm was made before, with the same idempotency key: what is used up by it is not asked
+    /// for again.
+    ///
+    /// # Errors
+    /// [`ManageError`]: `idempotency_conflict`.
+    pub async fn is_repeated(&self, actor: &Actor) -> Result<bool, ManageError> {
+        Ok(self.earlier(actor, "alarm").await?.is_some())
+    }
+
+    /// What is kept of a code that was mailed to a person, so that it is known again and not found out.
+    pub fn signing_code_hash(&self, user: &str, code: &str) -> [u8; 32] {
+        let named = format!("daybook/signing-code/v1\n{user}\n{code}");
+        crate::tokens::hmac(&self.settings.server_secret, named.as_bytes())
     }
 
     /// Whether there is an alarm of that id.

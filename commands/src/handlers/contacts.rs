@@ -38,7 +38,7 @@ impl Management {
     ///
     /// # Errors
     /// [`ManageError`]: `invalid_name`, `invalid_email`, `invalid_url`, `invalid_preferences`, `contact_exists`,
-    /// `too_many_contacts`, `unknown_user`, `unknown_scope`.
+    /// `contact_unsubscribed`, `too_many_contacts`, `unknown_user`, `unknown_scope`.
     pub async fn add_contact(
         &self,
         actor: &Actor,
@@ -162,14 +162,38 @@ impl Management {
     /// Links a Telegram contact to the chat that said its code.
     ///
     /// # Errors
-    /// [`ManageError`]: `contact_not_found`, `not_a_chat`.
+    /// [`ManageError`]: `contact_not_found`, `not_a_chat`, `contact_exists` where the account has this chat already.
     pub async fn link_chat(&self, account: &str, contact: &str, chat: &str) -> Result<Outcome, ManageError> {
         let index = self.address_index(ContactKind::Telegram, chat)?;
+        let is_there = {
+            let registry = self.ports.registry.read();
+            let mut others = registry.contacts(account, None);
+            others.any(|it| *it.id != *contact && it.state.address_index.as_deref() == Some(index.as_str()))
+        };
+        if is_there {
+            return Err(contact_exists().into());
+        }
         let command = ContactCommand::Link {
             chat: chat.to_owned(),
             index,
         };
         self.contact_did(account, contact, "telegram", command).await
+    }
+
+    /// The contacts that a chat is linked as, in whichever accounts: each with its account.
+    pub fn contacts_of_chat(&self, chat: &str) -> Vec<(String, String)> {
+        let Ok(index) = self.address_index(ContactKind::Telegram, chat) else {
+            return Vec::new();
+        };
+        let registry = self.ports.registry.read();
+        let linked = registry.contacts_anywhere().filter(|it| {
+            it.state.kind == Some(ContactKind::Telegram)
+                && it.state.state == ContactState::Active
+                && it.state.address_index.as_deref() == Some(index.as_str())
+        });
+        linked
+            .map(|it| (it.account.to_string(), it.id.to_string()))
+            .collect()
     }
 
     /// Acknowledges an alarm from a message: as the person whose own mailbox it went to, else as the contact, since whose
@@ -305,15 +329,19 @@ impl Management {
     fn has_room(&self, actor: &Actor, kind: ContactKind, index: Option<&str>) -> Result<(), Rejection> {
         let registry = self.ports.registry.read();
         let mut count = 0;
-        for contact in registry.contacts(&actor.account, None) {
-            count += 1;
+        for contact in registry.contacts_ever(&actor.account) {
+            let is_there = contact.state.state != ContactState::Removed;
+            count += usize::from(is_there);
             let same = contact.state.kind == Some(kind)
                 && index.is_some()
                 && contact.state.address_index.as_deref() == index;
-            if same {
+            if same && is_there {
+                return Err(contact_exists());
+            }
+            if same && contact.state.left {
                 return Err(Rejection::conflict(
-                    "contact_exists",
-                    "this address is a contact of the account already",
+                    "contact_unsubscribed",
+                    "whoever has this address does not want messages of this account, and is not asked again",
                 ));
             }
         }
@@ -339,4 +367,11 @@ impl Management {
         }
         Ok(())
     }
+}
+
+fn contact_exists() -> Rejection {
+    Rejection::conflict(
+        "contact_exists",
+        "this address is a contact of the account already",
+    )
 }

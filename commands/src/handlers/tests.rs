@@ -1,6 +1,7 @@
 //! Management over the real sequencer: what is recorded, what is refused, and what belongs to whom.
 
 mod adoption;
+mod contacts;
 mod people;
 mod races;
 mod sealing;

@@ -1,13 +1,14 @@
 //! `alarm/alm_…`: one alarm from its opening to its end.
 //!
 //! Invariants: it opens once; severity never falls while it is open; acknowledging never ends it and ending it
-//! never acknowledges it; after `AlarmClosed` only comments follow; what the engine says twice is recorded once.
+//! never acknowledges it; after `AlarmClosed` only comments follow, and a person who opens it again; what the engine says
+//! twice is recorded once.
 //! Source: docs/rules.md. Not here: when to open, escalate and clear (`rule::engine`), who is told (`api`).
 
 use super::{Aggregate, Stamp, text};
 use crate::event::{
     AlarmAcknowledged, AlarmCleared, AlarmClosed, AlarmCommented, AlarmEscalated, AlarmOpened, AlarmReopened,
-    Event, Reason, Signature, Text,
+    AlarmReopenedByPerson, Event, Reason, Signature, Text,
 };
 use crate::rejection::Rejection;
 use crate::rule::Severity;
@@ -64,6 +65,11 @@ pub enum AlarmCommand {
         /// The person's signature.
         signature: Option<Box<Signature>>,
     },
+    /// A person does not take it for over.
+    ReopenByPerson {
+        /// Why, as a code and in words.
+        reason: Reason,
+    },
     /// A person says something about it.
     Comment {
         /// What.
@@ -73,6 +79,8 @@ pub enum AlarmCommand {
     Close {
         /// Why, as a code and in words.
         reason: Reason,
+        /// The person's signature.
+        signature: Option<Box<Signature>>,
     },
 }
 
@@ -95,7 +103,8 @@ impl Aggregate for Alarm {
                 self.life = Life::Cleared;
                 self.cleared_at = Some(cleared.cleared_at);
             }
-            Event::AlarmReopened(_) => {
+            Event::AlarmRaised(raised) => self.severity = raised.severity,
+            Event::AlarmReopened(_) | Event::AlarmReopenedByPerson(_) => {
                 self.life = Life::Open;
                 self.cleared_at = None;
                 self.acknowledged = false;
@@ -119,6 +128,16 @@ impl Aggregate for Alarm {
                 corrective_action,
                 signature,
             } => self.acknowledge(reason, corrective_action.as_deref(), signature.as_deref()),
+            AlarmCommand::ReopenByPerson { .. } if self.life == Life::Open => {
+                Err(Rejection::conflict("alarm_open", "this alarm is open"))
+            }
+            AlarmCommand::ReopenByPerson { reason } => {
+                reason.check()?;
+                Ok(vec![Event::AlarmReopenedByPerson(AlarmReopenedByPerson {
+                    reason: reason.code.clone(),
+                    text: reason.text.clone().map(Text::Plain),
+                })])
+            }
             _ if self.life == Life::Closed => Ok(vec![]),
             AlarmCommand::Escalate(escalated) => Ok(if escalated.severity.new > self.severity {
                 let mut event = (**escalated).clone();
@@ -137,10 +156,11 @@ impl Aggregate for Alarm {
             } else {
                 vec![]
             }),
-            AlarmCommand::Close { reason } => {
+            AlarmCommand::Close { reason, signature } => {
                 reason.check()?;
                 Ok(vec![Event::AlarmClosed(AlarmClosed {
                     reason: reason.code.clone(),
+                    signature: signature.as_deref().cloned(),
                     text: reason.text.clone().map(Text::Plain),
                 })])
             }
@@ -192,7 +212,6 @@ mod tests {
     fn opened() -> AlarmOpened {
         AlarmOpened {
             began_at: Timestamp::default(),
-            challenge: false,
             channel: "chn_a".into(),
             decided_at: Timestamp::default(),
             decided_by: Position(7),
@@ -250,6 +269,7 @@ mod tests {
     fn close() -> AlarmCommand {
         AlarmCommand::Close {
             reason: Reason::code("rule_removed"),
+            signature: None,
         }
     }
 
@@ -290,6 +310,13 @@ mod tests {
         assert_eq!(does(&mut alarm, &close()), Ok(1));
         assert_eq!(does(&mut alarm, &close()), Ok(0));
         assert_eq!(does(&mut alarm, &acknowledge()), Err("alarm_closed"));
+        let again = AlarmCommand::ReopenByPerson {
+            reason: Reason::code("not_over"),
+        };
+        assert_eq!(does(&mut alarm, &again), Ok(1));
+        assert_eq!((alarm.life, alarm.acknowledged), (Life::Open, false));
+        assert_eq!(does(&mut alarm, &again), Err("alarm_open"));
+        assert_eq!(does(&mut alarm, &close()), Ok(1));
         let comment = |text: &str| AlarmCommand::Comment { text: text.into() };
         assert_eq!(does(&mut alarm, &comment("the door was ajar")), Ok(1));
         assert_eq!(does(&mut alarm, &comment("  ")), Err("invalid_text"));

@@ -84,6 +84,9 @@ pub struct Contact {
     pub preferences: Preferences,
     /// Whether it is told anything.
     pub state: ContactState,
+    /// Whether it unsubscribed and did not come back, also once it was taken away.
+    #[serde(default)]
+    pub left: bool,
 }
 
 /// A contact to add.
@@ -156,13 +159,20 @@ impl Aggregate for Contact {
                 };
             }
             Event::ContactChanged(changed) => self.preferences = changed.preferences.new.clone(),
-            Event::ContactConfirmed(_) => self.state = ContactState::Active,
+            Event::ContactConfirmed(_) => {
+                self.state = ContactState::Active;
+                self.left = false;
+            }
             Event::ContactLinked(linked) => {
                 self.address = stamp.field(&linked.address, "/address");
                 self.address_index = Some(linked.address_index.clone());
                 self.state = ContactState::Active;
+                self.left = false;
             }
-            Event::ContactUnsubscribed(_) => self.state = ContactState::Unsubscribed,
+            Event::ContactUnsubscribed(_) => {
+                self.state = ContactState::Unsubscribed;
+                self.left = true;
+            }
             Event::ContactBounced(_) => self.state = ContactState::Bouncing,
             Event::WebhookSecretRotated(rotated) => self.secret = stamp.field(&rotated.secret, "/secret"),
             Event::ContactRemoved(_) => self.state = ContactState::Removed,
@@ -302,19 +312,26 @@ fn checked(preferences: &Preferences) -> Result<Preferences, Rejection> {
     if checked.after_min > AFTER_MIN_MAX {
         return invalid("after_min is at most 1440 minutes");
     }
-    if checked.hours.as_ref().is_some_and(|hours| !is_hours(hours)) {
+    if checked
+        .hours
+        .as_ref()
+        .is_some_and(|hours| !is_span(&hours.days, &hours.from, &hours.to))
+    {
         return invalid("hours has days 1 to 7, rising, and from and to as HH:MM");
+    }
+    if checked.hours.is_some() && checked.site_hours.is_some() {
+        return invalid("hours of its own, or the site's in site_hours, not both");
     }
     Ok(checked)
 }
 
-fn is_hours(hours: &Hours) -> bool {
-    let days = &hours.days;
+/// Whether days rise from 1 to 7 and both ends are times of a day.
+pub fn is_span(days: &[u8], from: &str, to: &str) -> bool {
     !days.is_empty()
         && days.iter().all(|day| (1..=7).contains(day))
         && days.windows(2).all(|pair| pair[0] < pair[1])
-        && minutes(&hours.from).is_some()
-        && minutes(&hours.to).is_some()
+        && minutes(from).is_some()
+        && minutes(to).is_some()
 }
 
 /// Minutes of the day of `HH:MM`.
@@ -331,22 +348,26 @@ pub fn minutes(text: &str) -> Option<u16> {
 impl Hours {
     /// Whether somebody with these hours is on duty on a weekday (1 is Monday) at a minute of the day.
     pub fn on_duty(&self, weekday: u8, minute: u16) -> bool {
-        let (Some(from), Some(to)) = (minutes(&self.from), minutes(&self.to)) else {
-            return true;
-        };
-        let yesterday = if weekday == 1 { 7 } else { weekday - 1 };
-        let within = if from < to {
-            self.days.contains(&weekday) && (from..to).contains(&minute)
-        } else {
-            self.days.contains(&weekday) && minute >= from || self.days.contains(&yesterday) && minute < to
-        };
-        within != self.outside
+        within(&self.days, &self.from, &self.to, weekday, minute).is_none_or(|within| within != self.outside)
     }
+}
+
+/// Whether a weekday (1 is Monday) and a minute of the day lie in a span of these days; one that passes midnight is of
+/// the day on which it begins. `None` where the ends are no times.
+pub fn within(days: &[u8], from: &str, to: &str, weekday: u8, minute: u16) -> Option<bool> {
+    let (from, to) = (minutes(from)?, minutes(to)?);
+    let yesterday = if weekday == 1 { 7 } else { weekday - 1 };
+    Some(if from < to {
+        days.contains(&weekday) && (from..to).contains(&minute)
+    } else {
+        days.contains(&weekday) && minute >= from || days.contains(&yesterday) && minute < to
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::contact::SiteHours;
 
     fn hours(from: &str, to: &str) -> Hours {
         Hours {
@@ -384,6 +405,11 @@ mod tests {
             },
             Preferences {
                 hours: Some(hours("8:00", "18:00")),
+                ..Preferences::default()
+            },
+            Preferences {
+                hours: Some(hours("08:00", "18:00")),
+                site_hours: Some(SiteHours::Closed),
                 ..Preferences::default()
             },
             Preferences {

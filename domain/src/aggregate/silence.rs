@@ -54,8 +54,30 @@ pub enum SilenceCommand {
 impl Silence {
     /// Whether it holds at that time.
     pub fn holds_at(&self, at: Timestamp) -> bool {
-        self.sequence > 0 && self.from <= at && at < self.to
+        self.sequence > 0 && holds(&(self.from, self.to), at)
     }
+}
+
+fn holds((from, to): &(Timestamp, Timestamp), at: Timestamp) -> bool {
+    *from <= at && at < *to
+}
+
+/// When somebody who is silenced at `at` is told again, over silences (from, to) that overlap or follow one another
+/// without a gap; `None` where none holds.
+pub fn silent_until(
+    silences: impl Iterator<Item = (Timestamp, Timestamp)> + Clone,
+    at: Timestamp,
+) -> Option<Timestamp> {
+    let mut until = at;
+    while let Some(end) = silences
+        .clone()
+        .filter(|silence| holds(silence, until))
+        .map(|(_, to)| to)
+        .max()
+    {
+        until = end;
+    }
+    (until > at).then_some(until)
 }
 
 impl Aggregate for Silence {
@@ -124,6 +146,21 @@ impl Aggregate for Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silences_that_meet_are_one_and_one_that_never_began_holds_nothing() {
+        let at = |s: i64| Timestamp::default().plus_micros(s);
+        let until = |silences: &[(i64, i64)], t| {
+            let silences: Vec<_> = silences.iter().map(|(from, to)| (at(*from), at(*to))).collect();
+            silent_until(silences.into_iter(), at(t))
+        };
+        assert_eq!(until(&[(0, 10), (20, 30)], 5), Some(at(10)));
+        assert_eq!(until(&[(0, 10), (9, 20), (20, 30)], 5), Some(at(30)));
+        assert_eq!(until(&[(0, 10), (2, 8)], 3), Some(at(10)));
+        assert_eq!(until(&[(0, 10)], 10), None);
+        assert_eq!(until(&[(10, 5)], 7), None);
+        assert_eq!(until(&[], 7), None);
+    }
 
     #[test]
     fn a_silence_holds_from_its_beginning_to_its_end_or_until_it_is_ended() {

@@ -4,8 +4,9 @@
 //! Not here: which devices stand there (`registry`).
 
 use super::channel::INTERVAL_MIN_MAX;
+use super::contact::{is_span, within};
 use super::{Aggregate, Stamp, text};
-use crate::event::contact::SiteNotifications;
+use crate::event::contact::{OpeningHours, SiteNotifications};
 use crate::event::{
     Change, Changed, Event, SiteChanges, SiteCreated, SiteNotificationsSet, Text, TextChange, Vertical,
 };
@@ -26,6 +27,9 @@ pub struct Site {
     pub timezone: String,
     /// Its address, sealed.
     pub address: Option<SealedField>,
+    /// When it is open; nothing is said where there is none.
+    #[serde(default)]
+    pub opening_hours: Vec<OpeningHours>,
     /// Whether its messages are gathered.
     #[serde(default)]
     pub notifications: SiteNotifications,
@@ -62,7 +66,12 @@ pub struct SitePatch {
     pub timezone: Option<String>,
     /// A new address, or none.
     pub address: Option<Option<String>>,
+    /// Other opening hours, or none.
+    pub opening_hours: Option<Vec<OpeningHours>>,
 }
+
+/// Most spans of opening hours: two for each day of the week.
+pub const OPENING_SPANS_MAX: usize = 14;
 
 impl Aggregate for Site {
     const TYPE: &'static str = "site";
@@ -89,6 +98,9 @@ impl Aggregate for Site {
                 }
                 if let Some(timezone) = &changes.timezone {
                     self.timezone.clone_from(&timezone.new);
+                }
+                if let Some(hours) = &changes.opening_hours {
+                    self.opening_hours.clone_from(&hours.new);
                 }
             }
             Event::SiteNotificationsSet(set) => self.notifications = set.notifications.new.clone(),
@@ -133,6 +145,15 @@ impl Aggregate for Site {
 }
 
 impl Site {
+    /// Whether it is open on a weekday (1 is Monday) at a minute of the day; `None` where nothing is said.
+    pub fn is_open(&self, weekday: u8, minute: u16) -> Option<bool> {
+        if self.opening_hours.is_empty() {
+            return None;
+        }
+        let within = |it: &OpeningHours| within(&it.days, &it.from, &it.to, weekday, minute) == Some(true);
+        Some(self.opening_hours.iter().any(within))
+    }
+
     fn changed(&self, patch: &SitePatch) -> Result<Vec<Event>, Rejection> {
         let mut changes = SiteChanges::default();
         if let Some(name) = &patch.name {
@@ -147,6 +168,16 @@ impl Site {
         }
         if let (Some(new), Some(old)) = (&patch.vertical, self.vertical) {
             changes.vertical = Change::between(&old, &vertical_of(new)?);
+        }
+        if let Some(hours) = &patch.opening_hours {
+            let right = |it: &OpeningHours| is_span(&it.days, &it.from, &it.to);
+            if hours.len() > OPENING_SPANS_MAX || !hours.iter().all(right) {
+                return Err(Rejection::invalid(
+                    "invalid_opening_hours",
+                    "opening_hours holds up to 14 spans, each with days 1 to 7, rising, and from and to as HH:MM",
+                ));
+            }
+            changes.opening_hours = Change::between(&self.opening_hours, hours);
         }
         let nothing = changes == SiteChanges::default();
         Ok(if nothing {

@@ -4,8 +4,11 @@
 //! `late` marks what was decided after readings that came late, and nothing of before is rewritten.
 //! Source: docs/events.md, docs/rules.md. Not here: when these are decided (`rule::engine`, `aggregate::alarm`).
 
+use super::contact::ContactKind;
 use super::payload::Change;
 use super::text::Text;
+use crate::hash::sha256_of;
+use crate::ids::{ID_BYTES, IdKind};
 use crate::position::Position;
 use crate::rule::{Band, Kind, Severity};
 use crate::time::Timestamp;
@@ -41,9 +44,6 @@ pub struct InWindow {
 pub struct AlarmOpened {
     /// When the values left what is right, in the time of the data.
     pub began_at: Timestamp,
-    /// A test of the alarm path, not a fact about the channel.
-    #[serde(default, skip_serializing_if = "Not::not")]
-    pub challenge: bool,
     /// The channel.
     pub channel: String,
     /// By our clock: when the deciding entry was recorded, or when the deadline passed that decided it.
@@ -75,6 +75,70 @@ pub struct AlarmOpened {
     /// The window in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<InWindow>,
+}
+
+/// `AlarmRaised`: an alarm that no rule opened and that is about no channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlarmRaised {
+    /// When what it is about began, by our clock.
+    pub began_at: Timestamp,
+    /// What it is about.
+    pub cause: Cause,
+    /// How bad it is.
+    pub severity: Severity,
+}
+
+/// What an alarm is about that no rule opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Cause {
+    /// Nothing: a trial of the whole way to one contact, which is expected to acknowledge it.
+    Challenge {
+        /// `con_…`
+        contact: String,
+        /// Until when it is expected to.
+        until: Timestamp,
+    },
+    /// Every attempt to tell somebody by this way was in vain.
+    Path {
+        /// Which way.
+        via: ContactKind,
+    },
+}
+
+const RAISED_ID_PREFIX: &[u8] = b"daybook/raised-alarm/v1\n";
+
+impl Cause {
+    /// As written in `kind`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Challenge { .. } => "challenge",
+            Self::Path { .. } => "path",
+        }
+    }
+
+    /// The alarm's id: one cause of one time is one alarm of an account, however often it is found. The time is that
+    /// since which a way fails, or at which the round of a trial began.
+    pub fn alarm_id(&self, account: &str, of: Timestamp) -> String {
+        let about = match self {
+            Self::Challenge { contact, .. } => contact.as_str(),
+            Self::Path { via } => via.as_str(),
+        };
+        let of = of.to_string();
+        let hash = sha256_of(&[
+            RAISED_ID_PREFIX,
+            account.as_bytes(),
+            b"\n",
+            self.kind().as_bytes(),
+            b"\n",
+            about.as_bytes(),
+            b"\n",
+            of.as_bytes(),
+        ]);
+        let mut bytes = [0; ID_BYTES];
+        bytes.copy_from_slice(&hash.0[..ID_BYTES]);
+        IdKind::Alarm.id(&bytes)
+    }
 }
 
 /// `AlarmEscalated`: it got worse.
@@ -141,7 +205,19 @@ pub struct AlarmReopened {
     pub value: Option<f64>,
 }
 
-/// A person's signature over an entry (FORMAT §2, "Signatures of people"); all bytes as base64url.
+/// `AlarmReopenedByPerson`: somebody does not take it for over. The rules go on as they are: where they decided its end
+/// before, only a person ends it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlarmReopenedByPerson {
+    /// Why, as a code.
+    pub reason: String,
+    /// In words; sealed with the account's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Text>,
+}
+
+/// A person's signature over an entry (FORMAT §2, "Signatures of people"); all bytes as base64url. Made by a key of the
+/// person's, or by showing again who they are; then there is a `method` and no key, and it is as good as the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     /// WebAuthn authenticator data, where it was made by one.
@@ -151,13 +227,18 @@ pub struct Signature {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_data: Option<String>,
     /// Which of the signer's keys.
-    pub credential: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
     /// What signing means, as a code.
     pub meaning: String,
+    /// How the signer showed who they are, where no key signed: `mail_code`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
     /// SHA-256 of what was shown.
     pub shown_sha256: String,
-    /// The signature itself.
-    pub signature: String,
+    /// The key's signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// When, by the signer's account.
     pub signed_at: Timestamp,
     /// `usr_…`
@@ -192,6 +273,9 @@ pub struct AlarmCommented {
 pub struct AlarmClosed {
     /// `rule_removed`, `rule_disabled`, `rule_changed`, `channel_removed`, or a person's code.
     pub reason: String,
+    /// The person's signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
     /// In words; sealed with the account's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,

@@ -56,6 +56,28 @@ pub struct Hours {
     pub outside: bool,
 }
 
+/// When a site is open, in its time zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpeningHours {
+    /// Days of the week, 1 is Monday; rising.
+    pub days: Vec<u8>,
+    /// From, `HH:MM`.
+    pub from: String,
+    /// Until, `HH:MM`; at or before `from`, it is of the next day.
+    pub to: String,
+}
+
+/// When somebody is on duty, by the opening hours of the site that it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SiteHours {
+    /// While the site is open.
+    Open,
+    /// While it is closed.
+    Closed,
+}
+
 /// What a contact is told, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -79,6 +101,9 @@ pub struct Preferences {
     /// Whether a webhook is signed with the reference product's headers, too.
     #[serde(skip_serializing_if = "Not::not")]
     pub reference_headers: bool,
+    /// When it is on duty by the site's opening hours, instead of hours of its own. A site that says none is both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_hours: Option<SiteHours>,
     /// Sites, devices and channels, sorted; the whole account where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scope: Vec<String>,

@@ -25,12 +25,8 @@ pub const NOTIFICATION_DIGESTED: &str = "NotificationDigested";
 /// Somebody wants it to be sent again.
 pub const NOTIFICATION_REQUEUED: &str = "NotificationRequeued";
 
-/// Somebody acknowledged a trial of the alarm path.
-pub const NOTIFICATION_ACKNOWLEDGED: &str = "NotificationAcknowledged";
-/// A way of an account has failed for long.
-pub const PATH_FAILED: &str = "NotificationPathFailed";
-/// It works again.
-pub const PATH_RESTORED: &str = "NotificationPathRestored";
+/// Attempts of one notification: with the first retry after 30 s, they go on for about a day.
+pub const ATTEMPTS_MAX: u32 = 30;
 
 const ID_PREFIX: &[u8] = b"daybook/notification/v1\n";
 

@@ -4,6 +4,7 @@
 //! it is sealed, the old one stands with its place so that it can still be opened.
 //! Source: docs/events.md. Not here: what commands are allowed (`aggregate`).
 
+use super::contact::OpeningHours;
 use super::text::Text;
 use crate::Date;
 use crate::aggregate::artefact::About;
@@ -227,6 +228,9 @@ pub struct SiteChanges {
     /// The name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<TextChange>,
+    /// When it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opening_hours: Option<Change<Vec<OpeningHours>>>,
     /// The time zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Change<String>>,

@@ -4,7 +4,8 @@
 //! are sealed already. Not here: the payloads themselves (`payload`).
 
 use super::alarm::{
-    AlarmAcknowledged, AlarmCleared, AlarmClosed, AlarmCommented, AlarmEscalated, AlarmOpened, AlarmReopened,
+    AlarmAcknowledged, AlarmCleared, AlarmClosed, AlarmCommented, AlarmEscalated, AlarmOpened, AlarmRaised,
+    AlarmReopened, AlarmReopenedByPerson,
 };
 use super::contact::{
     ChannelNotificationsSet, ContactAdded, ContactBounced, ContactChanged, ContactLinked,
@@ -55,6 +56,7 @@ without_texts!(
     AlarmOpened,
     AlarmEscalated,
     AlarmCleared,
+    AlarmRaised,
     AlarmReopened,
     ContactChanged,
     ContactBounced,
@@ -120,6 +122,12 @@ impl VisitTexts for AlarmCommented {
 }
 
 impl VisitTexts for AlarmClosed {
+    fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
+        maybe(&mut self.text, "/text", each);
+    }
+}
+
+impl VisitTexts for AlarmReopenedByPerson {
     fn visit(&mut self, each: &mut dyn FnMut(&'static str, &mut Text)) {
         maybe(&mut self.text, "/text", each);
     }

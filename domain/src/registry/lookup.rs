@@ -167,6 +167,12 @@ impl Registry {
         contacts.filter(|it| it.state.state != aggregate::contact::ContactState::Removed)
     }
 
+    /// The account's contacts, removed ones too, in order of creation.
+    pub fn contacts_ever<'r>(&'r self, account: &str) -> impl Iterator<Item = &'r Contact> {
+        let slots = self.accounts.get(account).map_or(&[][..], |a| &a.contacts);
+        listed(&self.contacts, slots, None, |it| it.created)
+    }
+
     /// The account's contacts that were not taken away, after the cursor.
     pub fn contacts<'r>(
         &'r self,

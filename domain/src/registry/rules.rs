@@ -11,6 +11,7 @@ use super::{Channel, Mark, Registry, Rule, Silence};
 use crate::ids::IdKind;
 use crate::position::Position;
 use crate::rule::Definition;
+use crate::time::Timestamp;
 use std::borrow::Cow;
 
 /// The id of a channel's simple rule: the channel's own letters under a rule's prefix.
@@ -140,6 +141,15 @@ impl Registry {
     /// A channel's silences, in order of creation; ended ones too.
     pub fn silences_of<'r>(&'r self, channel: &'r Channel) -> impl Iterator<Item = &'r Silence> {
         channel.silences.iter().map(|slot| self.silences.at(*slot))
+    }
+
+    /// Whether nobody was told of a channel at a time, by our clock: of an alarm, that is when its opening was recorded.
+    /// `false` of what is no channel.
+    pub fn is_silenced(&self, channel: &str, at: Timestamp) -> bool {
+        self.channels.get(channel).is_some_and(|channel| {
+            let mut silences = self.silences_of(channel);
+            silences.any(|silence| silence.state.holds_at(at))
+        })
     }
 }
 

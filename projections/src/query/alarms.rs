@@ -48,7 +48,7 @@ pub struct AlarmPlace {
 pub struct Alarm {
     /// `alm_…`
     pub id: String,
-    /// `chn_…`
+    /// `chn_…`; empty of one that no rule opened: a way that fails, or a trial.
     pub channel: String,
     /// `dev_…`
     pub device: Option<String>,
@@ -58,7 +58,7 @@ pub struct Alarm {
     pub rule: String,
     /// Its version.
     pub rule_version: u32,
-    /// What the rule looks at.
+    /// What the rule looks at; `path` and `challenge` where there is none.
     pub kind: String,
     /// `warn` or `alarm`.
     pub severity: String,
@@ -88,8 +88,10 @@ pub struct Alarm {
     pub withdrawn: bool,
     /// The newest value that was told.
     pub value: Option<f64>,
-    /// The payload of its `AlarmOpened`, JSON.
+    /// The payload of its `AlarmOpened` or `AlarmRaised`, JSON.
     pub opened: String,
+    /// When that was recorded, by our clock.
+    pub recorded_at: Timestamp,
 }
 
 /// How a channel is.
@@ -177,7 +179,7 @@ impl ReadModel {
         })
     }
 
-    /// How many alarms are open.
+    /// How many alarms are open; trials are none.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -186,7 +188,7 @@ impl ReadModel {
             Ok(connection
                 .prepare_cached(
                     "SELECT count(*), coalesce(sum(1 - acknowledged), 0) FROM alarms
-                     WHERE account = (SELECT key FROM accounts WHERE id = ?1) AND rank < 4",
+                     WHERE account = (SELECT key FROM accounts WHERE id = ?1) AND rank < 4 AND kind <> 'challenge'",
                 )?
                 .query_row([account], |row| {
                     Ok(AlarmCounts {
@@ -272,5 +274,6 @@ fn alarm(row: &Row<'_>) -> rusqlite::Result<Alarm> {
         withdrawn: row.get::<_, i64>("withdrawn")? != 0,
         value: row.get("value")?,
         opened: row.get("opened")?,
+        recorded_at: time(row.get("recorded_at")?),
     })
 }

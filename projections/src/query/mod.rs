@@ -13,6 +13,7 @@ mod export;
 mod gaps;
 mod measurements;
 mod outbox;
+mod paths;
 mod recent;
 mod refusals;
 mod timeline;
@@ -30,6 +31,7 @@ pub use measurements::{
     AUTO_POINTS_MAX, Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, LIMIT_MAX, MeasurementsQuery, Point, Points,
 };
 pub use outbox::{DUE_KEPT_US, Notification, Outbound, OutboundFilter};
+pub use paths::{FailingPath, Trial};
 pub use recent::RecentValue;
 pub use refusals::{Refusal, RefusalTotal};
 pub use timeline::{Day, TimelineFilter, TimelineItem};

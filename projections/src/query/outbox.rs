@@ -1,10 +1,11 @@
 //! What is due, what was sent, and how a notification is doing.
 //!
-//! Invariants: what became due longer ago than [`DUE_KEPT_US`] is due no more, so that a ledger whose outcomes were
+//! Invariants: what a silence holds is not due, also where it began while the message waited for its turn; what became due longer ago than [`DUE_KEPT_US`] is due no more, so that a ledger whose outcomes were
 //! pruned says nothing twice; lists are newest first.
 //! Not here: how many messages at once (`outbox::plan`).
 
 use super::{QueryError, ReadModel};
+use crate::outbox::SAID;
 use crate::outbox::plan::{Due, Routes, SentBefore};
 use domain::event::contact::ContactKind;
 use domain::time::DAY_US;
@@ -90,11 +91,14 @@ impl ReadModel {
         let now = now.as_micros();
         self.ask(|connection| {
             let sql = format!(
-                "SELECT {DUE} WHERE n.id IN (SELECT id FROM (
+                "SELECT {} WHERE n.id IN (SELECT id FROM (
                      SELECT id, row_number() OVER (PARTITION BY contact ORDER BY due_at, event, id) AS place,
                             row_number() OVER (PARTITION BY account ORDER BY due_at, event, id) AS of_account
-                     FROM notifications WHERE state = 'due' AND via = ?1 AND due_at <= ?2 AND due_at > ?3
-                 ) WHERE place <= ?4 AND of_account <= ?5) ORDER BY n.due_at, n.event, n.id LIMIT ?6"
+                     FROM notifications d WHERE state = 'due' AND via = ?1 AND due_at <= ?2 AND due_at > ?3
+                         AND (via = 'webhook' OR alarm IS NULL OR NOT EXISTS (SELECT 1 FROM notified_silences s
+                             WHERE s.channel = d.channel AND s.from_at <= ?2 AND ?2 < s.to_at))
+                 ) WHERE place <= ?4 AND of_account <= ?5) ORDER BY n.due_at, n.event, n.id LIMIT ?6",
+                due_sql()
             );
             let mut statement = connection.prepare_cached(&sql)?;
             let rows = statement.query_map(
@@ -181,7 +185,7 @@ impl ReadModel {
     /// `Unavailable`.
     pub fn notification(&self, account: &str, id: &str) -> Result<Option<Notification>, QueryError> {
         self.ask(|connection| {
-            let sql = format!("SELECT {DUE} WHERE n.id = ?1 AND a.id = ?2");
+            let sql = format!("SELECT {} WHERE n.id = ?1 AND a.id = ?2", due_sql());
             let found = connection
                 .prepare_cached(&sql)?
                 .query_row((id, account), |row| {
@@ -244,12 +248,12 @@ impl ReadModel {
             let since = since.get() as i64;
             let key = "(SELECT key FROM accounts WHERE id = ?1)";
             let opened = count(
-                &format!("SELECT count(*) FROM notified_alarms WHERE account = {key} AND opened >= ?2"),
+                &format!("SELECT count(*) FROM notified_alarms WHERE account = {key} AND tried IS NULL AND opened >= ?2"),
                 since,
             )?;
             let open = count(
                 &format!(
-                    "SELECT count(*) FROM notified_alarms WHERE account = {key} AND ended = 0 AND ?2 >= 0"
+                    "SELECT count(*) FROM notified_alarms WHERE account = {key} AND tried IS NULL AND ended = 0 AND ?2 >= 0"
                 ),
                 since,
             )?;
@@ -265,14 +269,17 @@ impl ReadModel {
     }
 }
 
-const DUE: &str =
-    "n.id, a.id AS account_id, n.contact, n.via, n.what, n.event, n.alarm, n.alarm_opened, n.channel,
+fn due_sql() -> String {
+    format!(
+        "n.id, a.id AS account_id, n.contact, n.via, {SAID} AS what, n.event, n.alarm, n.alarm_opened, n.channel,
     n.device, n.site, n.caused_at, n.due_at, n.attempts, n.state,
     (n.absence OR n.what = 'device_offline') AND n.site IS NOT NULL
         AND (SELECT count(*) FROM devices d WHERE d.site = n.site AND d.removed = 0) > 1
         AND NOT EXISTS (SELECT 1 FROM devices d WHERE d.site = n.site AND d.removed = 0
             AND d.id NOT IN (SELECT device FROM silent_devices)) AS site_silent
-    FROM notifications n JOIN accounts a ON a.key = n.account";
+    FROM notifications n JOIN accounts a ON a.key = n.account"
+    )
+}
 
 const OUTBOUND: &str =
     "o.position, o.recorded_at, o.event_type, o.notification, o.contact, o.via, o.what, o.alarm,

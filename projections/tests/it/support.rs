@@ -42,6 +42,11 @@ impl Scribe {
         }
     }
 
+    /// So much time passes before the next entry.
+    pub fn pass(&self, us: i64) {
+        self.now.fetch_add(us, Ordering::Relaxed);
+    }
+
     fn push(&self, stream: (&str, &str), event: &str, payload: Canonical, metadata: &Value) -> Position {
         let mut sequences = self.sequences.lock().expect("not poisoned");
         let sequence = sequences.entry(format!("{}/{}", stream.0, stream.1)).or_default();

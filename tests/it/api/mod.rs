@@ -1,6 +1,6 @@
 //! The API over HTTP, one file a group of routes.
 
-mod access;
+pub mod access;
 mod as_of;
 mod document;
 mod evidence;

@@ -11,7 +11,7 @@ use super::super::layout::{self, Page, Section};
 use super::super::parts;
 use super::super::view::{Frame, State};
 use super::super::words;
-use super::view::{AlarmRow, AlarmsPage, Held, Life, Shown};
+use super::view::{AlarmRow, AlarmsPage, Held, Life, Raised, Shown};
 
 /// Seconds between two looks of an open page; what happens meanwhile is told at once.
 pub const LIVE_S: u32 = 15;
@@ -50,8 +50,9 @@ pub fn page(frame: &Frame, view: &AlarmsPage) -> Markup {
 }
 
 fn headline(view: &AlarmsPage) -> String {
-    let unseen = view.open.iter().filter(|row| row.life == Life::Open).count() as u64;
-    match (unseen, view.open.len() as u64) {
+    let alarms = || view.open.iter().filter(|row| !row.is_trial());
+    let unseen = alarms().filter(|row| row.life == Life::Open).count() as u64;
+    match (unseen, alarms().count() as u64) {
         (0, 0) => "No alarm is open".to_owned(),
         (0, 1) => "The open alarm is acknowledged".to_owned(),
         (0, n) => format!("All {n} open alarms are acknowledged"),
@@ -132,8 +133,11 @@ fn item(row: &AlarmRow, now: Timestamp) -> Markup {
                 span.dim { (row.site.text) }
             }
             p.alarm-value {
-                strong { (value(&row.held, row.value)) } " "
-                span.dim { (held(&row.held)) }
+                @if let Some(about) = &row.raised { (raised(about, row, now)) }
+                @else {
+                    strong { (value(&row.held, row.value)) } " "
+                    span.dim { (held(&row.held)) }
+                }
             }
             p.alarm-when { (when(row, now)) }
         }
@@ -216,9 +220,26 @@ pub fn mark(row: &AlarmRow) -> Markup {
 /// What else is true of it.
 pub fn flags(row: &AlarmRow) -> Markup {
     html! {
+        @if row.is_trial() { span.badge.flag { "trial" } }
         @if row.recovering { span.badge.flag { (parts::glyph(State::Recovering)) "recovering" } }
         @if row.silenced { (parts::silenced()) }
         @if row.late { span.badge.flag { (parts::glyph(State::Old)) "found late" } }
+    }
+}
+
+/// What an alarm of no channel is about, a sentence.
+pub fn raised(raised: &Raised, row: &AlarmRow, now: Timestamp) -> Markup {
+    html! {
+        @match raised {
+            Raised::Path => {
+                strong { "Nobody is reached this way" } " "
+                span.dim { "every attempt since " (parts::time(row.began_at, &row.zone, now)) " was in vain" }
+            }
+            Raised::Trial { until } => {
+                strong { "A trial of the way that alarms go" } " "
+                span.dim { "to be acknowledged until " (parts::time(*until, &row.zone, now)) "; no fact about any channel" }
+            }
+        }
     }
 }
 

@@ -6,5 +6,6 @@
 
 pub mod list;
 pub mod one;
+pub mod reasons;
 pub mod silence;
 pub mod view;

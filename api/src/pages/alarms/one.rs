@@ -15,59 +15,37 @@ use super::super::parts;
 use super::super::view::{Frame, Series, State};
 use super::super::words;
 use super::list::{self, LIVE_S};
+use super::reasons;
 use super::view::{AlarmPage, Around, Life, Step};
 
-/// Why somebody acknowledges: code, and words. Few, so that a thumb finds one at night.
-pub const REASONS: &[(&str, &str)] = &[
-    ("door_open", "Door or lid was open"),
-    ("in_use", "Loading, cleaning or defrosting"),
-    ("equipment_fault", "Equipment is broken"),
-    ("power_cut", "Power was cut"),
-    ("sensor_fault", "Sensor is wrong or misplaced"),
-    ("looking", "I am looking into it"),
-    ("other", "Something else"),
+/// What a signature may mean: code, and words.
+const MEANINGS: &[(&str, &str)] = &[
+    ("reviewed", "I have reviewed it"),
+    ("responsible", "I am responsible for it"),
+    ("approved", "I approve of what was done"),
 ];
-/// Why somebody closes one: code, and words.
-pub const ENDINGS: &[(&str, &str)] = &[
-    ("repaired", "Repaired or replaced"),
-    ("out_of_use", "Out of use"),
-    ("false_alarm", "It was a false alarm"),
-    ("other", "Something else"),
-];
-
-/// A reason's code in words.
-pub fn reason_words(code: &str) -> Option<&'static str> {
-    let system = [
-        ("seen", "seen"),
-        ("defrost", "Defrosting"),
-        ("maintenance", "Somebody works on it"),
-        ("rule_removed", "its rule was removed"),
-        ("rule_disabled", "its rule was switched off"),
-        ("rule_changed", "its rule looks at something else now"),
-        ("channel_removed", "its channel was removed"),
-    ];
-    REASONS
-        .iter()
-        .chain(ENDINGS)
-        .chain(&system)
-        .find(|(known, _)| *known == code)
-        .map(|(_, words)| *words)
-}
 
 /// An alarm's document.
 pub fn page(frame: &Frame, view: &AlarmPage) -> Markup {
     let row = &view.row;
     let body = html! {
         nav.crumbs aria-label="Where you are" {
-            a href="/app/alarms" { "Alarms" } " / " a href=(row.site.href) { (row.site.text) } " / "
-            a href=(row.device.href) { (row.device.text) } " / " a href=(row.channel.href) { (row.channel.text) }
+            a href="/app/alarms" { "Alarms" } " / "
+            @if row.raised.is_some() { (row.device.text) }
+            @else {
+                a href=(row.site.href) { (row.site.text) } " / " a href=(row.device.href) { (row.device.text) } " / "
+                a href=(row.channel.href) { (row.channel.text) }
+            }
         }
         div class={ "alarm-head " (list::class(row)) } {
             p.alarm-state { (list::mark(row)) (list::flags(row)) }
             h1 { (row.device.text) "\u{a0}· " (row.channel.text) }
             p.alarm-now {
-                strong { (list::value(&row.held, row.value)) } " "
-                span.dim { (list::held(&row.held)) ", grace " (row.held.grace_min) "\u{a0}min" }
+                @if let Some(raised) = &row.raised { (list::raised(raised, row, frame.now)) }
+                @else {
+                    strong { (list::value(&row.held, row.value)) } " "
+                    span.dim { (list::held(&row.held)) ", grace " (row.held.grace_min) "\u{a0}min" }
+                }
             }
             p { (standing(view, frame.now)) }
         }
@@ -82,6 +60,7 @@ pub fn page(frame: &Frame, view: &AlarmPage) -> Markup {
         }
         (why(view, frame.now))
         (close(frame, view))
+        (reopen(frame, view))
     };
     let word = match row.severity {
         Severity::Alarm => "Alarm",
@@ -214,7 +193,7 @@ fn handle(frame: &Frame, view: &AlarmPage) -> Markup {
                     @if let Some(error) = &typed.error { p.error role="alert" { (error) } }
                     fieldset.choices {
                         legend { "What is it?" }
-                        @for (code, words) in REASONS {
+                        @for (code, words) in reasons::SEEN {
                             label.choice {
                                 input type="radio" name="reason_code" value=(code) required checked[typed.reason == *code];
                                 (words)
@@ -230,6 +209,7 @@ fn handle(frame: &Frame, view: &AlarmPage) -> Markup {
                         input id="ack-action" name="action" value=(typed.action) autocomplete="off"
                             placeholder="Door closed, food moved, technician called …";
                     }
+                    (sign(view, "ack", "acknowledge"))
                     button.primary type="submit" { "Acknowledge" }
                     p.hint { "It is recorded with your name. It does not end the alarm: only readings do." }
                 }
@@ -268,23 +248,76 @@ fn close(frame: &Frame, view: &AlarmPage) -> Markup {
                     p { "For an alarm that no reading will end: a device that is gone, a sensor that is broken. "
                         "Where the values are wrong still, the rule opens another one." }
                     @if let Some(error) = typed.error.as_ref().filter(|_| mine) { p.error role="alert" { (error) } }
-                    fieldset.choices {
-                        legend { "Why" }
-                        @for (code, words) in ENDINGS {
-                            label.choice {
-                                input type="radio" name="reason_code" value=(code) required
-                                    checked[mine && typed.reason == *code];
-                                (words)
-                            }
-                        }
-                    }
-                    div.field {
-                        label for="close-words" { "In your words" span.dim { " (needed for “something else”)" } }
-                        textarea id="close-words" name="words" rows="2" { @if mine { (typed.words) } }
-                    }
+                    (because(view, "close", reasons::ENDINGS))
+                    (sign(view, "close", "close"))
                     button.danger type="submit" { "Close the alarm" }
                 }
             }
+        }
+    }
+}
+
+fn reopen(frame: &Frame, view: &AlarmPage) -> Markup {
+    let mine = view.typed.form == "reopen";
+    html! {
+        @if !view.row.life.is_open() && view.row.raised.is_none() && parts::may(frame, Right::Handle) {
+            details.panel open[mine] {
+                summary { "It is not over: open it again" }
+                form.stack method="post" action={ "/app/alarms/" (view.row.id) "/reopen" } {
+                    (hidden(frame, view, "reopen"))
+                    p { "Whoever is told of alarms here is told of it again, and it waits to be acknowledged. "
+                        "Where its rule took it for over already, no reading ends it any more: a person closes it." }
+                    @if let Some(error) = view.typed.error.as_ref().filter(|_| mine) { p.error role="alert" { (error) } }
+                    (because(view, "reopen", reasons::REOPENINGS))
+                    button type="submit" { "Open it again" }
+                }
+            }
+        }
+    }
+}
+
+/// Signing it, by a code that is mailed.
+fn sign(view: &AlarmPage, form: &str, act: &str) -> Markup {
+    let sent = view.typed.form == form && view.typed.code_sent;
+    html! {
+        details.sign open[sent] {
+            summary { "Sign it, too" }
+            @if sent { p role="status" { "A code was mailed to you. It is good for ten minutes." } }
+            p.hint { "A code is mailed to the address that you sign in by. With it, what you do here is signed in your name." }
+            div.field {
+                label for={ (form) "-meaning" } { "What your signature means" }
+                select id={ (form) "-meaning" } name="meaning" {
+                    @for (code, words) in MEANINGS { option value=(code) { (words) } }
+                }
+            }
+            input type="hidden" name="act" value=(act);
+            button type="submit" formaction={ "/app/alarms/" (view.row.id) "/sign" } formnovalidate { "Mail me a code" }
+            div.field {
+                label for={ (form) "-code" } { "Code" }
+                input id={ (form) "-code" } name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="8";
+            }
+        }
+    }
+}
+
+/// A form's reasons and words.
+fn because(view: &AlarmPage, form: &str, known: &[reasons::Known]) -> Markup {
+    let typed = &view.typed;
+    let mine = typed.form == form;
+    html! {
+        fieldset.choices {
+            legend { "Why" }
+            @for (code, words) in known {
+                label.choice {
+                    input type="radio" name="reason_code" value=(code) required
+                        checked[mine && typed.reason == *code];
+                    (words)
+                }
+            }
+        }
+        div.field {
+            label for={ (form) "-words" } { "In your words" span.dim { " (needed for “something else”)" } }
+            textarea id={ (form) "-words" } name="words" rows="2" { @if mine { (typed.words) } }
         }
     }
 }
@@ -295,12 +328,13 @@ fn why(view: &AlarmPage, now: Timestamp) -> Markup {
     html! {
         section aria-labelledby="why-h" {
             h2 #why-h { "Why" }
+            @if row.raised.is_some() { p { "No rule decided this: the service says it of itself." } }
             dl.facts {
-                (fact("Rule", html! {
+                @if row.raised.is_none() { (fact("Rule", html! {
                     @match &why.rule_href { Some(href) => { a href=(href) { (why.rule) } }, None => { (why.rule) } }
                     ", version " (why.version)
                 }))
-                (fact("In force", html! { (list::held(&row.held)) ", grace " (row.held.grace_min) "\u{a0}min" }))
+                (fact("In force", html! { (list::held(&row.held)) ", grace " (row.held.grace_min) "\u{a0}min" })) }
                 @if let Some((from, to)) = why.window {
                     (fact("Window", html! { (parts::time(from, &row.zone, now)) " to " (parts::time(to, &row.zone, now)) }))
                 }
@@ -334,8 +368,10 @@ fn why(view: &AlarmPage, now: Timestamp) -> Markup {
                     }
                 }
             }
-            (parts::copyable("reproduce", "Find the same alarm again from the ledger, on the server", &why.reproduce))
-            p { a href=(why.pack_href) { "Evidence pack of this alarm" } }
+            @if row.raised.is_none() {
+                (parts::copyable("reproduce", "Find the same alarm again from the ledger, on the server", &why.reproduce))
+                p { a href=(why.pack_href) { "Evidence pack of this alarm" } }
+            }
         }
     }
 }

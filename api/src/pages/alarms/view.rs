@@ -47,6 +47,18 @@ pub struct Held {
     pub unit: String,
 }
 
+/// What an alarm of no channel is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Raised {
+    /// A way by which people are told fails.
+    Path,
+    /// The way to a contact is tried.
+    Trial {
+        /// Until when it is expected to acknowledge.
+        until: Timestamp,
+    },
+}
+
 /// An alarm in a list.
 #[derive(Debug, Clone)]
 pub struct AlarmRow {
@@ -62,6 +74,8 @@ pub struct AlarmRow {
     pub seen_by: Option<String>,
     /// Whether nobody was told, because the channel was silenced.
     pub silenced: bool,
+    /// What it is about, where that is no channel.
+    pub raised: Option<Raised>,
     /// Found in readings that came late.
     pub late: bool,
     /// When the values left what is right.
@@ -82,6 +96,13 @@ pub struct AlarmRow {
     pub site: Link,
     /// The site's zone.
     pub zone: Zone,
+}
+
+impl AlarmRow {
+    /// Whether it is a trial, and so no alarm to worry about.
+    pub fn is_trial(&self) -> bool {
+        matches!(self.raised, Some(Raised::Trial { .. }))
+    }
 }
 
 /// Which alarms a list shows.
@@ -203,7 +224,7 @@ pub struct Why {
 /// What was typed about an alarm.
 #[derive(Debug, Clone, Default)]
 pub struct Typed {
-    /// Which form: `ack`, `comment`, `close`.
+    /// Which form: `ack`, `comment`, `close`, `reopen`.
     pub form: &'static str,
     /// The reason's code.
     pub reason: String,
@@ -211,6 +232,8 @@ pub struct Typed {
     pub words: String,
     /// What was done.
     pub action: String,
+    /// Whether the code that signs it was mailed.
+    pub code_sent: bool,
     /// What is wrong with it.
     pub error: Option<String>,
 }

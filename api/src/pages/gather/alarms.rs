@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use domain::Timestamp;
-use domain::event::{AlarmOpened, Event, Thresholds};
-use domain::registry::{Channel, Registry};
+use domain::event::{AlarmOpened, Cause, Event, Signature, Thresholds};
+use domain::registry::Channel;
 use domain::rule::windows::Schedule;
 use domain::rule::{ChannelState, Definition, Kind, Severity};
 use domain::time::DAY_US;
@@ -15,8 +15,8 @@ use projections::QueryError;
 use projections::query::{Alarm, AlarmFilter, AlarmPlace, OutboundFilter, StateOfChannel, TimelineItem};
 use serde_json::Value;
 
-use super::super::alarms::one::reason_words;
-use super::super::alarms::view::{AlarmRow, AlarmsPage, Around, Held, Life, Shown, SilenceRow, Step};
+use super::super::alarms::reasons;
+use super::super::alarms::view::{AlarmRow, AlarmsPage, Around, Held, Life, Raised, Shown, SilenceRow, Step};
 use super::super::view::{Judged, LimitSpan, Limits, Link};
 use super::super::words::{self, Zone};
 use super::{Asker, changes, devices, history, known};
@@ -60,19 +60,13 @@ pub fn judged(asker: &Asker<'_>, channel: &Channel, states: &States) -> Judged {
         state: said.map_or(ChannelState::Ok, |said| said.state),
         since: said.map(|said| said.since),
         acknowledged: said.is_some_and(|said| said.acknowledged),
-        silenced: is_silenced(&registry, channel, asker.now),
+        silenced: registry.is_silenced(&channel.id, asker.now),
         rules: registry
             .rules_in_force(channel)
             .iter()
             .filter(|rule| rule.definition.enabled)
             .count(),
     }
-}
-
-fn is_silenced(registry: &Registry, channel: &Channel, at: Timestamp) -> bool {
-    registry
-        .silences_of(channel)
-        .any(|silence| silence.state.holds_at(at))
 }
 
 /// The list.
@@ -180,7 +174,10 @@ pub fn rows(asker: &Asker<'_>, alarms: Vec<Alarm>) -> Result<Vec<AlarmRow>, Quer
         .iter()
         .map(|alarm| {
             let site = alarm.site.clone().unwrap_or_default();
-            let about = about(asker, &alarm.channel);
+            let about = match raised(alarm) {
+                Some((cause, _)) => about_telling(asker, &cause),
+                None => about(asker, &alarm.channel),
+            };
             let state = states.get(&alarm.channel).map(|said| said.state);
             let opened = opened(alarm);
             let thresholds = opened
@@ -195,11 +192,11 @@ pub fn rows(asker: &Asker<'_>, alarms: Vec<Alarm>) -> Result<Vec<AlarmRow>, Quer
                     .acknowledged_by
                     .as_deref()
                     .map(|id| changes::actor(asker, id)),
-                silenced: {
-                    let registry = asker.known.registry();
-                    let channel = registry.channel(asker.account, &alarm.channel);
-                    channel.is_some_and(|channel| is_silenced(&registry, channel, alarm.opened_at))
-                },
+                silenced: asker
+                    .known
+                    .registry()
+                    .is_silenced(&alarm.channel, alarm.recorded_at),
+                raised: raised(alarm).map(|(_, about)| about),
                 late: alarm.late,
                 began_at: alarm.began_at,
                 opened_at: alarm.opened_at,
@@ -237,6 +234,52 @@ pub fn opened(alarm: &Alarm) -> Option<AlarmOpened> {
     match Event::read("AlarmOpened", alarm.opened.as_bytes()) {
         Ok(Event::AlarmOpened(opened)) => Some(opened),
         _ => None,
+    }
+}
+
+/// What an alarm of no channel is about.
+pub fn raised(alarm: &Alarm) -> Option<(Cause, Raised)> {
+    if !alarm.channel.is_empty() {
+        return None;
+    }
+    let Ok(Event::AlarmRaised(raised)) = Event::read("AlarmRaised", alarm.opened.as_bytes()) else {
+        return None;
+    };
+    let about = match &raised.cause {
+        Cause::Path { .. } => Raised::Path,
+        Cause::Challenge { until, .. } => Raised::Trial { until: *until },
+    };
+    Some((raised.cause, about))
+}
+
+fn about_telling(asker: &Asker<'_>, cause: &Cause) -> About {
+    let link = |text: String| Link {
+        href: "/app/alarms".to_owned(),
+        text,
+    };
+    About {
+        channel: link(match cause {
+            Cause::Path { via } => format!("by {}", way(via.as_str())),
+            Cause::Challenge { contact, .. } => changes::actor(asker, contact),
+        }),
+        device: link(
+            match cause {
+                Cause::Path { .. } => "Telling people",
+                Cause::Challenge { .. } => "Trial alarm",
+            }
+            .to_owned(),
+        ),
+        kind: String::new(),
+        unit: String::new(),
+    }
+}
+
+/// A way by which people are told, as people say it.
+fn way(via: &str) -> &str {
+    match via {
+        "email" => "mail",
+        "telegram" => "Telegram",
+        other => other,
     }
 }
 
@@ -314,11 +357,7 @@ fn told(asker: &Asker<'_>, alarm: &str) -> Result<Vec<Step>, QueryError> {
         .into_iter()
         .map(|tried| {
             let name = changes::actor(asker, &tried.contact);
-            let via = match tried.via.as_str() {
-                "email" => "mail",
-                "telegram" => "Telegram",
-                other => other,
-            };
+            let via = way(&tried.via);
             let (title, lines) = match tried.event_type.as_str() {
                 "NotificationSent" => (format!("Told {name}"), Vec::new()),
                 "NotificationDigested" => (format!("Told {name} in a digest"), Vec::new()),
@@ -360,10 +399,13 @@ fn told(asker: &Asker<'_>, alarm: &str) -> Result<Vec<Step>, QueryError> {
 pub fn steps(asker: &Asker<'_>, row: &AlarmRow, items: &[TimelineItem]) -> Result<Vec<Step>, QueryError> {
     let mut steps = vec![Step {
         at: row.began_at,
-        title: match row.held.rule {
-            Kind::Absence => "Last heard".to_owned(),
-            _ => "Left what is right".to_owned(),
-        },
+        title: match (row.raised, row.held.rule) {
+            (Some(Raised::Path), _) => "The first attempt in vain",
+            (Some(Raised::Trial { .. }), _) => "It was time for a trial",
+            (None, Kind::Absence) => "Last heard",
+            (None, _) => "Left what is right",
+        }
+        .to_owned(),
         lines: match row.held.grace_min {
             0 => Vec::new(),
             grace => vec![format!("A grace of {grace}\u{a0}min began.")],
@@ -429,12 +471,18 @@ fn step(asker: &Asker<'_>, row: &AlarmRow, item: &TimelineItem) -> Option<Step> 
                         "It had come and gone so often that it ends only after a longer time.".to_owned(),
                     );
                 }
-                if e.challenge {
-                    lines.push("A test of the way that alarms go.".to_owned());
-                }
                 lines
             },
             late: late(e.late, e.decided_at),
+            shape: "alarm",
+            ..base
+        },
+        Event::AlarmRaised(e) => Step {
+            title: match e.cause {
+                Cause::Path { .. } => "In vain for so long that it is an alarm",
+                Cause::Challenge { .. } => "Trial alarm",
+            }
+            .to_owned(),
             shape: "alarm",
             ..base
         },
@@ -457,10 +505,23 @@ fn step(asker: &Asker<'_>, row: &AlarmRow, item: &TimelineItem) -> Option<Step> 
             shape: "alarm",
             ..base
         },
+        Event::AlarmReopenedByPerson(e) => Step {
+            title: "Opened again".to_owned(),
+            lines: reasons::words(&e.reason)
+                .map(|words| format!("{}.", words::capitalised(words)))
+                .into_iter()
+                .collect(),
+            said: text("text"),
+            actor: person(),
+            shape: "alarm",
+            ..base
+        },
         Event::AlarmCleared(e) => Step {
             at: e.cleared_at,
             title: if e.withdrawn {
                 "Taken back"
+            } else if row.raised.is_some() {
+                "A message was taken again: over"
             } else {
                 "Right again for long enough: over"
             }
@@ -477,10 +538,11 @@ fn step(asker: &Asker<'_>, row: &AlarmRow, item: &TimelineItem) -> Option<Step> 
         Event::AlarmAcknowledged(e) => Step {
             title: "Acknowledged".to_owned(),
             lines: [
-                reason_words(&e.reason)
+                reasons::words(&e.reason)
                     .filter(|_| e.reason != "seen")
                     .map(|words| format!("{words}.")),
                 text("corrective_action").map(|done| format!("Done: {done}")),
+                e.signature.as_ref().map(signed),
             ]
             .into_iter()
             .flatten()
@@ -499,9 +561,10 @@ fn step(asker: &Asker<'_>, row: &AlarmRow, item: &TimelineItem) -> Option<Step> 
         },
         Event::AlarmClosed(e) => Step {
             title: "Closed".to_owned(),
-            lines: reason_words(&e.reason)
+            lines: reasons::words(&e.reason)
                 .map(|words| format!("{}.", words::capitalised(words)))
                 .into_iter()
+                .chain(e.signature.as_ref().map(signed))
                 .collect(),
             said: text("text"),
             actor: person(),
@@ -509,6 +572,16 @@ fn step(asker: &Asker<'_>, row: &AlarmRow, item: &TimelineItem) -> Option<Step> 
         },
         _ => return None,
     })
+}
+
+/// That it was signed, a sentence.
+fn signed(signature: &Signature) -> String {
+    let how = match signature.method.as_deref() {
+        Some("mail_code") => ", by a code from their mailbox",
+        Some(_) => "",
+        None => ", with a key of theirs",
+    };
+    format!("Signed as “{}”{how}.", signature.meaning)
 }
 
 /// The channel around an alarm, with what its rule held right.

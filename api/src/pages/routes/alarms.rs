@@ -1,16 +1,17 @@
-//! Alarms and silences: looked at, acknowledged, commented on, closed, begun and ended.
+//! Alarms and silences: looked at, acknowledged, commented on, closed, opened again, begun and ended.
 //!
 //! Invariants: what cannot be done is said on the page it came from, with what was typed; whoever acknowledges has seen
 //! the alarm as it is, so a form that was made before it changed is not taken.
 //! Not here: what may be done (`commands::handlers`), pages (`super::super::alarms`).
 
 use commands::handlers::Outcome;
-use domain::event::Reason;
+use domain::event::{Reason, Signature};
 use domain::time::DAY_US;
 use domain::{Date, Timestamp};
 use warp::http::StatusCode;
 
 use super::super::alarms as pages;
+use super::super::alarms::reasons;
 use super::super::alarms::view::{AlarmPage, Ground, GroundInput, Shown, SilenceForm, Typed, Why};
 use super::super::gather::alarms::{self, AlarmsAsked};
 use super::super::parts;
@@ -23,9 +24,8 @@ use crate::errors::ApiError;
 use crate::router::Answer;
 use crate::routes::change;
 use crate::routes::events::{Told, told};
+use crate::signing::Act;
 
-/// The code of a reason that takes words.
-const OTHER: &str = "other";
 const MINUTE_US: i64 = 60_000_000;
 
 pub async fn list(visit: Visit) -> Answer {
@@ -69,11 +69,14 @@ async fn one_with(visit: &Visit, id: &str, typed: Typed, status: StatusCode) -> 
                 .pop()
                 .ok_or_else(|| projections::QueryError::ChannelNotFound(alarm.channel.clone()))?;
             let rule = alarms::definition_of(&why["rule"]);
-            let around = alarms::around(asker, alarm, &row, rule.as_ref())?;
+            let around = match row.raised {
+                Some(_) => None,
+                None => Some(alarms::around(asker, alarm, &row, rule.as_ref())?),
+            };
             Ok(AlarmPage {
                 steps: alarms::steps(asker, &row, items)?,
                 why: because(asker, alarm, &row, why),
-                around: Some(around),
+                around,
                 row,
                 typed,
                 etag: alarm.sequence.to_string(),
@@ -158,23 +161,84 @@ fn because(
 }
 
 /// A coded reason with its words.
-fn coded(form: &Form) -> Result<Reason, ApiError> {
+fn coded(form: &Form, known: &[reasons::Known]) -> Result<Reason, ApiError> {
     let code = form.get("reason_code");
-    let known = pages::one::REASONS
-        .iter()
-        .chain(pages::one::ENDINGS)
-        .any(|(known, _)| *known == code);
+    let known = known.iter().any(|(known, _)| *known == code);
     let text = form.some("words");
     if !known {
         return Err(ApiError::rejected("reason_required", "choose what it is"));
     }
-    if code == OTHER && text.is_none() {
+    if code == reasons::OTHER && text.is_none() {
         return Err(ApiError::rejected("reason_required", "say in words what it is"));
     }
     Ok(Reason {
         code: code.to_owned(),
         text,
     })
+}
+
+/// The reason, and the signature where a code was entered, with the sequence that the alarm must then have.
+async fn decided(
+    visit: &Visit,
+    form: &Form,
+    known: &[reasons::Known],
+    act: Act,
+    step: &str,
+) -> Result<(Reason, Option<Signature>, Option<u64>), ApiError> {
+    let reason = coded(form, known)?;
+    let Some(code) = form.some("code") else {
+        return Ok((reason, None, form.if_match()));
+    };
+    let app = &visit.ctx.app;
+    if app.management().is_repeated(&visit.actor(form, step)).await? {
+        return Ok((reason, None, form.if_match()));
+    }
+    let (signature, sequence) = app
+        .signed_by_code(&visit.user, act, visit.ctx.id(), &code)
+        .await?;
+    Ok((reason, Some(signature), form.if_match().or(Some(sequence))))
+}
+
+/// Mails the code that signs, and shows the alarm again with what was typed.
+pub async fn sign(mut visit: Visit) -> Answer {
+    let form = visit.form().await?;
+    let id = visit.ctx.id().to_owned();
+    let act = match form.get("act") {
+        "close" => Act::Close,
+        _ => Act::Acknowledge,
+    };
+    let name = match act {
+        Act::Close => "close",
+        Act::Acknowledge => "ack",
+    };
+    let asked = visit
+        .ctx
+        .app
+        .ask_to_sign(&visit.user, act, &id, form.get("meaning"))
+        .await;
+    let (status, error) = match asked.map_err(refused) {
+        Ok(()) => (StatusCode::OK, None),
+        Err(refused) => {
+            let (status, notice) = refused?;
+            (status, Some(notice.text))
+        }
+    };
+    let typed = Typed {
+        code_sent: error.is_none(),
+        ..typed(&form, name, error)
+    };
+    one_with(&visit, &id, typed, status).await
+}
+
+fn typed(form: &Form, name: &'static str, error: Option<String>) -> Typed {
+    Typed {
+        form: name,
+        reason: form.get("reason_code").to_owned(),
+        words: form.get("words").to_owned(),
+        action: form.get("action").to_owned(),
+        code_sent: false,
+        error,
+    }
 }
 
 /// Goes back to the alarm, or shows it with what was typed and why that was not taken.
@@ -190,30 +254,24 @@ async fn done(
         Ok(_) => Ok(to(&format!("/app/alarms/{id}"), said)),
         Err(refused) => {
             let (status, notice) = refused?;
-            let typed = Typed {
-                form: name,
-                reason: form.get("reason_code").to_owned(),
-                words: form.get("words").to_owned(),
-                action: form.get("action").to_owned(),
-                error: Some(notice.text),
-            };
-            one_with(visit, &id, typed, status).await
+            one_with(visit, &id, typed(form, name, Some(notice.text)), status).await
         }
     }
 }
 
 pub async fn acknowledge(mut visit: Visit) -> Answer {
     let form = visit.form().await?;
-    let outcome = match coded(&form) {
-        Ok(reason) => {
+    let outcome = match decided(&visit, &form, reasons::SEEN, Act::Acknowledge, "ack").await {
+        Ok((reason, signature, if_match)) => {
             let management = visit.ctx.app.management();
             let made = management
                 .acknowledge_alarm(
                     &visit.actor(&form, "ack"),
                     &reason,
                     visit.ctx.id(),
-                    form.if_match(),
+                    if_match,
                     form.some("action"),
+                    signature,
                 )
                 .await;
             visit.settled(made).await
@@ -241,12 +299,33 @@ pub async fn comment(mut visit: Visit) -> Answer {
 
 pub async fn close(mut visit: Visit) -> Answer {
     let form = visit.form().await?;
-    let outcome = match coded(&form) {
-        Ok(reason) => {
+    let outcome = match decided(&visit, &form, reasons::ENDINGS, Act::Close, "close").await {
+        Ok((reason, signature, if_match)) => {
             let management = visit.ctx.app.management();
             let made = management
                 .close_alarm(
                     &visit.actor(&form, "close"),
+                    &reason,
+                    visit.ctx.id(),
+                    if_match,
+                    signature,
+                )
+                .await;
+            visit.settled(made).await
+        }
+        Err(error) => Err(error),
+    };
+    done(&visit, &form, "close", "closed", outcome).await
+}
+
+pub async fn reopen(mut visit: Visit) -> Answer {
+    let form = visit.form().await?;
+    let outcome = match coded(&form, reasons::REOPENINGS) {
+        Ok(reason) => {
+            let management = visit.ctx.app.management();
+            let made = management
+                .reopen_alarm(
+                    &visit.actor(&form, "reopen"),
                     &reason,
                     visit.ctx.id(),
                     form.if_match(),
@@ -256,7 +335,7 @@ pub async fn close(mut visit: Visit) -> Answer {
         }
         Err(error) => Err(error),
     };
-    done(&visit, &form, "close", "closed", outcome).await
+    done(&visit, &form, "reopen", "reopened", outcome).await
 }
 
 pub async fn silence(mut visit: Visit) -> Answer {

@@ -243,6 +243,7 @@ pub async fn change_site(mut visit: Visit) -> Answer {
         vertical: form.some("vertical"),
         timezone: form.some("timezone"),
         address: Some(form.some("address")),
+        ..SitePatch::default()
     };
     let id = visit.ctx.id().to_owned();
     let management = visit.ctx.app.management();

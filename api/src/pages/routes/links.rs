@@ -9,6 +9,7 @@ use super::{html, trouble};
 use crate::app::App;
 use crate::errors::ApiError;
 use crate::notify::links::Link;
+use crate::pages::alarms::reasons;
 use crate::pages::layout;
 use crate::router::{Answer, Ctx};
 use commands::handlers::ManageError;
@@ -18,15 +19,6 @@ use domain::rejection::Fault;
 use maud::{Markup, html};
 use warp::http::StatusCode;
 
-/// What may be chosen as a reason, with its code.
-const REASONS: [(&str, &str); 5] = [
-    ("seen", "I have seen it and look after it"),
-    ("door_open", "A door was open"),
-    ("defrost", "Defrosting"),
-    ("maintenance", "Somebody works on it"),
-    ("other", "Something else"),
-];
-
 /// `GET /a/{link}`.
 pub async fn acknowledge(ctx: Ctx) -> Answer {
     let Some((contact, alarm)) = acknowledged(&ctx) else {
@@ -34,8 +26,8 @@ pub async fn acknowledge(ctx: Ctx) -> Answer {
     };
     let account = ctx.app.account_of_contact(&contact);
     let about = match account {
-        Some(account) if alarm.starts_with("alm_") => ctx.app.about_alarm(&account, &alarm).await,
-        _ => Vec::new(),
+        Some(account) => ctx.app.about_alarm(&account, &alarm).await,
+        None => Vec::new(),
     };
     Ok(html(StatusCode::OK, ask(&about, None)))
 }
@@ -54,14 +46,14 @@ pub async fn acknowledge_now(mut ctx: Ctx) -> Answer {
         Err(error) => return Ok(trouble(&error, &id)),
     };
     let code = form.get("reason");
-    let Some((code, _)) = REASONS.iter().find(|(known, _)| *known == code) else {
+    let Some((code, _)) = reasons::SEEN.iter().find(|(known, _)| *known == code) else {
         return Ok(html(
             StatusCode::UNPROCESSABLE_ENTITY,
             ask(&[], Some("Please choose a reason.")),
         ));
     };
     let text = form.get("text");
-    if *code == "other" && text.is_empty() {
+    if *code == reasons::OTHER && text.is_empty() {
         return Ok(html(
             StatusCode::UNPROCESSABLE_ENTITY,
             ask(&[], Some("Please say in a few words what it was.")),
@@ -110,15 +102,29 @@ fn acknowledged(ctx: &Ctx) -> Option<(String, String)> {
 
 /// `GET /u/{link}`.
 pub async fn own(ctx: Ctx) -> Answer {
-    let known = owner(&ctx).is_some();
-    Ok(match known {
-        true => html(StatusCode::OK, leave()),
-        false => html(StatusCode::NOT_FOUND, spent()),
-    })
+    let Some(contact) = owner(&ctx) else {
+        return Ok(html(StatusCode::NOT_FOUND, spent()));
+    };
+    Ok(html(
+        StatusCode::OK,
+        match has_left(&ctx, &contact) {
+            true => come_back(),
+            false => leave(),
+        },
+    ))
 }
 
-/// `POST /u/{link}`: from the page, or by a mail program with one click.
-pub async fn own_now(ctx: Ctx) -> Answer {
+/// `POST /u/{link}`: from the page, or by a mail program with one click. Who left comes back by the page alone.
+pub async fn own_now(mut ctx: Ctx) -> Answer {
+    let again = match Form::read(&mut ctx).await {
+        Ok(form) => form.get("again") == "yes",
+        Err(_) => false,
+    };
+    if again {
+        let contact = owner(&ctx).filter(|contact| has_left(&ctx, contact));
+        let words = "Alarms come to this address again. Each message has a link that ends it.";
+        return did(&ctx, contact, ContactCommand::Confirm, "Subscribed", words).await;
+    }
     did(
         &ctx,
         owner(&ctx),
@@ -127,6 +133,12 @@ pub async fn own_now(ctx: Ctx) -> Answer {
         "No more messages come to this address. Whoever runs the sensors sees that it is so.",
     )
     .await
+}
+
+fn has_left(ctx: &Ctx, contact: &str) -> bool {
+    let registry = ctx.app.registry().read();
+    let state = registry.contact_anywhere(contact).map(|it| it.state.state);
+    state == Some(domain::aggregate::contact::ContactState::Unsubscribed)
 }
 
 fn owner(ctx: &Ctx) -> Option<String> {
@@ -222,9 +234,6 @@ impl App {
         };
         let account = self.account_of_contact(contact).ok_or_else(gone)?;
         let once = crate::notify::once(link, words);
-        if alarm.starts_with("ntf_") {
-            return self.answer_challenge(&account, contact, alarm).await;
-        }
         let outcome = self
             .management()
             .acknowledge_from_message(&account, contact, "link", alarm, reason, once)
@@ -245,7 +254,7 @@ fn ask(about: &[String], wrong: Option<&str>) -> Markup {
             form method="post" {
                 fieldset {
                     legend { "Why, or what is done" }
-                    @for (code, words) in REASONS {
+                    @for (code, words) in reasons::SEEN {
                         p { label { input type="radio" name="reason" value=(code) required; " " (words) } }
                     }
                 }
@@ -267,6 +276,20 @@ fn leave() -> Markup {
             p { "After this nobody is told of alarms at this address. Whoever runs the sensors sees that, and has to ask you again." }
             p { "To be told less instead of nothing (only some sites, only the worst, one digest a day), ask an owner of the account: each of your messages says whose it is." }
             form method="post" { button.primary type="submit" { "Unsubscribe" } }
+        },
+    )
+}
+
+fn come_back() -> Markup {
+    layout::bare(
+        "Get messages again",
+        &html! {
+            h1 { "Get messages again" }
+            p { "You asked for no more messages to this address, and get none. Nobody but you can change that." }
+            form method="post" {
+                input type="hidden" name="again" value="yes";
+                button.primary type="submit" { "Send them to me again" }
+            }
         },
     )
 }

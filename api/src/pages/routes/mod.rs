@@ -119,6 +119,12 @@ pub const ROUTES: &[Route] = &[
     post("/app/alarms/{id}/close", |ctx| {
         Box::pin(signed_in(ctx, alarms::close))
     }),
+    post("/app/alarms/{id}/sign", |ctx| {
+        Box::pin(signed_in(ctx, alarms::sign))
+    }),
+    post("/app/alarms/{id}/reopen", |ctx| {
+        Box::pin(signed_in(ctx, alarms::reopen))
+    }),
     post("/app/channels/{id}/silences", |ctx| {
         Box::pin(signed_in(ctx, alarms::silence))
     }),
@@ -288,6 +294,7 @@ fn done(word: Option<&str>) -> Option<Notice> {
         "acknowledged" => "Acknowledged, with your name. The alarm stays open until the values are right.",
         "commented" => "Said.",
         "closed" => "Closed.",
+        "reopened" => "Open again. Whoever is told of alarms here is told.",
         "silenced" => "Silenced. Readings, rules and the record go on.",
         "unsilenced" => "The silence has ended.",
         "calibrated" => "Calibrated, with your name. What was recorded stays as it is.",

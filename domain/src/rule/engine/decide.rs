@@ -299,6 +299,7 @@ impl Engine {
             },
             event: Event::AlarmClosed(AlarmClosed {
                 reason: reason.to_owned(),
+                signature: None,
                 text: None,
             }),
         }
@@ -615,7 +616,6 @@ fn event_of(
     match report.told {
         Told::Opened => Event::AlarmOpened(AlarmOpened {
             began_at: report.open.began_at,
-            challenge: false,
             channel: channel.to_owned(),
             decided_at,
             decided_by,
