@@ -16,6 +16,7 @@ mod notify_crash;
 mod pack;
 mod payloads;
 mod self_audit;
+mod telling;
 mod tidy;
 mod verify;
 mod witness;

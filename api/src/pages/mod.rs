@@ -9,6 +9,7 @@
 //! | `overview`, `site`, `device`, `add_device`, `onboarding`, `channel` | devices |
 //! | `tray`, `integrations`, `people` | unknown devices, webhooks, users, tokens, account |
 //! | `alarms`, `rules` | alarms, silences; what is right, tried on the past before it is in force |
+//! | `contacts`, `outbound`, `marks` | who is told, what was sent, and how both stand |
 //! | `evidence` | evidence packs: asked for, watched, fetched |
 //! | `ledger` | the public page for auditors, and an entry with its proof |
 //! | `sign_in` | signing in, and errors |
@@ -24,6 +25,7 @@ pub mod alarms;
 pub mod assets;
 pub mod channel;
 pub mod chart;
+pub mod contacts;
 pub mod device;
 pub mod evidence;
 pub mod gather;
@@ -32,7 +34,9 @@ mod golden;
 pub mod integrations;
 pub mod layout;
 pub mod ledger;
+pub mod marks;
 pub mod onboarding;
+pub mod outbound;
 pub mod overview;
 pub mod parts;
 pub mod people;

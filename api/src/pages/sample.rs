@@ -3,6 +3,7 @@
 //!
 //! Not here: real data.
 
+use crate::judged::Judged;
 use crate::witnesses::HeadState;
 use domain::{Date, Hash, Timestamp};
 
@@ -96,10 +97,10 @@ fn channel(id: &str, kind: &str, unit: &str, latest: Option<(i64, f64)>, limits:
         latest: latest.map(|(m, v)| (before(m), v)),
         old: false,
         judged: Judged {
-            state: match latest.and_then(|(_, v)| limits.side_of(v)) {
+            told: latest.map(|(_, v)| match limits.side_of(v) {
                 Some(_) => domain::rule::ChannelState::Alarm,
                 None => domain::rule::ChannelState::Ok,
-            },
+            }),
             since: latest.and_then(|(_, v)| limits.side_of(v)).map(|_| before(34)),
             rules: usize::from(!limits.is_open()),
             ..Judged::default()

@@ -111,6 +111,26 @@ fn every_page() -> Vec<(&'static str, Markup)> {
             "integrations",
             integrations::page(&frame, &sample::integrations(true)),
         ),
+        (
+            "contacts",
+            contacts::list::page(&frame, &contacts::sample::contacts()),
+        ),
+        (
+            "contacts-none",
+            contacts::list::page(&frame, &contacts::sample::nobody()),
+        ),
+        (
+            "contacts-fresh",
+            contacts::list::page(&frame, &contacts::sample::fresh()),
+        ),
+        (
+            "contacts-auditor",
+            contacts::list::page(&auditor, &contacts::sample::contacts()),
+        ),
+        (
+            "outbound",
+            outbound::log::page(&frame, &outbound::sample::outbound()),
+        ),
         ("evidence", evidence::page(&frame, &sample::evidence())),
         ("users", people::users(&frame, &sample::users())),
         ("tokens", people::tokens(&frame, &sample::tokens())),
@@ -266,6 +286,8 @@ fn an_auditor_is_shown_no_form_that_changes_something() {
         integrations::page(&frame, &sample::integrations(false)),
         people::users(&frame, &sample::users()),
         people::account(&frame, &sample::account()),
+        contacts::list::page(&frame, &contacts::sample::contacts()),
+        outbound::log::page(&frame, &outbound::sample::outbound()),
         tray::page(&frame, &sample::tray()),
     ] {
         let html = page.into_string();
@@ -359,9 +381,10 @@ fn what_cannot_be_taken_back_asks_once_more() {
         integrations::page(&sample::frame(), &sample::integrations(false)),
         people::users(&sample::frame(), &sample::users()),
         people::tokens(&sample::frame(), &sample::tokens()),
+        contacts::list::page(&sample::frame(), &contacts::sample::contacts()),
     ] {
         let html = page.into_string();
-        for word in ["/remove\"", "/revoke\"", "/rotate-token\""] {
+        for word in ["/remove\"", "/revoke\"", "/rotate-token\"", "/rotate-secret\""] {
             for (at, _) in html.match_indices(word) {
                 let before = &html[..at];
                 assert!(
@@ -438,6 +461,8 @@ fn pages_render_as_their_goldens() {
             "alarms",
             "alarm",
             "rule-new",
+            "contacts",
+            "outbound",
             "onboard-status",
             "ledger-first-day",
             "not-found",

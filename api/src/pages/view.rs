@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::judged::Judged;
 use crate::witnesses::HeadState;
 use domain::rule::ChannelState;
 use domain::{Date, Hash, Timestamp};
@@ -152,21 +153,6 @@ impl Limits {
     }
 }
 
-/// What the rules say of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Judged {
-    /// Its state.
-    pub state: ChannelState,
-    /// Since when, in the time of the data.
-    pub since: Option<Timestamp>,
-    /// Whether somebody has acknowledged every alarm that is open.
-    pub acknowledged: bool,
-    /// Whether nobody is told of its alarms now.
-    pub silenced: bool,
-    /// How many rules judge it.
-    pub rules: usize,
-}
-
 /// A channel and its latest value.
 #[derive(Debug, Clone)]
 pub struct ChannelNow {
@@ -197,16 +183,16 @@ pub struct ChannelNow {
 impl ChannelNow {
     /// What its rules decided; where they have nothing against it, what is known of its newest value.
     pub fn state(&self) -> State {
-        match self.judged.state {
-            ChannelState::Alarm if self.judged.acknowledged => State::Seen,
-            ChannelState::Alarm => State::Alarm,
-            ChannelState::Grace => State::Grace,
-            ChannelState::Recovering => State::Recovering,
-            ChannelState::NoData => State::Silent,
-            ChannelState::Ok if self.latest.is_none() => State::NoData,
-            ChannelState::Ok if self.old => State::Old,
-            ChannelState::Ok if self.judged.rules == 0 => State::NoLimits,
-            ChannelState::Ok => State::Inside,
+        match self.judged.state(self.latest.is_some()) {
+            Some(ChannelState::Alarm) if self.judged.acknowledged => State::Seen,
+            Some(ChannelState::Alarm) => State::Alarm,
+            Some(ChannelState::Grace) => State::Grace,
+            Some(ChannelState::Recovering) => State::Recovering,
+            Some(ChannelState::NoData) if self.judged.told.is_some() => State::Silent,
+            _ if self.latest.is_none() => State::NoData,
+            _ if self.old => State::Old,
+            None => State::NoLimits,
+            Some(ChannelState::Ok | ChannelState::NoData) => State::Inside,
         }
     }
 }

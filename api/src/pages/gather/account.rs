@@ -10,11 +10,12 @@ use serde_json::Value;
 use super::super::onboarding::MODELS;
 use super::super::parts;
 use super::super::view::{
-    AccountPage, ChannelNow, Frame, FreshToken, IntegrationRow, IntegrationsPage, Judged, LedgerStrip,
-    Limits, OpenAlarms, Parked, TokensPage, TrayPage, UserRow, UsersPage, Viewer,
+    AccountPage, ChannelNow, Frame, FreshToken, IntegrationRow, IntegrationsPage, LedgerStrip, Limits,
+    OpenAlarms, Parked, TokensPage, TrayPage, UserRow, UsersPage, Viewer,
 };
 use super::super::words::{self, Zone};
 use super::{Asker, changes, devices};
+use crate::judged::Judged;
 
 /// Changes listed on the account's page.
 const CHANGES_MAX: usize = 100;

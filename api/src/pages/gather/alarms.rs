@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use domain::Timestamp;
 use domain::event::{AlarmOpened, Event, Thresholds};
-use domain::registry::{Channel, Registry};
+use domain::registry::Channel;
 use domain::rule::windows::Schedule;
 use domain::rule::{ChannelState, Definition, Kind, Severity};
 use domain::time::DAY_US;
@@ -17,9 +17,10 @@ use serde_json::Value;
 
 use super::super::alarms::one::reason_words;
 use super::super::alarms::view::{AlarmRow, AlarmsPage, Around, Held, Life, Shown, SilenceRow, Step};
-use super::super::view::{Judged, LimitSpan, Limits, Link};
+use super::super::view::{LimitSpan, Limits, Link};
 use super::super::words::{self, Zone};
 use super::{Asker, changes, devices, history, known};
+use crate::judged::{Judged, is_silenced};
 
 /// Open alarms that a page shows.
 const OPEN_MAX: usize = 200;
@@ -54,25 +55,12 @@ pub type States = BTreeMap<String, StateOfChannel>;
 
 /// What the rules say of a channel.
 pub fn judged(asker: &Asker<'_>, channel: &Channel, states: &States) -> Judged {
-    let said = states.get(&*channel.id);
-    let registry = asker.known.registry();
-    Judged {
-        state: said.map_or(ChannelState::Ok, |said| said.state),
-        since: said.map(|said| said.since),
-        acknowledged: said.is_some_and(|said| said.acknowledged),
-        silenced: is_silenced(&registry, channel, asker.now),
-        rules: registry
-            .rules_in_force(channel)
-            .iter()
-            .filter(|rule| rule.definition.enabled)
-            .count(),
-    }
-}
-
-fn is_silenced(registry: &Registry, channel: &Channel, at: Timestamp) -> bool {
-    registry
-        .silences_of(channel)
-        .any(|silence| silence.state.holds_at(at))
+    Judged::of(
+        &asker.known.registry(),
+        channel,
+        states.get(&*channel.id),
+        asker.now,
+    )
 }
 
 /// The list.

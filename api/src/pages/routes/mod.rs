@@ -6,8 +6,10 @@
 //! Not here: the API (`crate::routes`), what pages look like.
 
 mod alarms;
+mod contacts;
 mod forms;
 mod links;
+mod outbound;
 mod public;
 mod rules;
 mod show;
@@ -171,6 +173,27 @@ pub const ROUTES: &[Route] = &[
     post("/app/evidence", |ctx| {
         Box::pin(signed_in(ctx, forms::ask_for_evidence))
     }),
+    get("/app/contacts", |ctx| Box::pin(signed_in(ctx, contacts::show))),
+    post("/app/contacts", |ctx| Box::pin(signed_in(ctx, contacts::create))),
+    post("/app/contacts/{id}", |ctx| {
+        Box::pin(signed_in(ctx, contacts::change))
+    }),
+    post("/app/contacts/{id}/test", |ctx| {
+        Box::pin(signed_in(ctx, contacts::test))
+    }),
+    post("/app/contacts/{id}/confirm", |ctx| {
+        Box::pin(signed_in(ctx, contacts::confirm))
+    }),
+    post("/app/contacts/{id}/rotate-secret", |ctx| {
+        Box::pin(signed_in(ctx, contacts::rotate_secret))
+    }),
+    post("/app/contacts/{id}/remove", |ctx| {
+        Box::pin(signed_in(ctx, contacts::remove))
+    }),
+    get("/app/outbound", |ctx| Box::pin(signed_in(ctx, outbound::show))),
+    post("/app/outbound/{notification}/redeliver", |ctx| {
+        Box::pin(signed_in(ctx, outbound::redeliver))
+    }),
     get("/app/users", |ctx| Box::pin(signed_in(ctx, show::users))),
     post("/app/users", |ctx| Box::pin(signed_in(ctx, forms::invite))),
     post("/app/users/{id}/remove", |ctx| {
@@ -282,6 +305,11 @@ fn done(word: Option<&str>) -> Option<Notice> {
         "unsilenced" => "The silence has ended.",
         "activated" => "In force from the next reading on.",
         "switched" => "Done. It is on record with your name.",
+        "contact-added" => "Added. What has to happen before it is told anything is said on its card.",
+        "contact-removed" => "Removed. It is told nothing more.",
+        "tested" => "A test is on its way; what comes of it appears on the contact's card.",
+        "asked" => "Its owner is asked again to confirm.",
+        "again" => "It is sent again, under the same id; what comes of it appears below.",
         "rule-removed" => "Removed. What it decided stays on record.",
         _ => return None,
     };
@@ -420,6 +448,10 @@ impl Known for App {
 
     fn refused_of_late(&self, source: &Source) -> Vec<Refusal> {
         self.refusals().recent(source)
+    }
+
+    fn link_code(&self, contact: &str) -> String {
+        self.notify().links().code(contact)
     }
 
     fn last_used(&self, token: &str) -> Option<Timestamp> {
