@@ -123,7 +123,7 @@ fn lane(row: &ContactRow, x: f64, top: f64, m: &Measures) -> Markup {
     let shown: String = more.chars().take(room).collect();
     let cut = if shown.len() < more.len() { "…" } else { "" };
     html! {
-        g.lane class=(marks::class(mark)) {
+        g class={ "lane " (marks::class(mark)) } {
             title { (row.name) ", " (more) ": " (when(row.preferences.after_min)) }
             text.l-name x=(EDGE) y=(if above { top + 20.0 } else { middle + 4.0 }) {
                 (name) tspan.l-more dx="6" { (shown) (cut) }
