@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `view` | what a page shows, as plain values |
+//! | `view` | what several pages show, as plain values; what one page shows stands in its own `view` |
 //! | `words` | numbers, units, times, codes as people read them |
 //! | `parts`, `layout`, `assets` | states, forms; the shell; style sheet, script, policy |
 //! | `chart`, `spark`, `series`, `ticks` | drawings as SVG |

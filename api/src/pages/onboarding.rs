@@ -5,11 +5,16 @@
 //! again; without JavaScript the box is a frame that reloads itself, so that the token beside it stays.
 //! Not here: making tokens, the state of the first reading.
 
+#[cfg(test)]
+pub mod sample;
+pub mod view;
+
 use maud::{DOCTYPE, Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::parts;
-use super::view::{FirstReading, Frame, FreshToken, Onboarding, OnboardingStatus, WebhookStep};
+use super::view::{Frame, FreshToken};
+use view::{FirstReading, Onboarding, OnboardingStatus, WebhookStep};
 use super::words;
 
 /// Seconds between two looks for the first reading.

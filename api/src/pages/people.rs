@@ -3,13 +3,18 @@
 //! Invariant: whoever may only look is shown no form.
 //! Not here: sign-in.
 
+#[cfg(test)]
+pub mod sample;
+pub mod view;
+
 use maud::{Markup, html};
 
 use super::device::token_table;
 use super::layout::{self, Page, Section};
 use super::parts::{self, Field};
 use super::site;
-use super::view::{AccountPage, Frame, TokensPage, UserRow, UsersPage};
+use super::view::Frame;
+use view::{AccountPage, TokensPage, UserRow, UsersPage};
 use super::words;
 
 /// The roles that a form offers.

@@ -2,12 +2,15 @@
 //!
 //! Not here: limits and tokens (`device`).
 
+pub mod view;
+
 use maud::{Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::overview;
 use super::parts::{self, Field};
-use super::view::{Frame, SitePage};
+use super::view::Frame;
+use view::SitePage;
 use super::words;
 
 /// A site's document.

@@ -2,11 +2,16 @@
 //!
 //! Not here: decoding, adoption itself.
 
+#[cfg(test)]
+pub mod sample;
+pub mod view;
+
 use maud::{Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::parts::{self, Field};
-use super::view::{Frame, Parked, TrayPage};
+use super::view::Frame;
+use view::{Parked, TrayPage};
 use super::words;
 
 /// The tray's document.
