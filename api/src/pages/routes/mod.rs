@@ -7,12 +7,17 @@
 
 mod alarms;
 mod contacts;
+mod devices;
+mod evidence;
 mod forms;
+mod integrations;
 mod links;
 mod outbound;
+mod people;
 mod public;
 mod rules;
 mod show;
+mod sites;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -75,30 +80,30 @@ pub const ROUTES: &[Route] = &[
     post("/u/{link}", |ctx| Box::pin(links::own_now(ctx))),
     get("/c/{link}", |ctx| Box::pin(links::confirm(ctx))),
     post("/c/{link}", |ctx| Box::pin(links::confirm_now(ctx))),
-    post("/app/sign-out", |ctx| Box::pin(signed_in(ctx, forms::sign_out))),
+    post("/app/sign-out", |ctx| Box::pin(signed_in(ctx, people::sign_out))),
     get("/app", |ctx| Box::pin(signed_in(ctx, show::overview))),
     get("/app/sites/new", |ctx| Box::pin(signed_in(ctx, show::new_site))),
-    post("/app/sites", |ctx| Box::pin(signed_in(ctx, forms::add_site))),
+    post("/app/sites", |ctx| Box::pin(signed_in(ctx, sites::add_site))),
     get("/app/sites/{id}", |ctx| Box::pin(signed_in(ctx, show::site))),
     post("/app/sites/{id}", |ctx| {
-        Box::pin(signed_in(ctx, forms::change_site))
+        Box::pin(signed_in(ctx, sites::change_site))
     }),
     get("/app/devices/new", |ctx| {
         Box::pin(signed_in(ctx, show::new_device))
     }),
-    post("/app/devices", |ctx| Box::pin(signed_in(ctx, forms::add_device))),
+    post("/app/devices", |ctx| Box::pin(signed_in(ctx, devices::add_device))),
     get("/app/devices/{id}", |ctx| Box::pin(signed_in(ctx, show::device))),
     post("/app/devices/{id}", |ctx| {
-        Box::pin(signed_in(ctx, forms::change_device))
+        Box::pin(signed_in(ctx, devices::change_device))
     }),
     post("/app/devices/{id}/move", |ctx| {
-        Box::pin(signed_in(ctx, forms::move_device))
+        Box::pin(signed_in(ctx, devices::move_device))
     }),
     post("/app/devices/{id}/remove", |ctx| {
-        Box::pin(signed_in(ctx, forms::remove_device))
+        Box::pin(signed_in(ctx, devices::remove_device))
     }),
     post("/app/devices/{id}/rotate-token", |ctx| {
-        Box::pin(signed_in(ctx, forms::rotate_device_token))
+        Box::pin(signed_in(ctx, devices::rotate_device_token))
     }),
     get("/app/devices/{id}/onboarding", |ctx| {
         Box::pin(signed_in(ctx, show::onboarding))
@@ -107,7 +112,7 @@ pub const ROUTES: &[Route] = &[
         Box::pin(signed_in(ctx, show::onboarding_status))
     }),
     post("/app/sensors/{id}", |ctx| {
-        Box::pin(signed_in(ctx, forms::change_limits))
+        Box::pin(signed_in(ctx, devices::change_limits))
     }),
     get("/app/alarms", |ctx| Box::pin(signed_in(ctx, alarms::list))),
     get("/app/alarms/{id}", |ctx| Box::pin(signed_in(ctx, alarms::one))),
@@ -155,23 +160,23 @@ pub const ROUTES: &[Route] = &[
     }),
     get("/app/tray", |ctx| Box::pin(signed_in(ctx, show::tray))),
     post("/app/tray/{dev_eui}/adopt", |ctx| {
-        Box::pin(signed_in(ctx, forms::adopt))
+        Box::pin(signed_in(ctx, devices::adopt))
     }),
     get("/app/integrations", |ctx| {
         Box::pin(signed_in(ctx, show::integrations))
     }),
     post("/app/integrations", |ctx| {
-        Box::pin(signed_in(ctx, forms::add_integration))
+        Box::pin(signed_in(ctx, integrations::add_integration))
     }),
     post("/app/integrations/{id}/rotate-token", |ctx| {
-        Box::pin(signed_in(ctx, forms::rotate_integration_token))
+        Box::pin(signed_in(ctx, integrations::rotate_integration_token))
     }),
     post("/app/integrations/{id}/remove", |ctx| {
-        Box::pin(signed_in(ctx, forms::remove_integration))
+        Box::pin(signed_in(ctx, integrations::remove_integration))
     }),
     get("/app/evidence", |ctx| Box::pin(signed_in(ctx, show::evidence))),
     post("/app/evidence", |ctx| {
-        Box::pin(signed_in(ctx, forms::ask_for_evidence))
+        Box::pin(signed_in(ctx, evidence::ask_for_evidence))
     }),
     get("/app/contacts", |ctx| Box::pin(signed_in(ctx, contacts::show))),
     post("/app/contacts", |ctx| Box::pin(signed_in(ctx, contacts::create))),
@@ -195,18 +200,18 @@ pub const ROUTES: &[Route] = &[
         Box::pin(signed_in(ctx, outbound::redeliver))
     }),
     get("/app/users", |ctx| Box::pin(signed_in(ctx, show::users))),
-    post("/app/users", |ctx| Box::pin(signed_in(ctx, forms::invite))),
+    post("/app/users", |ctx| Box::pin(signed_in(ctx, people::invite))),
     post("/app/users/{id}/remove", |ctx| {
-        Box::pin(signed_in(ctx, forms::remove_user))
+        Box::pin(signed_in(ctx, people::remove_user))
     }),
     get("/app/tokens", |ctx| Box::pin(signed_in(ctx, show::tokens))),
-    post("/app/tokens", |ctx| Box::pin(signed_in(ctx, forms::make_token))),
+    post("/app/tokens", |ctx| Box::pin(signed_in(ctx, people::make_token))),
     post("/app/tokens/{id}/revoke", |ctx| {
-        Box::pin(signed_in(ctx, forms::revoke_token))
+        Box::pin(signed_in(ctx, people::revoke_token))
     }),
     get("/app/account", |ctx| Box::pin(signed_in(ctx, show::account))),
     post("/app/account", |ctx| {
-        Box::pin(signed_in(ctx, forms::rename_account))
+        Box::pin(signed_in(ctx, people::rename_account))
     }),
     get("/app/{path...}", |ctx| {
         Box::pin(signed_in(ctx, |_| async { Err(ApiError::no_route()) }))
