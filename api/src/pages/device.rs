@@ -15,8 +15,8 @@ use super::parts::{self, Field};
 use super::site;
 use super::spark;
 use super::view::{ChannelNow, Frame, TokenRow};
-use view::DevicePage;
 use super::words;
+use view::DevicePage;
 
 /// A device's document.
 pub fn page(frame: &Frame, view: &DevicePage) -> Markup {

@@ -4,7 +4,7 @@
 //! Not here: making tokens.
 
 #[cfg(test)]
-pub mod sample;
+pub(super) mod sample;
 pub mod view;
 
 use maud::{Markup, html};

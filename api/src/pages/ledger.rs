@@ -6,7 +6,7 @@
 //! Not here: proofs themselves (`domain::proof`).
 
 #[cfg(test)]
-pub mod sample;
+pub(super) mod sample;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ use maud::{Markup, html};
 use super::layout::{self, Page, Section};
 use super::parts;
 use super::view::Frame;
-use view::{EntryPage, HeadRow, LedgerPage, PublicationRow, WitnessRow};
 use super::words;
 use crate::witnesses::HeadState;
+use view::{EntryPage, HeadRow, LedgerPage, PublicationRow, WitnessRow};
 
 /// Seconds between two looks of an open page.
 const LIVE_S: u32 = 15;

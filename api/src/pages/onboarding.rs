@@ -6,7 +6,7 @@
 //! Not here: making tokens, the state of the first reading.
 
 #[cfg(test)]
-pub mod sample;
+pub(super) mod sample;
 pub mod view;
 
 use maud::{DOCTYPE, Markup, html};
@@ -14,8 +14,8 @@ use maud::{DOCTYPE, Markup, html};
 use super::layout::{self, Page, Section};
 use super::parts;
 use super::view::{Frame, FreshToken};
-use view::{FirstReading, Onboarding, OnboardingStatus, WebhookStep};
 use super::words;
+use view::{FirstReading, Onboarding, OnboardingStatus, WebhookStep};
 
 /// Seconds between two looks for the first reading.
 pub const LIVE_S: u32 = 2;

@@ -15,8 +15,8 @@ use super::layout::{self, Page, Section};
 use super::parts;
 use super::spark;
 use super::view::{ChannelNow, DeviceRow, Frame, Side, SiteCard, State};
-use view::Overview;
 use super::words::{self, Zone};
+use view::Overview;
 
 /// Seconds between two looks of an open page.
 pub const LIVE_S: u32 = 15;

@@ -4,7 +4,7 @@
 //! Not here: sign-in.
 
 #[cfg(test)]
-pub mod sample;
+pub(super) mod sample;
 pub mod view;
 
 use maud::{Markup, html};
@@ -14,11 +14,11 @@ use super::layout::{self, Page, Section};
 use super::parts::{self, Field};
 use super::site;
 use super::view::Frame;
-use view::{AccountPage, TokensPage, UserRow, UsersPage};
 use super::words;
+use view::{AccountPage, TokensPage, UserRow, UsersPage};
 
 /// The roles that a form offers.
-const ROLES: &[&str] = &["owner", "auditor"];
+const ROLES: &[&str] = &["owner", "operator", "compliance", "auditor"];
 
 /// The users' document.
 pub fn users(frame: &Frame, view: &UsersPage) -> Markup {

@@ -4,9 +4,10 @@
 //! Not here: real data.
 
 use crate::judged::Judged;
-use crate::witnesses::HeadState;
 use domain::{Date, Hash, Timestamp};
 
+use super::device::view::DevicePage;
+use super::overview::view::Overview;
 use super::view::*;
 use super::words::Zone;
 
@@ -666,13 +667,3 @@ pub fn evidence() -> EvidencePage {
         idempotency_key: "idem-2".into(),
     }
 }
-
-    UsersPage {
-        users: vec![
-            user("usr_1", Some("Jana Nováková"), Some("jana@example.eu"), "owner"),
-            user("usr_2", None, Some("inspection@example.org"), "auditor"),
-        ],
-        error: None,
-    }
-}
-

@@ -10,8 +10,8 @@ use super::layout::{self, Page, Section};
 use super::overview;
 use super::parts::{self, Field};
 use super::view::Frame;
-use view::SitePage;
 use super::words;
+use view::SitePage;
 
 /// A site's document.
 pub fn page(frame: &Frame, view: &SitePage) -> Markup {

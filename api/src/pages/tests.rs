@@ -6,10 +6,10 @@
 use maud::Markup;
 
 use super::alarms::view::Life;
-use super::sign_in::{Delivery, Trouble};
-use super::view::Range;
 use super::onboarding::view::{FirstReading, WebhookStep};
 use super::overview::view::Overview;
+use super::sign_in::{Delivery, Trouble};
+use super::view::Range;
 use super::*;
 
 fn every_page() -> Vec<(&'static str, Markup)> {
@@ -64,7 +64,10 @@ fn every_page() -> Vec<(&'static str, Markup)> {
         ("add", add_device::page(&frame, &add(sample::sites()))),
         (
             "onboard-waiting",
-            onboarding::page(&frame, &onboarding::sample::onboarding(onboarding::sample::waiting())),
+            onboarding::page(
+                &frame,
+                &onboarding::sample::onboarding(onboarding::sample::waiting()),
+            ),
         ),
         ("onboard-refused", onboarding::page(&frame, &again)),
         ("onboard-landed", onboarding::page(&frame, &ttn)),
@@ -429,7 +432,11 @@ fn a_name_that_is_markup_is_shown_as_text() {
 
 #[test]
 fn the_token_stands_in_every_way_of_sending() {
-    let html = onboarding::page(&sample::frame(), &onboarding::sample::onboarding(onboarding::sample::waiting())).into_string();
+    let html = onboarding::page(
+        &sample::frame(),
+        &onboarding::sample::onboarding(onboarding::sample::waiting()),
+    )
+    .into_string();
     // Its box, three Shelly addresses, the sketch, curl.
     assert_eq!(html.matches(onboarding::sample::TOKEN).count(), 6);
     let mut later = onboarding::sample::onboarding(onboarding::sample::waiting());
@@ -449,8 +456,12 @@ fn a_device_id_with_quotes_cannot_leave_its_command() {
 
 #[test]
 fn the_box_stops_looking_once_the_reading_landed() {
-    let waiting = onboarding::status_page(&onboarding::sample::onboarding(onboarding::sample::waiting()).status).into_string();
-    let landed = onboarding::status_page(&onboarding::sample::onboarding(onboarding::sample::landed()).status).into_string();
+    let waiting =
+        onboarding::status_page(&onboarding::sample::onboarding(onboarding::sample::waiting()).status)
+            .into_string();
+    let landed =
+        onboarding::status_page(&onboarding::sample::onboarding(onboarding::sample::landed()).status)
+            .into_string();
     assert!(waiting.contains("http-equiv=\"refresh\"") && waiting.contains("data-every"));
     assert!(!landed.contains("http-equiv=\"refresh\"") && !landed.contains("data-every"));
 }

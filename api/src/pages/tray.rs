@@ -3,7 +3,7 @@
 //! Not here: decoding, adoption itself.
 
 #[cfg(test)]
-pub mod sample;
+pub(super) mod sample;
 pub mod view;
 
 use maud::{Markup, html};
@@ -11,8 +11,8 @@ use maud::{Markup, html};
 use super::layout::{self, Page, Section};
 use super::parts::{self, Field};
 use super::view::Frame;
-use view::{Parked, TrayPage};
 use super::words;
+use view::{Parked, TrayPage};
 
 /// The tray's document.
 pub fn page(frame: &Frame, view: &TrayPage) -> Markup {

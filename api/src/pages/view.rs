@@ -5,10 +5,7 @@
 //! device's follows from its channels' ([`State`]), so that two pages can never disagree about them.
 //! Not here: markup, queries, routes; alarms and rules (`alarms::view`, `rules::view`).
 
-use std::collections::BTreeMap;
-
 use crate::judged::Judged;
-use crate::witnesses::HeadState;
 use domain::rule::ChannelState;
 use domain::{Date, Hash, Timestamp};
 

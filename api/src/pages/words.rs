@@ -353,6 +353,14 @@ pub fn vertical(code: &str) -> &str {
 pub fn role(code: &str) -> (&str, &'static str) {
     match code {
         "owner" => ("Owner", "sees and changes everything in this account"),
+        "operator" => (
+            "Operator",
+            "sees everything, acknowledges and closes alarms, silences channels",
+        ),
+        "compliance" => (
+            "Compliance",
+            "sees everything, annotates and corrects readings, comments on alarms",
+        ),
         "auditor" => ("Auditor", "sees everything in this account, changes nothing"),
         other => (other, ""),
     }

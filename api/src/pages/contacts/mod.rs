@@ -15,5 +15,5 @@ pub mod form;
 pub mod ladder;
 pub mod list;
 #[cfg(test)]
-pub mod sample;
+pub(super) mod sample;
 pub mod view;

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::super::alarms::one::reason_words;
 use super::super::alarms::view::{AlarmRow, AlarmsPage, Around, Held, Life, Shown, SilenceRow, Step};
+use super::super::outbound::view::code_words;
 use super::super::view::{LimitSpan, Limits, Link};
 use super::super::words::{self, Zone};
 use super::{Asker, changes, devices, history, known};
@@ -312,7 +313,10 @@ fn told(asker: &Asker<'_>, alarm: &str) -> Result<Vec<Step>, QueryError> {
                 "NotificationDigested" => (format!("Told {name} in a digest"), Vec::new()),
                 "NotificationDropped" => (
                     format!("Not told {name}"),
-                    vec![format!("Because: {}.", tried.code)],
+                    vec![
+                        code_words(&tried.code)
+                            .map_or_else(|| format!("Because: {}.", tried.code), str::to_owned),
+                    ],
                 ),
                 "NotificationFailed" => {
                     let then = if tried.next_at.is_some() {

@@ -14,7 +14,9 @@ use projections::{QueryError, Resolution};
 
 use super::super::alarms::view::SilenceForm;
 use super::super::rules::view::RuleRow;
-use super::super::view::{Bucket, ChannelPage, Gap, LimitSpan, Limits, Link, Range, ReadingRow, Series, SpanRow};
+use super::super::view::{
+    Bucket, ChannelPage, Gap, LimitSpan, Limits, Link, Range, ReadingRow, Series, SpanRow,
+};
 use super::super::words::{self, Zone};
 use super::{Asker, alarms, changes, devices, known, rules};
 

@@ -1,5 +1,7 @@
 //! To look at, and for the goldens.
 
+use super::super::onboarding::sample::TOKEN;
+use super::super::sample::token_row;
 use super::super::view::{FreshToken, TokenRow};
 use super::view::{IntegrationRow, IntegrationsPage};
 

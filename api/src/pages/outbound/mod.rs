@@ -6,5 +6,5 @@
 
 pub mod log;
 #[cfg(test)]
-pub mod sample;
+pub(super) mod sample;
 pub mod view;

@@ -1,6 +1,7 @@
 //! To look at, and for the goldens.
 
-use super::super::sample::{before, timeline};
+use super::super::onboarding::sample::TOKEN;
+use super::super::sample::{before, timeline, token_row};
 use super::super::view::{FreshToken, TokenRow};
 use super::view::{AccountPage, TokensPage, UserRow, UsersPage};
 
@@ -12,6 +13,14 @@ pub fn users() -> UsersPage {
         role: role.into(),
         is_viewer: id == "usr_1",
     };
+    UsersPage {
+        users: vec![
+            user("usr_1", Some("Jana Nováková"), Some("jana@example.eu"), "owner"),
+            user("usr_2", None, Some("inspection@example.org"), "auditor"),
+        ],
+        error: None,
+    }
+}
 
 pub fn tokens() -> TokensPage {
     TokensPage {

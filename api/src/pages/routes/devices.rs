@@ -8,9 +8,9 @@ use domain::aggregate::device::{DevicePatch, NewDevice};
 
 use super::super::add_device::view::DeviceForm;
 use super::super::onboarding::MODELS;
-use super::{Visit, show};
 use super::forms::{Form, fresh, refused, to};
 use super::sites::make_site;
+use super::{Visit, show};
 use crate::errors::ApiError;
 use crate::router::Answer;
 

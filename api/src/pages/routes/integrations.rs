@@ -2,8 +2,8 @@
 //!
 //! Not here: pages (`show`).
 
-use super::{Visit, show};
 use super::forms::{fresh, refused, to};
+use super::{Visit, show};
 use crate::router::Answer;
 
 const OPENS_INTEGRATION: &str = "ingest for every device of the account";

@@ -91,7 +91,9 @@ pub const ROUTES: &[Route] = &[
     get("/app/devices/new", |ctx| {
         Box::pin(signed_in(ctx, show::new_device))
     }),
-    post("/app/devices", |ctx| Box::pin(signed_in(ctx, devices::add_device))),
+    post("/app/devices", |ctx| {
+        Box::pin(signed_in(ctx, devices::add_device))
+    }),
     get("/app/devices/{id}", |ctx| Box::pin(signed_in(ctx, show::device))),
     post("/app/devices/{id}", |ctx| {
         Box::pin(signed_in(ctx, devices::change_device))

@@ -6,11 +6,11 @@ use commands::handlers::NewUser;
 use domain::aggregate::account::AccountCommand;
 use warp::http::header;
 
-use super::{Visit, show};
 use super::forms::{fresh, refused, to};
-use crate::{auth, reply};
+use super::{Visit, show};
 use crate::errors::ApiError;
 use crate::router::Answer;
+use crate::{auth, reply};
 
 const OPENS_API: &str = "the API, as you";
 

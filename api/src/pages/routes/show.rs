@@ -13,12 +13,12 @@ use domain::reading::Reading;
 use domain::time::DAY_US;
 use warp::http::StatusCode;
 
+use super::super::add_device::view::{AddDevice, DeviceForm};
 use super::super::alarms::view::SilenceForm;
 use super::super::gather::{self, Asked, Typed};
-use super::super::view::{ChannelPage, FreshToken, Notice, Range};
-use super::super::add_device::view::{AddDevice, DeviceForm};
 use super::super::ledger::view::EntryPage;
 use super::super::onboarding::view::{Onboarding, WebhookStep};
+use super::super::view::{ChannelPage, FreshToken, Notice, Range};
 use super::super::words::{self, Zone};
 use super::super::{
     add_device, channel as channel_page, device as device_page, evidence as evidence_page,

@@ -6,8 +6,8 @@ use commands::handlers::Outcome;
 use domain::aggregate::site::SitePatch;
 
 use super::super::site as site_page;
-use super::{Visit, html, show};
 use super::forms::{Form, refused, to};
+use super::{Visit, html, show};
 use crate::errors::ApiError;
 use crate::router::Answer;
 
