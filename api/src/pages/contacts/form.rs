@@ -211,15 +211,17 @@ pub fn preferences(
         html! { label.choice { input type="radio" name=(name) value=(value) checked[value == chosen]; (label) } }
     };
     html! {
-        fieldset.choices {
-            legend { "Of where?" }
-            p.hint { "Of everywhere, if nothing is chosen." }
-            div.choices.row {
-                @for site in &choices.sites {
-                    (check("scope", &site.id, typed.scope.contains(&site.id), html! { (site.name) }))
-                }
-                @for (id, name) in kept.iter().filter(|(id, _)| !choices.sites.iter().any(|site| site.id == *id)) {
-                    (check("scope", id, typed.scope.contains(id), html! { (name) }))
+        @if !choices.sites.is_empty() || !kept.is_empty() {
+            fieldset.choices {
+                legend { "Of where?" }
+                p.hint { "Of everywhere, if nothing is chosen." }
+                div.choices.row {
+                    @for site in &choices.sites {
+                        (check("scope", &site.id, typed.scope.contains(&site.id), html! { (site.name) }))
+                    }
+                    @for (id, name) in kept.iter().filter(|(id, _)| !choices.sites.iter().any(|site| site.id == *id)) {
+                        (check("scope", id, typed.scope.contains(id), html! { (name) }))
+                    }
                 }
             }
         }

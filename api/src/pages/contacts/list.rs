@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::super::layout::{self, Page, Section};
 use super::super::outbound;
-use super::super::outbound::view::what_words;
+use super::super::outbound::view::{Outcome, what_words};
 use super::super::view::Frame;
 use super::super::{marks, parts, words};
 use super::form::{self, DAYS, Fields, Typed};
@@ -210,7 +210,10 @@ fn last(frame: &Frame, row: &ContactRow) -> Markup {
         @match &row.last {
             None => { span.dim { "Nothing was sent to it yet." } }
             Some(attempt) => {
-                (outbound::log::outcome(attempt)) " "
+                @match attempt.outcome {
+                    Outcome::Asked => { (marks::badge(marks::Mark::Waits, "on its way")) " " }
+                    _ => { (outbound::log::outcome(attempt)) " " }
+                }
                 a href={ "/app/outbound?contact=" (row.id) } {
                     (words::capitalised(&attempt.what)) ", " (parts::ago(attempt.at, &frame.zone, frame.now))
                 }

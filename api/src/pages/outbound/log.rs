@@ -174,7 +174,7 @@ fn row(frame: &Frame, view: &OutboundPage, attempt: &Attempt) -> Markup {
             }
             p.sent-state { (outcome(attempt)) }
             div.sent-code {
-                p { (answered(attempt)) }
+                @if attempt.outcome != Outcome::Asked { p { (answered(attempt)) } }
                 @if let Some(words) = code_words(&attempt.code) { p.dim { (words) } }
                 @if let Some(next) = attempt.next_at {
                     p.dim { "Again " (parts::time(next, &view.zone, frame.now)) "." }

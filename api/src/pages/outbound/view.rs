@@ -192,7 +192,7 @@ impl Outcome {
             Self::Again => (Mark::Again, "failed, tried again"),
             Self::Failed => (Mark::Failed, "failed"),
             Self::Held => (Mark::Held, "not sent"),
-            Self::Asked => (Mark::Waits, "on its way"),
+            Self::Asked => (Mark::Unknown, "asked for"),
             Self::Answered => (Mark::Done, "acknowledged"),
         }
     }
@@ -265,7 +265,8 @@ pub fn code_words(code: &str) -> Option<&'static str> {
         "removed" | "no_contact" => "The contact was removed.",
         "erased" => "Its address was erased.",
         "overflow" => "Too much waited; a summary said it.",
-        "redeliver" => "Somebody asked for it again.",
+        "redeliver" | "test" | "confirm" => "Somebody asked for it.",
+        "challenge" => "It was time for one.",
         "401" | "403" | "404" | "410" => "The receiver refused it, and would again.",
         "429" => "The receiver asks for fewer messages.",
         "500" | "502" | "503" | "504" => "The receiver has a fault of its own.",
