@@ -99,9 +99,7 @@ pub async fn reader(app: &App, request: &Request) -> Result<Caller, ApiError> {
 /// forms carry it in the body, and check it themselves with [`User::check_csrf`]).
 pub async fn writer(app: &App, request: &Request) -> Result<Caller, ApiError> {
     let caller = own(app, request).await?;
-    if caller.user()?.role != OWNER {
-        return Err(ApiError::forbidden("this role may read and not change"));
-    }
+    caller.user()?.check_may_change()?;
     Ok(caller)
 }
 
@@ -123,6 +121,17 @@ pub async fn own(app: &App, request: &Request) -> Result<Caller, ApiError> {
 }
 
 impl User {
+    /// Whether this role changes what is configured, for what no command decides.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn check_may_change(&self) -> Result<(), ApiError> {
+        if self.role == OWNER {
+            return Ok(());
+        }
+        Err(ApiError::forbidden("this role may read and not change"))
+    }
+
     /// Compares what a form sent back with the session's CSRF token. By token there is nothing to forge.
     ///
     /// # Errors

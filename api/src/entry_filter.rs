@@ -154,7 +154,7 @@ fn is_by(entry: &Entry<'_>, actor: &str) -> bool {
 }
 
 /// A time with a zone, or a day, which is its first moment in UTC.
-fn moment(text: &str, part: &str) -> Result<Timestamp, String> {
+pub fn moment(text: &str, part: &str) -> Result<Timestamp, String> {
     // A plus sign that nobody encoded arrives as a space.
     let text = text.replace(' ', "+");
     if let Ok(date) = Date::parse(&text) {

@@ -47,6 +47,7 @@ pub mod entropy;
 pub mod entry_filter;
 pub mod errors;
 pub mod evidence;
+pub mod judged;
 pub mod key_chain;
 pub mod limits;
 pub mod mail;

@@ -58,11 +58,14 @@ impl Ctx {
 
 /// A method that routes are for. `Get` answers HEAD too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
 pub enum Verb {
+    /// Looks; HEAD too.
     Get,
+    /// Makes, or does.
     Post,
+    /// Changes what is there.
     Patch,
+    /// Takes away.
     Delete,
 }
 

@@ -10,7 +10,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 // The comparison is shared by its file and not by a dependency: `tests` stands above every other room.
-#[allow(dead_code)]
+#[allow(
+    dead_code,
+    reason = "what runs cases over HTTP is used by the end-to-end tests only"
+)]
 #[path = "../../tests/src/payloads.rs"]
 mod payloads;
 

@@ -91,15 +91,18 @@ fn pictures_of_a_running_service_are_taken_where_they_are_asked_for() {
 }
 
 /// A person at a window.
-struct Walk<'a> {
-    daybook: &'a Daybook,
-    browser: &'a mut Chromium,
-    window: &'a str,
+pub struct Walk<'a> {
+    /// What is walked through.
+    pub daybook: &'a Daybook,
+    /// The window's browser.
+    pub browser: &'a mut Chromium,
+    /// The window's name, for pictures.
+    pub window: &'a str,
 }
 
 impl Walk<'_> {
     /// A page as it should be, whatever it shows.
-    fn look(&mut self, page: &str) {
+    pub fn look(&mut self, page: &str) {
         self.browser.picture(&format!("{page}-{}", self.window));
         let complaints = self.browser.complaints();
         assert!(complaints.is_empty(), "{page} ({}): {complaints:#?}", self.window);
@@ -110,7 +113,8 @@ impl Walk<'_> {
         );
     }
 
-    fn sign_in(&mut self) {
+    /// By the link that the command line prints.
+    pub fn sign_in(&mut self) {
         self.browser.open(&format!("{}/app", self.daybook.url()));
         assert!(self.browser.url().contains("/sign-in"), "{}", self.browser.url());
         self.look("sign-in");

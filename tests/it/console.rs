@@ -16,6 +16,8 @@ const PAGES: &[&str] = &[
     "/app/alarms?show=all",
     "/app/tray",
     "/app/integrations",
+    "/app/contacts",
+    "/app/outbound",
     "/app/evidence",
     "/app/users",
     "/app/tokens",
@@ -23,14 +25,15 @@ const PAGES: &[&str] = &[
 ];
 
 /// A signed-in browser without the browser.
-struct Person<'a> {
+pub struct Person<'a> {
     daybook: &'a Daybook,
     cookie: String,
     csrf: String,
 }
 
 impl<'a> Person<'a> {
-    fn sign_in(daybook: &'a Daybook, email: &str) -> Self {
+    /// By the link that the command line prints.
+    pub fn sign_in(daybook: &'a Daybook, email: &str) -> Self {
         let (code, link, said) = daybook.cli(&["sign-in", email]);
         assert_eq!(code, 0, "{said}");
         let token = link.trim().split_once("token=").expect("a link").1.to_owned();
@@ -49,7 +52,8 @@ impl<'a> Person<'a> {
         person
     }
 
-    fn get(&self, path: &str) -> Reply {
+    /// A page.
+    pub fn get(&self, path: &str) -> Reply {
         self.daybook
             .call("GET", path)
             .header("Cookie", &self.cookie)
@@ -57,10 +61,18 @@ impl<'a> Person<'a> {
             .send()
     }
 
-    fn post(&self, path: &str, fields: &[(&str, &str)]) -> Reply {
+    /// A form with the session's token.
+    pub fn post(&self, path: &str, fields: &[(&str, &str)]) -> Reply {
         let mut fields = fields.to_vec();
         fields.push(("csrf", &self.csrf));
         form(self.daybook, path, &self.cookie, &fields)
+    }
+}
+
+impl Person<'_> {
+    /// A form with another session's token.
+    pub fn forged(&self, path: &str) -> Reply {
+        form(self.daybook, path, &self.cookie, &[("csrf", "from-elsewhere")])
     }
 }
 
@@ -428,8 +440,21 @@ fn an_auditor_looks_at_everything_and_changes_nothing() {
         let posts = page.matches("method=\"post\"").count();
         assert_eq!(posts, 1, "{path} has no form but the one to sign out");
     }
+    let chat = json!({"kind": "telegram", "name": "kitchen"});
+    let chat = daybook.post("/v1/contacts", &chat).expect(201)["id"].clone();
+    let chat = chat.as_str().expect("an id");
     let before = daybook.size();
     for (path, fields) in [
+        (
+            "/app/contacts".to_owned(),
+            vec![("kind", "telegram"), ("name", "x")],
+        ),
+        (format!("/app/contacts/{chat}"), vec![("after_min", "5")]),
+        (format!("/app/contacts/{chat}/test"), vec![]),
+        (format!("/app/contacts/{chat}/confirm"), vec![]),
+        (format!("/app/contacts/{chat}/rotate-secret"), vec![]),
+        (format!("/app/contacts/{chat}/remove"), vec![]),
+        ("/app/outbound/ntf_x/redeliver".to_owned(), vec![]),
         (
             "/app/sites".to_owned(),
             vec![("name", "x"), ("vertical", "haccp"), ("timezone", "UTC")],

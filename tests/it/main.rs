@@ -21,6 +21,7 @@ mod replayed;
 mod recurrence;
 mod roles;
 mod self_audit;
+mod telling;
 mod tidy;
 mod values;
 mod values_browser;

@@ -290,12 +290,17 @@ impl Chromium {
         self.evaluate("document.documentElement.scrollWidth > window.innerWidth") == true
     }
 
-    /// A picture of the window (PNG) as `<name>.png` in `DAYBOOK_SCREENSHOTS`, where that is set.
+    /// A picture of the whole page (PNG) as `<name>.png` in `DAYBOOK_SCREENSHOTS`, where that is set.
     pub fn picture(&mut self, name: &str) {
         let Some(dir) = std::env::var_os("DAYBOOK_SCREENSHOTS").map(PathBuf::from) else {
             return;
         };
-        let picture = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        let size = self.call("Page.getLayoutMetrics", json!({}))["cssContentSize"].clone();
+        let clip = json!({"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1});
+        let picture = self.call(
+            "Page.captureScreenshot",
+            json!({"format": "png", "captureBeyondViewport": true, "clip": clip}),
+        );
         let bytes = base64::Engine::decode(
             &base64::engine::general_purpose::STANDARD,
             picture["data"].as_str().unwrap_or_default(),

@@ -2,12 +2,15 @@
 //!
 //! Not here: what comes after (`onboarding`).
 
+pub mod view;
+
 use maud::{Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::onboarding::MODELS;
 use super::parts::{self, Field};
-use super::view::{AddDevice, Frame};
+use super::view::Frame;
+use view::AddDevice;
 
 /// The form's document.
 pub fn page(frame: &Frame, view: &AddDevice) -> Markup {

@@ -4,6 +4,8 @@
 //! the entity tag it was made from, so that two people do not overwrite each other.
 //! Not here: the first minute (`onboarding`), history (`channel`).
 
+pub mod view;
+
 use maud::{Markup, html};
 
 use super::alarms;
@@ -12,8 +14,9 @@ use super::overview;
 use super::parts::{self, Field};
 use super::site;
 use super::spark;
-use super::view::{ChannelNow, DevicePage, Frame, TokenRow};
+use super::view::{ChannelNow, Frame, TokenRow};
 use super::words;
+use view::DevicePage;
 
 /// A device's document.
 pub fn page(frame: &Frame, view: &DevicePage) -> Markup {

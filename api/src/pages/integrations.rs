@@ -3,11 +3,16 @@
 //! Invariant: a token is shown in the answer that made it; afterwards its id stands in its place.
 //! Not here: making tokens.
 
+#[cfg(test)]
+pub(super) mod sample;
+pub mod view;
+
 use maud::{Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::parts::{self, Field};
-use super::view::{Frame, FreshToken, IntegrationRow, IntegrationsPage};
+use super::view::{Frame, FreshToken};
+use view::{IntegrationRow, IntegrationsPage};
 
 /// A kind of integration that can be made.
 struct Kind {

@@ -22,6 +22,10 @@ pub enum Section {
     Tray,
     /// Webhooks.
     Integrations,
+    /// Who is told of alarms.
+    Contacts,
+    /// What was sent to them.
+    Outbound,
     /// Evidence packs.
     Evidence,
     /// The public ledger page and entries.
@@ -76,11 +80,22 @@ pub fn page(frame: &Frame, page: &Page<'_>) -> Markup {
 /// What changes the pages of devices and alarms before their next look.
 const EVENTS: &str = "AlarmOpened,AlarmRaised,AlarmEscalated,AlarmAcknowledged,AlarmCommented,AlarmCleared,\
      AlarmReopened,AlarmReopenedByPerson,AlarmClosed,ChannelStateChanged,DeviceStateChanged,SilenceOpened,SilenceEnded";
+/// What changes what is known of telling somebody.
+const TELLING: &str = "NotificationSent,NotificationFailed,NotificationDropped,NotificationDigested,\
+     NotificationRequeued,NotificationAcknowledged,NotificationPathFailed,NotificationPathRestored";
+/// What changes a contact.
+const CONTACTS: &str = "ContactAdded,ContactChanged,ContactConfirmed,ContactLinked,ContactUnsubscribed,\
+     ContactBounced,ContactRemoved";
 
 /// The events at which a page looks again at once.
-fn told_at_once(frame: &Frame, page: &Page<'_>) -> Option<&'static str> {
-    let watched = matches!(page.section, Section::Overview | Section::Alarms);
-    (watched && page.live_s.is_some() && frame.viewer.is_some()).then_some(EVENTS)
+fn told_at_once(frame: &Frame, page: &Page<'_>) -> Option<String> {
+    let events = match page.section {
+        Section::Overview => EVENTS.to_owned(),
+        Section::Alarms => format!("{EVENTS},{TELLING}"),
+        Section::Contacts | Section::Outbound => format!("{TELLING},{CONTACTS}"),
+        _ => return None,
+    };
+    (page.live_s.is_some() && frame.viewer.is_some()).then_some(events)
 }
 
 /// A title that says in a row of tabs that somebody is needed.
@@ -141,6 +156,8 @@ fn banner(frame: &Frame, section: Section) -> Markup {
 
 /// What a narrow window keeps in a menu.
 const MORE: &[(&str, &str, Section)] = &[
+    ("/app/contacts", "Contacts", Section::Contacts),
+    ("/app/outbound", "Outbound", Section::Outbound),
     ("/app/integrations", "Integrations", Section::Integrations),
     ("/app/evidence", "Evidence", Section::Evidence),
     ("/ledger", "Ledger", Section::Ledger),

@@ -5,6 +5,10 @@
 //! needs an account; nothing on it tells whose entries they are.
 //! Not here: proofs themselves (`domain::proof`).
 
+#[cfg(test)]
+pub(super) mod sample;
+pub mod view;
+
 use std::collections::BTreeMap;
 
 use domain::Date;
@@ -12,9 +16,10 @@ use maud::{Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::parts;
-use super::view::{EntryPage, Frame, HeadRow, LedgerPage, PublicationRow, WitnessRow};
+use super::view::Frame;
 use super::words;
 use crate::witnesses::HeadState;
+use view::{EntryPage, HeadRow, LedgerPage, PublicationRow, WitnessRow};
 
 /// Seconds between two looks of an open page.
 const LIVE_S: u32 = 15;

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `view` | what a page shows, as plain values |
+//! | `view` | what several pages show, as plain values; what one page shows stands in its own `view` |
 //! | `words` | numbers, units, times, codes as people read them |
 //! | `parts`, `layout`, `assets` | states, forms; the shell; style sheet, script, policy |
 //! | `chart`, `spark`, `series`, `ticks` | drawings as SVG |
@@ -10,6 +10,7 @@
 //! | `tray`, `integrations`, `people` | unknown devices, webhooks, users, tokens, account |
 //! | `alarms`, `rules` | alarms, silences; what is right, tried on the past before it is in force |
 //! | `values` | where a channel's values come from: calibration, derivation |
+//! | `contacts`, `outbound`, `marks` | who is told, what was sent, and how both stand |
 //! | `evidence` | evidence packs: asked for, watched, fetched |
 //! | `ledger` | the public page for auditors, and an entry with its proof |
 //! | `sign_in` | signing in, and errors |
@@ -25,6 +26,7 @@ pub mod alarms;
 pub mod assets;
 pub mod channel;
 pub mod chart;
+pub mod contacts;
 pub mod device;
 pub mod evidence;
 pub mod gather;
@@ -33,7 +35,9 @@ mod golden;
 pub mod integrations;
 pub mod layout;
 pub mod ledger;
+pub mod marks;
 pub mod onboarding;
+pub mod outbound;
 pub mod overview;
 pub mod parts;
 pub mod people;

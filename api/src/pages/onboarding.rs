@@ -5,12 +5,17 @@
 //! again; without JavaScript the box is a frame that reloads itself, so that the token beside it stays.
 //! Not here: making tokens, the state of the first reading.
 
+#[cfg(test)]
+pub(super) mod sample;
+pub mod view;
+
 use maud::{DOCTYPE, Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::parts;
-use super::view::{FirstReading, Frame, FreshToken, Onboarding, OnboardingStatus, WebhookStep};
+use super::view::{Frame, FreshToken};
 use super::words;
+use view::{FirstReading, Onboarding, OnboardingStatus, WebhookStep};
 
 /// Seconds between two looks for the first reading.
 pub const LIVE_S: u32 = 2;

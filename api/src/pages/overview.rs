@@ -4,6 +4,8 @@
 //! the counts of the list below; the empty overview leads to the first device.
 //! Not here: gathering the rows.
 
+pub mod view;
+
 use std::collections::BTreeMap;
 
 use domain::Timestamp;
@@ -12,8 +14,9 @@ use maud::{Markup, html};
 use super::layout::{self, Page, Section};
 use super::parts;
 use super::spark;
-use super::view::{ChannelNow, DeviceRow, Frame, Overview, Side, SiteCard, State};
+use super::view::{ChannelNow, DeviceRow, Frame, Side, SiteCard, State};
 use super::words::{self, Zone};
+use view::Overview;
 
 /// Seconds between two looks of an open page.
 pub const LIVE_S: u32 = 15;

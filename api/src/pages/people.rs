@@ -3,17 +3,22 @@
 //! Invariant: whoever may only look is shown no form.
 //! Not here: sign-in.
 
+#[cfg(test)]
+pub(super) mod sample;
+pub mod view;
+
 use maud::{Markup, html};
 
 use super::device::token_table;
 use super::layout::{self, Page, Section};
 use super::parts::{self, Field};
 use super::site;
-use super::view::{AccountPage, Frame, TokensPage, UserRow, UsersPage};
+use super::view::Frame;
 use super::words;
+use view::{AccountPage, TokensPage, UserRow, UsersPage};
 
 /// The roles that a form offers.
-const ROLES: &[&str] = &["owner", "auditor"];
+const ROLES: &[&str] = &["owner", "operator", "compliance", "auditor"];
 
 /// The users' document.
 pub fn users(frame: &Frame, view: &UsersPage) -> Markup {

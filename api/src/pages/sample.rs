@@ -3,23 +3,25 @@
 //!
 //! Not here: real data.
 
-use crate::witnesses::HeadState;
+use crate::judged::Judged;
 use domain::{Date, Hash, Timestamp};
 
+use super::device::view::DevicePage;
+use super::overview::view::Overview;
 use super::view::*;
 use super::words::Zone;
 
-const MIN: i64 = 60_000_000;
+pub const MIN: i64 = 60_000_000;
 
 pub fn now() -> Timestamp {
     Timestamp::parse_rfc3339("2026-05-17T12:03:22Z").expect("a time of the sample")
 }
 
-fn before(minutes: i64) -> Timestamp {
+pub fn before(minutes: i64) -> Timestamp {
     now().plus_micros(-minutes * MIN)
 }
 
-fn root(n: u8) -> Hash {
+pub fn root(n: u8) -> Hash {
     domain::hash::sha256(&[n])
 }
 
@@ -85,7 +87,7 @@ fn limits(min: Option<f64>, max: Option<f64>) -> Limits {
     }
 }
 
-fn channel(id: &str, kind: &str, unit: &str, latest: Option<(i64, f64)>, limits: Limits) -> ChannelNow {
+pub fn channel(id: &str, kind: &str, unit: &str, latest: Option<(i64, f64)>, limits: Limits) -> ChannelNow {
     ChannelNow {
         id: format!("chn_{id}"),
         sensor: format!("snr_{id}"),
@@ -96,10 +98,10 @@ fn channel(id: &str, kind: &str, unit: &str, latest: Option<(i64, f64)>, limits:
         latest: latest.map(|(m, v)| (before(m), v)),
         old: false,
         judged: Judged {
-            state: match latest.and_then(|(_, v)| limits.side_of(v)) {
+            told: latest.map(|(_, v)| match limits.side_of(v) {
                 Some(_) => domain::rule::ChannelState::Alarm,
                 None => domain::rule::ChannelState::Ok,
-            },
+            }),
             since: latest.and_then(|(_, v)| limits.side_of(v)).map(|_| before(34)),
             rules: usize::from(!limits.is_open()),
             ..Judged::default()
@@ -591,98 +593,6 @@ pub fn channel_page(range: Range) -> ChannelPage {
     }
 }
 
-pub const TOKEN: &str = "ds_live_k3v7q2mxw5cztbnfy4hjd6rpae_Q2V9xT0mP4sLw7Jd1RzKcYb8NfUaGhE3iMoXnBvCqTs";
-
-pub fn onboarding(step: FirstReading) -> Onboarding {
-    Onboarding {
-        device: "dev_new".into(),
-        name: "Pastry fridge".into(),
-        local_id: "pastry-fridge".into(),
-        dev_eui: None,
-        model: "shelly-h-t-gen3".into(),
-        token: Some(FreshToken {
-            secret: TOKEN.into(),
-            opens: "the ingest address of this device only".into(),
-        }),
-        base_url: "https://daybook.example.eu".into(),
-        lorawan: WebhookStep::Missing,
-        status: OnboardingStatus {
-            device: "dev_new".into(),
-            now: now(),
-            zone: zone(),
-            step,
-        },
-    }
-}
-
-pub fn waiting() -> FirstReading {
-    FirstReading::Waiting { since: before(1) }
-}
-
-pub fn landed() -> FirstReading {
-    FirstReading::Landed {
-        at: now().plus_micros(-3_000_000),
-        position: 1_204_333,
-        channels: vec![
-            channel("a", "temperature", "Cel", Some((0, 4.2)), Limits::default()),
-            channel("b", "humidity", "%", Some((0, 68.0)), Limits::default()),
-        ],
-    }
-}
-
-pub fn tray() -> TrayPage {
-    TrayPage {
-        parked: vec![
-            Parked {
-                dev_eui: "24E124136B502217".into(),
-                first: before(2000),
-                last: before(6),
-                uplinks: 198,
-                sample: vec![
-                    ("temperature".into(), "5.2 °C".into()),
-                    ("humidity".into(), "61.5 %".into()),
-                ],
-                f_port: Some(85),
-            },
-            Parked {
-                dev_eui: "A84041B2C1850F11".into(),
-                first: before(90),
-                last: before(30),
-                uplinks: 4,
-                sample: Vec::new(),
-                f_port: Some(2),
-            },
-        ],
-        sites: sites(),
-        models: vec![("lorawan".into(), "Decoded by the network server".into())],
-    }
-}
-
-pub fn integrations(fresh: bool) -> IntegrationsPage {
-    IntegrationsPage {
-        base_url: "https://daybook.example.eu".into(),
-        integrations: vec![IntegrationRow {
-            id: "int_ttn".into(),
-            name: "The Things Network".into(),
-            kind: "lorawan".into(),
-            token: Some(TokenRow {
-                prefix: "whk_".into(),
-                ..token_row()
-            }),
-        }],
-        fresh: fresh.then(|| {
-            (
-                "int_ttn".into(),
-                FreshToken {
-                    secret: TOKEN.replace("ds_live_", "whk_"),
-                    opens: "ingest".into(),
-                },
-            )
-        }),
-        idempotency_key: "idem-1".into(),
-    }
-}
-
 pub fn evidence() -> EvidencePage {
     let day = |text: &str| Date::parse(text).expect("a day of the sample");
     let made = |open_from: Option<&str>| PackMade {
@@ -758,153 +668,5 @@ pub fn evidence() -> EvidencePage {
         ],
         last_closed: Some(day("2026-05-16")),
         idempotency_key: "idem-2".into(),
-    }
-}
-
-pub fn users() -> UsersPage {
-    let user = |id: &str, name: Option<&str>, email: Option<&str>, role: &str| UserRow {
-        id: id.into(),
-        name: name.map(Into::into),
-        email: email.map(Into::into),
-        role: role.into(),
-        is_viewer: id == "usr_1",
-    };
-    UsersPage {
-        users: vec![
-            user("usr_1", Some("Jana Nováková"), Some("jana@example.eu"), "owner"),
-            user("usr_2", None, Some("inspection@example.org"), "auditor"),
-        ],
-        error: None,
-    }
-}
-
-pub fn tokens() -> TokensPage {
-    TokensPage {
-        tokens: vec![TokenRow {
-            prefix: "ua_live_".into(),
-            ..token_row()
-        }],
-        fresh: Some(FreshToken {
-            secret: TOKEN.replace("ds_", "ua_"),
-            opens: "the API, as you".into(),
-        }),
-        base_url: "https://daybook.example.eu".into(),
-        idempotency_key: "idem-2".into(),
-    }
-}
-
-pub fn account() -> AccountPage {
-    AccountPage {
-        id: "acc_k3v7q2mxw5cztbnfy4hjd6rpae".into(),
-        name: "Bistro Dunaj".into(),
-        email: Some("jana@example.eu".into()),
-        origin: "daybook.example.eu/main".into(),
-        opened_at: before(60_000),
-        timeline: timeline(),
-        etag: "2".into(),
-    }
-}
-
-pub fn ledger(days: i32) -> LedgerPage {
-    let today = now().date();
-    let heads: Vec<HeadRow> = (1..=days)
-        .map(|back| HeadRow {
-            date: Date::from_days(today.days() - back),
-            idle_since: None,
-            size: 1_190_000 - back as u64 * 18_211,
-            root: root(back as u8),
-            entries: if back == 9 { 0 } else { 18_210 },
-            refused: (back as u64 * 5) % 17,
-            state: match back {
-                1 => HeadState::Sequenced,
-                2 => HeadState::Integrated,
-                3 => HeadState::Published,
-                5 => HeadState::WitnessedLate,
-                _ => HeadState::Witnessed,
-            },
-        })
-        .collect();
-    LedgerPage {
-        origin: "daybook.example.eu/main".into(),
-        base_url: "https://daybook.example.eu".into(),
-        verifier_key: "daybook.example.eu/main+4c1f0a7b+AZ3nQ0mXv5cztbnfy4hjd6rpaeQ2V9xT0mP4sLw7Jd1R".into(),
-        checkpoint: Some(format!(
-            "daybook.example.eu/main\n1204332\n{}\n\n— daybook.example.eu/main TB8Ke0xVn1aN3cP5Jq4oXr7s9uWyBzDgFhIkLmEaQbScTdUeVfWgXhYiZjAkBlCmDnEoFpGqHrIsJtKuLvMwNxOy\n",
-            root(1).to_base64()
-        )),
-        checkpoint_at: Some(now().plus_micros(-1_000_000)),
-        today,
-        today_from: 1_195_218,
-        began: Some(Date::from_days(today.days() - days)),
-        witnesses: vec![
-            WitnessRow {
-                name: "customer".into(),
-                cosigned_at: Some(now().plus_micros(-4_000_000)),
-                size: Some(1_204_332),
-                up: true,
-                alarm: false,
-            },
-            WitnessRow {
-                name: "auditor".into(),
-                cosigned_at: None,
-                size: None,
-                up: false,
-                alarm: false,
-            },
-        ],
-        heads_total: heads.len() as u64,
-        heads,
-        older_href: None,
-        channels: if days > 0 { publications(today) } else { Vec::new() },
-        audit: (days > 0).then(|| AuditRow {
-            at: now().plus_micros(-40 * 60 * 1_000_000),
-            size: 1_204_332,
-            wrong: None,
-        }),
-    }
-}
-
-fn publications(today: Date) -> Vec<PublicationRow> {
-    vec![
-        PublicationRow {
-            name: "static-site".into(),
-            kind: "directory",
-            last: Some(Date::from_days(today.days() - 1)),
-            at: Some(now().plus_micros(-11 * 3600 * 1_000_000)),
-            waiting: 0,
-            failing: false,
-            late: None,
-        },
-        PublicationRow {
-            name: "auditor".into(),
-            kind: "webhook",
-            last: Some(Date::from_days(today.days() - 3)),
-            at: None,
-            waiting: 2,
-            failing: true,
-            late: None,
-        },
-    ]
-}
-
-/// A ledger whose self-audit found damage.
-pub fn damaged_ledger() -> LedgerPage {
-    let mut page = ledger(3);
-    if let Some(audit) = &mut page.audit {
-        audit.wrong = Some("TAMPERED at position 812,004: the entry hashes to another leaf".into());
-    }
-    page
-}
-
-pub fn entry() -> EntryPage {
-    EntryPage {
-        position: 1_204_331,
-        leaf_hash: root(9),
-        json: Some("{\n  \"aggregate_id\": \"dev_walkin\",\n  \"aggregate_type\": \"readings\",\n  \"event_type\": \"ReadingRecorded\",\n  \"payload\": {\n    \"values\": { \"temperature\": 6.3 }\n  },\n  \"position\": 1204331\n}".into()),
-        absent: None,
-        size: 1_204_332,
-        root: root(1),
-        path: (0..14).map(root).collect(),
-        proof_href: "/v1/proofs/inclusion?position=1204331".into(),
     }
 }

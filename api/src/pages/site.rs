@@ -2,13 +2,16 @@
 //!
 //! Not here: limits and tokens (`device`).
 
+pub mod view;
+
 use maud::{Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::overview;
 use super::parts::{self, Field};
-use super::view::{Frame, SitePage};
+use super::view::Frame;
 use super::words;
+use view::SitePage;
 
 /// A site's document.
 pub fn page(frame: &Frame, view: &SitePage) -> Markup {

@@ -6,8 +6,10 @@
 use maud::Markup;
 
 use super::alarms::view::Life;
+use super::onboarding::view::{FirstReading, WebhookStep};
+use super::overview::view::Overview;
 use super::sign_in::{Delivery, Trouble};
-use super::view::{FirstReading, Overview, Range, WebhookStep};
+use super::view::Range;
 use super::*;
 
 fn every_page() -> Vec<(&'static str, Markup)> {
@@ -23,23 +25,23 @@ fn every_page() -> Vec<(&'static str, Markup)> {
         sites: Vec::new(),
         devices: Vec::new(),
     };
-    let add = |sites| view::AddDevice {
+    let add = |sites| add_device::view::AddDevice {
         sites,
         chosen: None,
-        form: view::DeviceForm::default(),
+        form: add_device::view::DeviceForm::default(),
         idempotency_key: "idem-0".into(),
     };
-    let mut again = sample::onboarding(FirstReading::Refused(sample::refusal()));
+    let mut again = onboarding::sample::onboarding(FirstReading::Refused(sample::refusal()));
     again.token = None;
     again.model = "http".into();
-    let mut ttn = sample::onboarding(sample::landed());
+    let mut ttn = onboarding::sample::onboarding(onboarding::sample::landed());
     ttn.model = "lorawan".into();
     ttn.lorawan = WebhookStep::Exists {
         name: "The Things Network".into(),
     };
-    let mut esp = sample::onboarding(sample::waiting());
+    let mut esp = onboarding::sample::onboarding(onboarding::sample::waiting());
     esp.model = "diy_esp32".into();
-    let mut site = view::SitePage {
+    let mut site = site::view::SitePage {
         site: sample::sites().remove(0),
         address: Some("Nábrežie 4, Bratislava".into()),
         devices: sample::devices()
@@ -62,14 +64,17 @@ fn every_page() -> Vec<(&'static str, Markup)> {
         ("add", add_device::page(&frame, &add(sample::sites()))),
         (
             "onboard-waiting",
-            onboarding::page(&frame, &sample::onboarding(sample::waiting())),
+            onboarding::page(
+                &frame,
+                &onboarding::sample::onboarding(onboarding::sample::waiting()),
+            ),
         ),
         ("onboard-refused", onboarding::page(&frame, &again)),
         ("onboard-landed", onboarding::page(&frame, &ttn)),
         ("onboard-esp32", onboarding::page(&frame, &esp)),
         (
             "onboard-status",
-            onboarding::status_page(&sample::onboarding(sample::landed()).status),
+            onboarding::status_page(&onboarding::sample::onboarding(onboarding::sample::landed()).status),
         ),
         (
             "channel-day",
@@ -106,26 +111,46 @@ fn every_page() -> Vec<(&'static str, Markup)> {
         ),
         ("rule", rules::edit::page(&frame, &sample_alarms::rule(true))),
         ("rule-new", rules::edit::page(&frame, &sample_alarms::new_rule())),
-        ("tray", tray::page(&frame, &sample::tray())),
+        ("tray", tray::page(&frame, &tray::sample::tray())),
         (
             "integrations",
-            integrations::page(&frame, &sample::integrations(true)),
+            integrations::page(&frame, &integrations::sample::integrations(true)),
+        ),
+        (
+            "contacts",
+            contacts::list::page(&frame, &contacts::sample::contacts()),
+        ),
+        (
+            "contacts-none",
+            contacts::list::page(&frame, &contacts::sample::nobody()),
+        ),
+        (
+            "contacts-fresh",
+            contacts::list::page(&frame, &contacts::sample::fresh()),
+        ),
+        (
+            "contacts-auditor",
+            contacts::list::page(&auditor, &contacts::sample::contacts()),
+        ),
+        (
+            "outbound",
+            outbound::log::page(&frame, &outbound::sample::outbound()),
         ),
         ("evidence", evidence::page(&frame, &sample::evidence())),
-        ("users", people::users(&frame, &sample::users())),
-        ("tokens", people::tokens(&frame, &sample::tokens())),
-        ("account", people::account(&frame, &sample::account())),
+        ("users", people::users(&frame, &people::sample::users())),
+        ("tokens", people::tokens(&frame, &people::sample::tokens())),
+        ("account", people::account(&frame, &people::sample::account())),
         (
             "ledger",
-            ledger::page(&sample::public_frame(), &sample::ledger(47)),
+            ledger::page(&sample::public_frame(), &ledger::sample::ledger(47)),
         ),
         (
             "ledger-first-day",
-            ledger::page(&sample::public_frame(), &sample::ledger(0)),
+            ledger::page(&sample::public_frame(), &ledger::sample::ledger(0)),
         ),
         (
             "ledger-damaged",
-            ledger::page(&sample::public_frame(), &sample::damaged_ledger()),
+            ledger::page(&sample::public_frame(), &ledger::sample::damaged_ledger()),
         ),
         (
             "verify-log",
@@ -135,7 +160,7 @@ fn every_page() -> Vec<(&'static str, Markup)> {
                 "daybook.example.eu/main+1a2b3c4d+AX",
             ),
         ),
-        ("entry", ledger::entry(&frame, &sample::entry())),
+        ("entry", ledger::entry(&frame, &ledger::sample::entry())),
         ("sign-in", sign_in::ask("", None, Delivery::Mail)),
         (
             "sign-in-sent",
@@ -263,10 +288,12 @@ fn an_auditor_is_shown_no_form_that_changes_something() {
         channel::page(&frame, &sample::channel_page(Range::Day)),
         rules::edit::page(&frame, &sample_alarms::rule(true)),
         device::page(&frame, &sample::device()),
-        integrations::page(&frame, &sample::integrations(false)),
-        people::users(&frame, &sample::users()),
-        people::account(&frame, &sample::account()),
-        tray::page(&frame, &sample::tray()),
+        integrations::page(&frame, &integrations::sample::integrations(false)),
+        people::users(&frame, &people::sample::users()),
+        people::account(&frame, &people::sample::account()),
+        contacts::list::page(&frame, &contacts::sample::contacts()),
+        outbound::log::page(&frame, &outbound::sample::outbound()),
+        tray::page(&frame, &tray::sample::tray()),
     ] {
         let html = page.into_string();
         let posts: Vec<&str> = html
@@ -338,7 +365,7 @@ fn a_channel_without_readings_in_its_range_says_where_the_newest_is() {
 
 #[test]
 fn a_loopback_address_is_said_to_be_of_no_use_to_a_device() {
-    let mut view = sample::onboarding(sample::waiting());
+    let mut view = onboarding::sample::onboarding(onboarding::sample::waiting());
     for (url, warned) in [
         ("https://daybook.example.eu", false),
         ("http://192.168.1.7:8420", false),
@@ -356,12 +383,13 @@ fn a_loopback_address_is_said_to_be_of_no_use_to_a_device() {
 #[test]
 fn what_cannot_be_taken_back_asks_once_more() {
     for page in [
-        integrations::page(&sample::frame(), &sample::integrations(false)),
-        people::users(&sample::frame(), &sample::users()),
-        people::tokens(&sample::frame(), &sample::tokens()),
+        integrations::page(&sample::frame(), &integrations::sample::integrations(false)),
+        people::users(&sample::frame(), &people::sample::users()),
+        people::tokens(&sample::frame(), &people::sample::tokens()),
+        contacts::list::page(&sample::frame(), &contacts::sample::contacts()),
     ] {
         let html = page.into_string();
-        for word in ["/remove\"", "/revoke\"", "/rotate-token\""] {
+        for word in ["/remove\"", "/revoke\"", "/rotate-token\"", "/rotate-secret\""] {
             for (at, _) in html.match_indices(word) {
                 let before = &html[..at];
                 assert!(
@@ -404,18 +432,22 @@ fn a_name_that_is_markup_is_shown_as_text() {
 
 #[test]
 fn the_token_stands_in_every_way_of_sending() {
-    let html = onboarding::page(&sample::frame(), &sample::onboarding(sample::waiting())).into_string();
+    let html = onboarding::page(
+        &sample::frame(),
+        &onboarding::sample::onboarding(onboarding::sample::waiting()),
+    )
+    .into_string();
     // Its box, three Shelly addresses, the sketch, curl.
-    assert_eq!(html.matches(sample::TOKEN).count(), 6);
-    let mut later = sample::onboarding(sample::waiting());
+    assert_eq!(html.matches(onboarding::sample::TOKEN).count(), 6);
+    let mut later = onboarding::sample::onboarding(onboarding::sample::waiting());
     later.token = None;
     let html = onboarding::page(&sample::frame(), &later).into_string();
-    assert!(!html.contains(sample::TOKEN) && html.contains("ds_live_YOUR_TOKEN"));
+    assert!(!html.contains(onboarding::sample::TOKEN) && html.contains("ds_live_YOUR_TOKEN"));
 }
 
 #[test]
 fn a_device_id_with_quotes_cannot_leave_its_command() {
-    let mut view = sample::onboarding(sample::waiting());
+    let mut view = onboarding::sample::onboarding(onboarding::sample::waiting());
     view.local_id = "it's \"x\" & y".into();
     let html = onboarding::page(&sample::frame(), &view).into_string();
     assert!(html.contains("device=it%27s%20%22x%22%20%26%20y"));
@@ -424,8 +456,12 @@ fn a_device_id_with_quotes_cannot_leave_its_command() {
 
 #[test]
 fn the_box_stops_looking_once_the_reading_landed() {
-    let waiting = onboarding::status_page(&sample::onboarding(sample::waiting()).status).into_string();
-    let landed = onboarding::status_page(&sample::onboarding(sample::landed()).status).into_string();
+    let waiting =
+        onboarding::status_page(&onboarding::sample::onboarding(onboarding::sample::waiting()).status)
+            .into_string();
+    let landed =
+        onboarding::status_page(&onboarding::sample::onboarding(onboarding::sample::landed()).status)
+            .into_string();
     assert!(waiting.contains("http-equiv=\"refresh\"") && waiting.contains("data-every"));
     assert!(!landed.contains("http-equiv=\"refresh\"") && !landed.contains("data-every"));
 }
@@ -438,6 +474,8 @@ fn pages_render_as_their_goldens() {
             "alarms",
             "alarm",
             "rule-new",
+            "contacts",
+            "outbound",
             "onboard-status",
             "ledger-first-day",
             "not-found",

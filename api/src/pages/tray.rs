@@ -2,12 +2,17 @@
 //!
 //! Not here: decoding, adoption itself.
 
+#[cfg(test)]
+pub(super) mod sample;
+pub mod view;
+
 use maud::{Markup, html};
 
 use super::layout::{self, Page, Section};
 use super::parts::{self, Field};
-use super::view::{Frame, Parked, TrayPage};
+use super::view::Frame;
 use super::words;
+use view::{Parked, TrayPage};
 
 /// The tray's document.
 pub fn page(frame: &Frame, view: &TrayPage) -> Markup {

@@ -5,9 +5,7 @@
 //! device's follows from its channels' ([`State`]), so that two pages can never disagree about them.
 //! Not here: markup, queries, routes; alarms and rules (`alarms::view`, `rules::view`).
 
-use std::collections::BTreeMap;
-
-use crate::witnesses::HeadState;
+use crate::judged::Judged;
 use domain::rule::ChannelState;
 use domain::{Date, Hash, Timestamp};
 
@@ -153,21 +151,6 @@ impl Limits {
     }
 }
 
-/// What the rules say of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Judged {
-    /// Its state.
-    pub state: ChannelState,
-    /// Since when, in the time of the data.
-    pub since: Option<Timestamp>,
-    /// Whether somebody has acknowledged every alarm that is open.
-    pub acknowledged: bool,
-    /// Whether nobody is told of its alarms now.
-    pub silenced: bool,
-    /// How many rules judge it.
-    pub rules: usize,
-}
-
 /// A channel and its latest value.
 #[derive(Debug, Clone)]
 pub struct ChannelNow {
@@ -198,16 +181,16 @@ pub struct ChannelNow {
 impl ChannelNow {
     /// What its rules decided; where they have nothing against it, what is known of its newest value.
     pub fn state(&self) -> State {
-        match self.judged.state {
-            ChannelState::Alarm if self.judged.acknowledged => State::Seen,
-            ChannelState::Alarm => State::Alarm,
-            ChannelState::Grace => State::Grace,
-            ChannelState::Recovering => State::Recovering,
-            ChannelState::NoData => State::Silent,
-            ChannelState::Ok if self.latest.is_none() => State::NoData,
-            ChannelState::Ok if self.old => State::Old,
-            ChannelState::Ok if self.judged.rules == 0 => State::NoLimits,
-            ChannelState::Ok => State::Inside,
+        match self.judged.state(self.latest.is_some()) {
+            Some(ChannelState::Alarm) if self.judged.acknowledged => State::Seen,
+            Some(ChannelState::Alarm) => State::Alarm,
+            Some(ChannelState::Grace) => State::Grace,
+            Some(ChannelState::Recovering) => State::Recovering,
+            Some(ChannelState::NoData) if self.judged.told.is_some() => State::Silent,
+            _ if self.latest.is_none() => State::NoData,
+            _ if self.old => State::Old,
+            None => State::NoLimits,
+            Some(ChannelState::Ok | ChannelState::NoData) => State::Inside,
         }
     }
 }
@@ -354,15 +337,6 @@ pub struct LimitSpan {
     pub limits: Limits,
 }
 
-/// The overview.
-#[derive(Debug, Clone)]
-pub struct Overview {
-    /// Every site of the account.
-    pub sites: Vec<SiteCard>,
-    /// Every device of the account, in any order.
-    pub devices: Vec<DeviceRow>,
-}
-
 /// A site in a list.
 #[derive(Debug, Clone)]
 pub struct SiteCard {
@@ -374,21 +348,6 @@ pub struct SiteCard {
     pub vertical: String,
     /// Its time zone.
     pub zone: Zone,
-}
-
-/// One site.
-#[derive(Debug, Clone)]
-pub struct SitePage {
-    /// The site.
-    pub site: SiteCard,
-    /// Its address, opened.
-    pub address: Option<String>,
-    /// Its devices, in any order.
-    pub devices: Vec<DeviceRow>,
-    /// Its configuration timeline, newest first.
-    pub timeline: Vec<Change>,
-    /// The entity tag, for the form.
-    pub etag: String,
 }
 
 /// A change of configuration.
@@ -408,41 +367,6 @@ pub struct Change {
     pub changes: Vec<(String, Option<String>, Option<String>)>,
     /// Why.
     pub reason: Option<String>,
-}
-
-/// One device.
-#[derive(Debug, Clone)]
-pub struct DevicePage {
-    /// What the overview shows of it.
-    pub row: DeviceRow,
-    /// The last 24 hours of its channels, by channel id.
-    pub sparks: BTreeMap<String, Spark>,
-    /// The id that it sends.
-    pub local_id: String,
-    /// DevEUI.
-    pub dev_eui: Option<String>,
-    /// Serial number or MAC.
-    pub serial: Option<String>,
-    /// Notes, opened.
-    pub notes: Option<String>,
-    /// The site's zone.
-    pub zone: Zone,
-    /// Missing intervals of the last days, newest first.
-    pub gaps: Vec<Gap>,
-    /// The last refusals, newest first.
-    pub refusals: Vec<RefusalNote>,
-    /// Configuration timeline, newest first.
-    pub timeline: Vec<Change>,
-    /// Its tokens that still open something.
-    pub tokens: Vec<TokenRow>,
-    /// The sites it may be moved to.
-    pub sites: Vec<Link>,
-    /// The position of the configuration in force.
-    pub config: u64,
-    /// The entity tag, for the form.
-    pub etag: String,
-    /// Its open alarms.
-    pub alarms: Vec<AlarmRow>,
 }
 
 /// A token in a list; the secret is not known here.
@@ -469,114 +393,6 @@ pub struct FreshToken {
     pub secret: String,
     /// What it opens, in words.
     pub opens: String,
-}
-
-/// The form for a new device.
-#[derive(Debug, Clone)]
-pub struct AddDevice {
-    /// Sites to choose from; none shows the fields of a first site.
-    pub sites: Vec<SiteCard>,
-    /// The site chosen beforehand.
-    pub chosen: Option<String>,
-    /// What was typed before, and what was wrong with it.
-    pub form: DeviceForm,
-    /// The key that makes a second click harmless.
-    pub idempotency_key: String,
-}
-
-/// What was typed into the form for a new device.
-#[derive(Debug, Clone, Default)]
-pub struct DeviceForm {
-    /// Name.
-    pub name: String,
-    /// Local id.
-    pub local_id: String,
-    /// Model code.
-    pub model: String,
-    /// DevEUI.
-    pub dev_eui: String,
-    /// Cadence in minutes.
-    pub cadence_min: String,
-    /// Field and what is wrong with it.
-    pub errors: Vec<(String, String)>,
-}
-
-/// The 60 seconds after a device was added.
-#[derive(Debug, Clone)]
-pub struct Onboarding {
-    /// `dev_…`.
-    pub device: String,
-    /// Its name.
-    pub name: String,
-    /// The id that it sends.
-    pub local_id: String,
-    /// DevEUI, for LoRaWAN.
-    pub dev_eui: Option<String>,
-    /// Model code; chooses the tab.
-    pub model: String,
-    /// The token, this once; `None` when the page is opened again.
-    pub token: Option<FreshToken>,
-    /// `https://host[:port]`, without a slash at the end.
-    pub base_url: String,
-    /// Webhook of the LoRaWAN integration.
-    pub lorawan: WebhookStep,
-    /// What has come so far.
-    pub status: OnboardingStatus,
-}
-
-/// Where the network server's webhook stands.
-#[derive(Debug, Clone)]
-pub enum WebhookStep {
-    /// There is none yet; a form makes one.
-    Missing,
-    /// Made just now: the token, this once.
-    Fresh(FreshToken),
-    /// There is one; its token was shown when it was made.
-    Exists {
-        /// Its name.
-        name: String,
-    },
-}
-
-/// What has come from a new device.
-#[derive(Debug, Clone)]
-pub struct OnboardingStatus {
-    /// `dev_…`.
-    pub device: String,
-    /// When the page was made.
-    pub now: Timestamp,
-    /// The site's zone.
-    pub zone: Zone,
-    /// How it stands.
-    pub step: FirstReading,
-}
-
-/// How the first reading stands.
-#[derive(Debug, Clone)]
-pub enum FirstReading {
-    /// Nothing has come.
-    Waiting {
-        /// Since when the token has been valid.
-        since: Timestamp,
-    },
-    /// Something came and was refused.
-    Refused(RefusalNote),
-    /// Something came, was understood, and held no reading.
-    Ignored {
-        /// When.
-        at: Timestamp,
-        /// Why there was no reading in it.
-        why: String,
-    },
-    /// It is in the ledger.
-    Landed {
-        /// When it was recorded.
-        at: Timestamp,
-        /// Where.
-        position: u64,
-        /// What it held.
-        channels: Vec<ChannelNow>,
-    },
 }
 
 /// Which part of time a channel page shows.
@@ -673,234 +489,6 @@ pub struct ReadingRow {
     pub notes: Vec<String>,
     /// `device`, `network` or `received`: whose clock `measured_at` is.
     pub time_from: String,
-}
-
-/// The tray of unknown LoRaWAN devices.
-#[derive(Debug, Clone)]
-pub struct TrayPage {
-    /// Devices that sent and are not known, newest first.
-    pub parked: Vec<Parked>,
-    /// Sites to adopt into.
-    pub sites: Vec<SiteCard>,
-    /// Models to adopt as: code and words.
-    pub models: Vec<(String, String)>,
-}
-
-/// An unknown device in the tray.
-#[derive(Debug, Clone)]
-pub struct Parked {
-    /// DevEUI, 16 hexadecimal digits.
-    pub dev_eui: String,
-    /// First uplink.
-    pub first: Timestamp,
-    /// Newest uplink.
-    pub last: Timestamp,
-    /// How many uplinks are kept.
-    pub uplinks: u64,
-    /// What the newest one held, where it could be read.
-    pub sample: Vec<(String, String)>,
-    /// The frame's port.
-    pub f_port: Option<u8>,
-}
-
-/// The integrations.
-#[derive(Debug, Clone)]
-pub struct IntegrationsPage {
-    /// `https://host[:port]`.
-    pub base_url: String,
-    /// What there is.
-    pub integrations: Vec<IntegrationRow>,
-    /// Made or rotated just now: whose, and the token, this once.
-    pub fresh: Option<(String, FreshToken)>,
-    /// The key that makes a second click harmless.
-    pub idempotency_key: String,
-}
-
-/// An integration in a list.
-#[derive(Debug, Clone)]
-pub struct IntegrationRow {
-    /// `int_…`.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// `lorawan`, `shelly`, `efento`, `gateway`.
-    pub kind: String,
-    /// Its token.
-    pub token: Option<TokenRow>,
-}
-
-/// The users of the account.
-#[derive(Debug, Clone)]
-pub struct UsersPage {
-    /// Everybody.
-    pub users: Vec<UserRow>,
-    /// What was typed before and is wrong.
-    pub error: Option<String>,
-}
-
-/// A user in a list.
-#[derive(Debug, Clone)]
-pub struct UserRow {
-    /// `usr_…`.
-    pub id: String,
-    /// Name, opened.
-    pub name: Option<String>,
-    /// E-mail address, opened; `None` once its key was destroyed.
-    pub email: Option<String>,
-    /// Role code.
-    pub role: String,
-    /// Whether it is the one who looks.
-    pub is_viewer: bool,
-}
-
-/// The API tokens of the one who looks.
-#[derive(Debug, Clone)]
-pub struct TokensPage {
-    /// Those that still open something.
-    pub tokens: Vec<TokenRow>,
-    /// Made just now, this once.
-    pub fresh: Option<FreshToken>,
-    /// `https://host[:port]`.
-    pub base_url: String,
-    /// The key that makes a second click harmless.
-    pub idempotency_key: String,
-}
-
-/// The account.
-#[derive(Debug, Clone)]
-pub struct AccountPage {
-    /// `acc_…`.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// The viewer's address.
-    pub email: Option<String>,
-    /// The ledger's origin.
-    pub origin: String,
-    /// When it was opened.
-    pub opened_at: Timestamp,
-    /// Configuration timeline, newest first.
-    pub timeline: Vec<Change>,
-    /// The entity tag, for the form.
-    pub etag: String,
-}
-
-/// The ledger, for an auditor without an account.
-#[derive(Debug, Clone)]
-pub struct LedgerPage {
-    /// The ledger's name.
-    pub origin: String,
-    /// `https://host[:port]`.
-    pub base_url: String,
-    /// The log's verifier key.
-    pub verifier_key: String,
-    /// The latest checkpoint, the whole note.
-    pub checkpoint: Option<String>,
-    /// When the latest checkpoint was signed.
-    pub checkpoint_at: Option<Timestamp>,
-    /// The day that is open.
-    pub today: Date,
-    /// The first position of the open day; its entries are those up to the size that the page shows.
-    pub today_from: u64,
-    /// When the first entry was recorded.
-    pub began: Option<Date>,
-    /// Heads, newest first.
-    pub heads: Vec<HeadRow>,
-    /// The witnesses that are asked.
-    pub witnesses: Vec<WitnessRow>,
-    /// How many heads there are in all.
-    pub heads_total: u64,
-    /// Where older heads are listed.
-    pub older_href: Option<String>,
-    /// Where heads go beside this service.
-    pub channels: Vec<PublicationRow>,
-    /// The service's own reading of all of it, last finished.
-    pub audit: Option<AuditRow>,
-}
-
-/// A channel that heads are published on.
-#[derive(Debug, Clone)]
-pub struct PublicationRow {
-    /// As the operator calls it.
-    pub name: String,
-    /// What it is, in a word.
-    pub kind: &'static str,
-    /// The last day that is out.
-    pub last: Option<Date>,
-    /// When it went out, where this process did it.
-    pub at: Option<Timestamp>,
-    /// Days that wait.
-    pub waiting: u64,
-    /// Whether the next one failed.
-    pub failing: bool,
-    /// The first day that waits, where it has waited too long.
-    pub late: Option<Date>,
-}
-
-/// What a self-audit found.
-#[derive(Debug, Clone)]
-pub struct AuditRow {
-    /// When it ended.
-    pub at: Timestamp,
-    /// Entries that it read.
-    pub size: u64,
-    /// What does not hold, in words.
-    pub wrong: Option<String>,
-}
-
-/// A day's head in a list.
-#[derive(Debug, Clone)]
-pub struct HeadRow {
-    /// The day.
-    pub date: Date,
-    /// The first of several idle days closed together.
-    pub idle_since: Option<Date>,
-    /// Tree size at its end.
-    pub size: u64,
-    /// Root at that size.
-    pub root: Hash,
-    /// Entries of that day.
-    pub entries: u64,
-    /// Refusals counted that day.
-    pub refused: u64,
-    /// How far it is seen.
-    pub state: HeadState,
-}
-
-/// A witness as the ledger's page shows it.
-#[derive(Debug, Clone)]
-pub struct WitnessRow {
-    /// Its name in the policy.
-    pub name: String,
-    /// When it last cosigned, since the start.
-    pub cosigned_at: Option<Timestamp>,
-    /// The size it cosigned then.
-    pub size: Option<u64>,
-    /// Whether it cosigned what it was last offered.
-    pub up: bool,
-    /// It says that it has seen a larger ledger, or another history.
-    pub alarm: bool,
-}
-
-/// An entry and its proof, for a person.
-#[derive(Debug, Clone)]
-pub struct EntryPage {
-    /// Position.
-    pub position: u64,
-    /// Leaf hash.
-    pub leaf_hash: Hash,
-    /// The entry's bytes as indented JSON; `None` where they are pruned or withheld.
-    pub json: Option<String>,
-    /// Why there is no JSON.
-    pub absent: Option<String>,
-    /// The tree size of the proof.
-    pub size: u64,
-    /// The root at that size.
-    pub root: Hash,
-    /// The inclusion proof, from the leaf up.
-    pub path: Vec<Hash>,
-    /// Where the proof file is.
-    pub proof_href: String,
 }
 
 /// The page of evidence packs.

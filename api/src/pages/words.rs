@@ -261,6 +261,15 @@ pub fn every(cadence_s: u32) -> String {
     }
 }
 
+/// A time as a browser's field sends it, in a zone, or RFC 3339.
+pub fn typed(text: &str, zone: &Zone) -> Option<Timestamp> {
+    let civil: Result<jiff::civil::DateTime, _> = text.replace(' ', "T").parse();
+    match Timestamp::parse_rfc3339(text) {
+        Ok(at) => Some(at),
+        Err(_) => zone.instant(civil.ok()?),
+    }
+}
+
 /// As short as is unambiguous on `now`'s day: `14:03`, `yesterday 14:03`, `17 May 14:03`, `17 May 2025 14:03`.
 pub fn moment(now: Timestamp, at: Timestamp, zone: &Zone) -> String {
     let (then, today) = (zone.at(at), zone.at(now));
@@ -344,6 +353,14 @@ pub fn vertical(code: &str) -> &str {
 pub fn role(code: &str) -> (&str, &'static str) {
     match code {
         "owner" => ("Owner", "sees and changes everything in this account"),
+        "operator" => (
+            "Operator",
+            "sees everything, acknowledges and closes alarms, silences channels",
+        ),
+        "compliance" => (
+            "Compliance",
+            "sees everything, annotates and corrects readings, comments on alarms",
+        ),
         "auditor" => ("Auditor", "sees everything in this account, changes nothing"),
         other => (other, ""),
     }
@@ -631,5 +648,23 @@ mod tests {
         let d = Date::parse("2026-05-17").expect("a day of the test");
         assert_eq!(weekday(d), "Sun");
         assert_eq!(weekday(Date::from_days(0)), "Thu");
+    }
+
+    #[test]
+    fn a_typed_time_is_of_its_zone_unless_it_says_its_own() {
+        let zone = Zone::named("Europe/Bratislava");
+        for (text, expected) in [
+            ("2026-05-17T08:00", Some("2026-05-17T06:00:00.000000Z")),
+            ("2026-05-17 08:00", Some("2026-05-17T06:00:00.000000Z")),
+            ("2026-05-17T08:00:00Z", Some("2026-05-17T08:00:00.000000Z")),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                typed(text, &zone).map(|at| at.to_string()).as_deref(),
+                expected,
+                "{text}"
+            );
+        }
     }
 }

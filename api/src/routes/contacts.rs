@@ -6,14 +6,16 @@
 
 use super::change;
 use super::lists::Listing;
-use super::outbound::{confirmable, requeue_new};
+use super::outbound;
 use super::sites::{CURSOR, LIMIT};
+use crate::app::App;
 use crate::errors::ApiError;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use crate::routes::texts::without_path;
-use commands::handlers::ContactOutcome;
+use commands::handlers::{Actor, ContactOutcome};
 use domain::aggregate::contact::{ContactState, NewContact};
+use domain::event::Reason;
 use domain::event::contact::{ChannelNotifications, ContactKind, Preferences, SiteNotifications};
 use domain::registry::Contact;
 use serde::Deserialize;
@@ -241,12 +243,7 @@ async fn create_webhook(mut ctx: Ctx) -> Answer {
 }
 
 async fn created(ctx: Ctx, body: NewBody, change: change::Change) -> Answer {
-    let kind = ContactKind::parse(&body.kind)
-        .ok_or_else(|| ApiError::rejected("invalid_kind", "kind must be one of email, telegram, webhook"))?;
-    if let (ContactKind::Email, Some(address)) = (kind, &body.address) {
-        // It is asked to confirm.
-        ctx.app.limits().ask(address)?;
-    }
+    let kind = ContactKind::parse(&body.kind).ok_or_else(invalid_kind)?;
     let new = NewContact {
         kind,
         name: body.name,
@@ -255,17 +252,34 @@ async fn created(ctx: Ctx, body: NewBody, change: change::Change) -> Answer {
         user: body.user_id,
         preferences: body.preferences,
     };
-    let made = ctx
-        .app
-        .management()
-        .add_contact(&change.actor, &change.reason, new)
-        .await?;
+    let made = add(&ctx.app, &change.actor, &change.reason, new).await?;
     change::settle(&ctx, &made.outcome).await;
     let (mut value, sequence) = now(&ctx, &made.outcome.id)?;
     show_secret(&mut value, &made);
     let response = reply::tagged(reply::json(StatusCode::CREATED, &value), &sequence.to_string());
     let location = format!("/v1/contacts/{}", made.outcome.id);
     Ok(change::created(response, &location, &made.outcome))
+}
+
+/// Adds a contact; a mailbox is asked to confirm, as often as one address may be asked.
+///
+/// # Errors
+/// `rate_limited`, and as [`commands::handlers::Management::add_contact`].
+pub async fn add(
+    app: &App,
+    actor: &Actor,
+    reason: &Reason,
+    new: NewContact,
+) -> Result<ContactOutcome, ApiError> {
+    if let (ContactKind::Email, Some((address, _))) = (new.kind, &new.address) {
+        app.limits().ask(address)?;
+    }
+    Ok(app.management().add_contact(actor, reason, new).await?)
+}
+
+/// That a contact is of no kind.
+pub fn invalid_kind() -> ApiError {
+    ApiError::rejected("invalid_kind", "kind must be one of email, telegram, webhook")
 }
 
 fn show_secret(value: &mut Value, made: &ContactOutcome) {
@@ -317,15 +331,14 @@ async fn remove(mut ctx: Ctx) -> Answer {
 
 async fn test(mut ctx: Ctx) -> Answer {
     let (super::devices::Nothing {}, _) = change::read(&mut ctx).await?;
-    now(&ctx, ctx.id())?;
-    requeue_new(&ctx, "test").await
+    let requeued = outbound::test(&ctx.app, ctx.caller.user()?, ctx.id()).await?;
+    Ok(outbound::accepted(&requeued))
 }
 
 async fn confirm(mut ctx: Ctx) -> Answer {
     let (super::devices::Nothing {}, _) = change::read(&mut ctx).await?;
-    now(&ctx, ctx.id())?;
-    confirmable(&ctx)?;
-    requeue_new(&ctx, "confirm").await
+    let requeued = outbound::confirm(&ctx.app, ctx.caller.user()?, ctx.id()).await?;
+    Ok(outbound::accepted(&requeued))
 }
 
 async fn rotate(mut ctx: Ctx) -> Answer {
@@ -530,6 +543,6 @@ async fn patch_site(mut ctx: Ctx) -> Answer {
     site(ctx).await
 }
 
-fn not_found() -> ApiError {
+pub(super) fn not_found() -> ApiError {
     ApiError::not_found("contact_not_found", "there is no such contact in this account")
 }

@@ -5,8 +5,11 @@
 use super::change;
 use super::lists::Listing;
 use super::sites::{CURSOR, LIMIT};
+use crate::app::App;
+use crate::auth::User;
+use crate::entry_filter::moment;
 use crate::errors::ApiError;
-use crate::reply;
+use crate::reply::{self, Response};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
 use domain::Position;
 use domain::aggregate::contact::ContactState;
@@ -31,6 +34,9 @@ pub const ROUTES: &[Route] = &[
                 Param("alarm", "Only of this alarm."),
                 Param("via", "Only by `email`, `telegram` or `webhook`."),
                 Param("type", "Only these outcomes, such as NotificationFailed."),
+                Param("what", "Only what said this, such as alarm_opened."),
+                Param("since", "Recorded at or after this time or day, UTC."),
+                Param("until", "Recorded before this time or day, UTC."),
                 LIMIT,
                 CURSOR,
             ],
@@ -58,11 +64,20 @@ async fn list(ctx: Ctx) -> Answer {
     let listing = Listing::of(&ctx.request, "outbound")?;
     let account = ctx.caller.user()?.account.clone();
     let query = |name: &str| ctx.request.query(name).map(std::borrow::Cow::into_owned);
+    let at = |name: &str| {
+        let text = query(name).filter(|text| !text.is_empty());
+        text.map(|text| moment(&text, name))
+            .transpose()
+            .map_err(|reason| ApiError::malformed("bad_query", reason))
+    };
     let filter = OutboundFilter {
         contact: query("contact"),
         alarm: query("alarm"),
         via: query("via"),
         event_type: query("type"),
+        what: query("what"),
+        since: at("since")?,
+        until: at("until")?,
     };
     let limit = listing.limit();
     let mut sent = ctx
@@ -102,9 +117,35 @@ fn shape(one: &Outbound) -> Value {
 }
 
 async fn redeliver(mut ctx: Ctx) -> Answer {
-    let (super::devices::Nothing {}, change) = change::read(&mut ctx).await?;
-    let (account, id) = (ctx.caller.user()?.account.clone(), ctx.id().to_owned());
-    let found = ctx.app.ask(move |rows| rows.notification(&account, &id)).await?;
+    let (super::devices::Nothing {}, _) = change::read(&mut ctx).await?;
+    let again = again(&ctx.app, ctx.caller.user()?, ctx.id()).await?;
+    Ok(accepted(&again))
+}
+
+/// A notification that goes out, and the entry that says so.
+pub struct Requeued {
+    /// `ntf_…`
+    pub id: String,
+    /// The entry.
+    pub position: Position,
+}
+
+/// The answer to what is going to be sent.
+pub(super) fn accepted(requeued: &Requeued) -> Response {
+    reply::json(
+        StatusCode::ACCEPTED,
+        &json!({"notification_id": requeued.id, "position": requeued.position}),
+    )
+}
+
+/// Sends a notification again, under the same id.
+///
+/// # Errors
+/// 403 where the role may not; `notification_not_found`, `still_due`, `not_active`; 503.
+pub async fn again(app: &App, user: &User, id: &str) -> Result<Requeued, ApiError> {
+    user.check_may_change()?;
+    let (account, asked) = (user.account.clone(), id.to_owned());
+    let found = app.ask(move |rows| rows.notification(&account, &asked)).await?;
     let found = found.ok_or_else(|| {
         ApiError::not_found(
             "notification_not_found",
@@ -115,47 +156,76 @@ async fn redeliver(mut ctx: Ctx) -> Answer {
         return Err(ApiError::conflict("still_due", "it is going to be sent already"));
     }
     let due = found.due;
-    active(&ctx, &due.contact)?;
+    active(app, user, &due.contact)?;
     let outcome = outcome(&due.contact, due.via, &due.id, due.event, "redeliver");
-    let position = ctx.app.requeue(&due.account, &change.actor.id, &outcome).await?;
-    ctx.app.settled(position.get() + 1).await;
-    Ok(reply::json(
-        StatusCode::ACCEPTED,
-        &json!({"notification_id": due.id, "position": position}),
-    ))
+    requeued(app, user, outcome).await
 }
 
-/// A new notification to the contact of the path, that says `what`.
-pub(super) async fn requeue_new(ctx: &Ctx, what: &'static str) -> Answer {
-    let user = ctx.caller.user()?;
-    let via = if what == "confirm" {
-        ContactKind::Email
-    } else {
-        active(ctx, ctx.id())?
-    };
+/// Sends a test to a contact.
+///
+/// # Errors
+/// `contact_not_found`, `not_active`, `rate_limited`; 503.
+pub async fn test(app: &App, user: &User, contact: &str) -> Result<Requeued, ApiError> {
+    exists(app, user, contact)?;
+    let via = active(app, user, contact)?;
+    new(app, user, contact, via, "test").await
+}
+
+/// Asks a mailbox again to confirm.
+///
+/// # Errors
+/// `contact_not_found`, `not_confirmable`, `rate_limited`; 503.
+pub async fn confirm(app: &App, user: &User, contact: &str) -> Result<Requeued, ApiError> {
+    exists(app, user, contact)?;
+    confirmable(app, user, contact)?;
+    new(app, user, contact, ContactKind::Email, "confirm").await
+}
+
+/// A new notification to a contact, that says `what`.
+async fn new(
+    app: &App,
+    user: &User,
+    contact: &str,
+    via: ContactKind,
+    what: &'static str,
+) -> Result<Requeued, ApiError> {
     let address = {
-        let registry = ctx.app.registry().read();
-        let contact = registry.contact(&user.account, ctx.id());
-        contact.and_then(|it| ctx.app.text("contact", &it.id, it.state.address.as_ref()))
+        let registry = app.registry().read();
+        let found = registry.contact(&user.account, contact);
+        found.and_then(|it| app.text("contact", &it.id, it.state.address.as_ref()))
     };
-    ctx.app.limits().ask(address.as_deref().unwrap_or(ctx.id()))?;
+    app.limits().ask(address.as_deref().unwrap_or(contact))?;
     let mut random = [0u8; 16];
-    ctx.app.entropy().fill(&mut random);
+    app.entropy().fill(&mut random);
     let id = IdKind::Notification.id(&random);
-    let newest = ctx.app.newest().unwrap_or(Position::FIRST);
-    let outcome = outcome(ctx.id(), via, &id, newest, what);
-    let position = ctx.app.requeue(&user.account, &user.user, &outcome).await?;
-    ctx.app.settled(position.get() + 1).await;
-    Ok(reply::json(
-        StatusCode::ACCEPTED,
-        &json!({"notification_id": id, "position": position}),
-    ))
+    let newest = app.newest().unwrap_or(Position::FIRST);
+    requeued(app, user, outcome(contact, via, &id, newest, what)).await
+}
+
+async fn requeued(app: &App, user: &User, outcome: NotificationOutcome) -> Result<Requeued, ApiError> {
+    let position = app.requeue(&user.account, &user.user, &outcome).await?;
+    app.settled(position.get() + 1).await;
+    Ok(Requeued {
+        id: outcome.notification,
+        position,
+    })
+}
+
+/// That the contact is there, for somebody who may change it.
+fn exists(app: &App, user: &User, contact: &str) -> Result<(), ApiError> {
+    user.check_may_change()?;
+    let registry = app.registry().read();
+    registry
+        .contact(&user.account, contact)
+        .filter(|it| it.state.state != ContactState::Removed)
+        .map(|_| ())
+        .ok_or_else(super::contacts::not_found)
 }
 
 /// Only a mailbox is asked to confirm, and only while it is told nothing.
-pub(super) fn confirmable(ctx: &Ctx) -> Result<(), ApiError> {
-    let registry = ctx.app.registry().read();
-    let found = registry.contact(&ctx.caller.user()?.account, ctx.id());
+fn confirmable(app: &App, user: &User, contact: &str) -> Result<(), ApiError> {
+    let registry = app.registry().read();
+    let found = registry.contact(&user.account, contact);
     match found.map(|it| (it.state.kind, it.state.state)) {
         Some((Some(ContactKind::Email), ContactState::Pending | ContactState::Bouncing)) => Ok(()),
         _ => Err(ApiError::conflict(
@@ -165,9 +235,9 @@ pub(super) fn confirmable(ctx: &Ctx) -> Result<(), ApiError> {
     }
 }
 
-fn active(ctx: &Ctx, contact: &str) -> Result<ContactKind, ApiError> {
-    let registry = ctx.app.registry().read();
-    let found = registry.contact(&ctx.caller.user()?.account, contact);
+fn active(app: &App, user: &User, contact: &str) -> Result<ContactKind, ApiError> {
+    let registry = app.registry().read();
+    let found = registry.contact(&user.account, contact);
     match found.map(|it| (it.state.kind, it.state.state)) {
         Some((Some(kind), ContactState::Active)) => Ok(kind),
         _ => Err(ApiError::conflict(

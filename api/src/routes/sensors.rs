@@ -12,9 +12,9 @@ use super::life::Lives;
 use super::sites::AS_OF;
 use crate::app::App;
 use crate::errors::ApiError;
+use crate::judged::Judged;
 use crate::reply::{self, Page, Response};
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
-use domain::Timestamp;
 use domain::aggregate::channel::{ChannelPatch, Limits};
 use domain::registry::Channel;
 use domain::rule::{ChannelState, Derivation};
@@ -250,7 +250,12 @@ pub fn shape(app: &App, view: &View<'_>, channel: &Channel, lives: &Lives) -> Va
     } else {
         lives.latest(&state.device, &channel.id)
     };
-    let said = said(app, view, channel, lives, latest.is_some());
+    // Nothing is said of the past.
+    let judged = match view.is_past() {
+        true => Judged::default(),
+        false => Judged::of(view, channel, lives.state(&channel.id), app.clock().now()),
+    };
+    let told = judged.state(latest.is_some()).filter(|_| !view.is_past());
     let limited = state.limits.ok_min.is_some() || state.limits.ok_max.is_some();
     json!({
         "id": state.sensor,
@@ -269,56 +274,16 @@ pub fn shape(app: &App, view: &View<'_>, channel: &Channel, lives: &Lives) -> Va
         "last_ts": latest.map(|latest| latest.at),
         "derivation": state.derivation,
         "outside_limits": latest.filter(|_| limited).map(|latest| state.limits.is_outside(latest.value)),
-        "state": said.word,
-        "channel_state": said.state.map(ChannelState::as_str),
-        "state_since": said.since,
-        "acknowledged": said.acknowledged,
-        "silenced": said.silenced,
+        "state": told.map(|state| word(state, judged.silenced)),
+        "channel_state": told.map(ChannelState::as_str),
+        "state_since": judged.since,
+        "acknowledged": judged.acknowledged,
+        "silenced": judged.silenced,
         "rules": view.rules_in_force(channel).len(),
         "created_at": channel.created.at,
         "changed_at": channel.changed.at,
         "position": channel.changed.position,
     })
-}
-
-/// What is said of a channel's state.
-#[derive(Debug, Default)]
-struct Said {
-    /// The reference's word.
-    word: Option<&'static str>,
-    state: Option<ChannelState>,
-    since: Option<Timestamp>,
-    acknowledged: bool,
-    silenced: bool,
-}
-
-/// The state of a channel now; nothing of the past.
-fn said(app: &App, view: &View<'_>, channel: &Channel, lives: &Lives, has_value: bool) -> Said {
-    if view.is_past() {
-        return Said::default();
-    }
-    let now = app.clock().now();
-    let silenced = view
-        .silences_of(channel)
-        .any(|silence| silence.state.holds_at(now));
-    let judged = view
-        .rules_in_force(channel)
-        .iter()
-        .any(|rule| rule.definition.enabled);
-    let told = lives.state(&channel.id);
-    let state = match (told, has_value) {
-        (None, false) => Some(ChannelState::NoData),
-        (None, true) => judged.then_some(ChannelState::Ok),
-        (Some(told), _) if judged || told.state != ChannelState::Ok => Some(told.state),
-        (Some(_), _) => None,
-    };
-    Said {
-        word: state.map(|state| word(state, silenced)),
-        state,
-        since: told.map(|told| told.since),
-        acknowledged: told.is_some_and(|told| told.acknowledged),
-        silenced,
-    }
 }
 
 /// The reference knows `ok`, `grace`, `alarm`, `silent` and `no_data`: an alarm that is recovering is still one, and

@@ -531,7 +531,10 @@ fn verified(all: Vec<Vec<u8>>, root: Hash, change: impl Fn(usize, &mut Vec<u8>))
     verifier.finish()
 }
 
-#[allow(clippy::too_many_arguments)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of a world before there is one"
+)]
 fn start_sequencer(
     failing: &Arc<Failing>,
     store: &Arc<MemoryStore>,

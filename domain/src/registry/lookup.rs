@@ -184,6 +184,13 @@ impl Registry {
             .filter(|it| it.state.state != aggregate::contact::ContactState::Removed)
     }
 
+    /// The account's contacts that were taken away, in order of creation.
+    pub fn former_contacts<'r>(&'r self, account: &str) -> impl Iterator<Item = &'r Contact> {
+        let slots = self.accounts.get(account).map_or(&[][..], |a| &a.contacts);
+        listed(&self.contacts, slots, None, |it| it.created)
+            .filter(|it| it.state.state == aggregate::contact::ContactState::Removed)
+    }
+
     /// A token by the id inside it, in whichever account.
     pub fn token(&self, id: &str) -> Option<Token<'_>> {
         let (slot, index) = *self.tokens.get(id)?;

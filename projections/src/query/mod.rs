@@ -30,7 +30,7 @@ pub use gaps::Gap;
 pub use measurements::{
     AUTO_POINTS_MAX, Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, LIMIT_MAX, MeasurementsQuery, Point, Points,
 };
-pub use outbox::{DUE_KEPT_US, Notification, Outbound, OutboundFilter};
+pub use outbox::{DUE_KEPT_US, Notification, Outbound, OutboundFilter, Waiting, Way};
 pub use paths::{FailingPath, Trial};
 pub use recent::RecentValue;
 pub use refusals::{Refusal, RefusalTotal};

@@ -21,6 +21,9 @@ const DUE_OF_ACCOUNT_MAX: usize = 2_000;
 /// Most due notifications that are looked at together.
 const DUE_MAX: usize = 10_000;
 
+/// Attempts by which it is said how ways do: a day of a busy account.
+const WAYS_LOOK_AT: i64 = 10_000;
+
 /// One attempt, or what was decided instead of one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outbound {
@@ -71,6 +74,46 @@ pub struct OutboundFilter {
     pub via: Option<String>,
     /// Of this type.
     pub event_type: Option<String>,
+    /// That said this, such as `alarm_opened`.
+    pub what: Option<String>,
+    /// Recorded at or after this.
+    pub since: Option<Timestamp>,
+    /// Recorded before this.
+    pub until: Option<Timestamp>,
+}
+
+/// A notification that is due, now or later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// `ntf_…`
+    pub id: String,
+    /// `con_…`
+    pub contact: String,
+    /// By which way.
+    pub via: String,
+    /// What it will say.
+    pub what: String,
+    /// The alarm.
+    pub alarm: Option<String>,
+    /// When the entry that caused it was recorded.
+    pub caused_at: Timestamp,
+    /// When it is due.
+    pub due_at: Timestamp,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// What the last attempt met.
+    pub code: Option<String>,
+}
+
+/// How a way does: e-mail and Telegram are one way each, every webhook is one of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// `email`, `telegram`, or a webhook's `con_…`.
+    pub name: String,
+    /// When a message was last taken.
+    pub taken_at: Option<Timestamp>,
+    /// Since when every attempt was in vain.
+    pub failing_since: Option<Timestamp>,
 }
 
 /// How a notification is doing.
@@ -222,15 +265,106 @@ impl ReadModel {
                 ("alarm", &filter.alarm),
                 ("via", &filter.via),
                 ("event_type", &filter.event_type),
+                ("what", &filter.what),
             ] {
                 if let Some(value) = value {
                     values.push(value);
                     sql.push_str(&format!(" AND o.{column} = ?{}", values.len()));
                 }
             }
+            let (since, until) = (
+                filter.since.map(Timestamp::as_micros),
+                filter.until.map(Timestamp::as_micros),
+            );
+            for (comparison, value) in [(">=", &since), ("<", &until)] {
+                if let Some(value) = value {
+                    values.push(value);
+                    sql.push_str(&format!(" AND o.recorded_at {comparison} ?{}", values.len()));
+                }
+            }
             values.push(&limit);
             sql.push_str(&format!(" ORDER BY o.position DESC LIMIT ?{}", values.len()));
             list(connection, &sql, &values)
+        })
+    }
+
+    /// The newest attempt at each contact of the account.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub fn last_outbound(&self, account: &str) -> Result<Vec<Outbound>, QueryError> {
+        self.ask(|connection| {
+            let sql = format!(
+                "SELECT {OUTBOUND} WHERE o.position IN (SELECT max(position) FROM outbound
+                     WHERE account = (SELECT key FROM accounts WHERE id = ?1) GROUP BY contact)"
+            );
+            list(connection, &sql, &[&account])
+        })
+    }
+
+    /// What is due for the account, now or later, in the order in which it becomes due.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub fn waiting(&self, account: &str, now: Timestamp, limit: usize) -> Result<Vec<Waiting>, QueryError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT n.id, n.contact, n.via, n.what, n.alarm, n.caused_at, n.due_at, n.attempts,
+                     (SELECT o.code FROM outbound o WHERE o.contact = n.contact AND o.notification = n.id
+                      AND o.event_type = 'NotificationFailed' ORDER BY o.recorded_at DESC LIMIT 1)
+                 FROM notifications n
+                 WHERE n.state = 'due' AND n.account = (SELECT key FROM accounts WHERE id = ?1) AND n.due_at > ?2
+                 ORDER BY n.due_at, n.id LIMIT ?3",
+            )?;
+            let rows = statement.query_map(
+                params![account, now.as_micros() - DUE_KEPT_US, limit as i64],
+                |row| {
+                    Ok(Waiting {
+                        id: row.get(0)?,
+                        contact: row.get(1)?,
+                        via: row.get(2)?,
+                        what: row.get(3)?,
+                        alarm: row.get(4)?,
+                        caused_at: time(row.get(5)?),
+                        due_at: time(row.get(6)?),
+                        attempts: row.get(7)?,
+                        code: row.get(8)?,
+                    })
+                },
+            )?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// How the account's ways do, by its newest [`WAYS_LOOK_AT`] attempts. Whoever refuses for good is one that answers.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub fn ways(&self, account: &str) -> Result<Vec<Way>, QueryError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(
+                "WITH tried AS (
+                     SELECT CASE via WHEN 'webhook' THEN contact ELSE via END AS name, position, recorded_at,
+                         event_type = 'NotificationSent' AS taken,
+                         event_type = 'NotificationFailed' AND next_at IS NOT NULL AS in_vain
+                     FROM outbound WHERE account = (SELECT key FROM accounts WHERE id = ?1)
+                         AND event_type IN ('NotificationSent', 'NotificationFailed')
+                     ORDER BY position DESC LIMIT ?2),
+                 answered AS (
+                     SELECT name, max(position) AS position, max(CASE WHEN taken THEN recorded_at END) AS taken_at
+                     FROM tried WHERE NOT in_vain GROUP BY name)
+                 SELECT t.name, a.taken_at, min(CASE WHEN t.in_vain AND t.position > coalesce(a.position, -1)
+                     THEN t.recorded_at END)
+                 FROM tried t LEFT JOIN answered a ON a.name = t.name GROUP BY t.name ORDER BY t.name",
+            )?;
+            let rows = statement.query_map(params![account, WAYS_LOOK_AT], |row| {
+                Ok(Way {
+                    name: row.get(0)?,
+                    taken_at: row.get::<_, Option<i64>>(1)?.map(time),
+                    failing_since: row.get::<_, Option<i64>>(2)?.map(time),
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
 

@@ -174,6 +174,21 @@ pub fn class(row: &AlarmRow) -> &'static str {
     }
 }
 
+/// The shape of how bad it is: a filled triangle, or a filled diamond.
+pub fn severity_shape(severity: Severity) -> Markup {
+    html! {
+        @match severity {
+            Severity::Alarm => { (parts::glyph(State::Alarm)) }
+            Severity::Warn => {
+                svg.glyph viewBox="0 0 16 16" aria-hidden="true" {
+                    path.g-fill d="M8 0.6L15.4 8L8 15.4L0.6 8Z" {}
+                    path.g-tick d="M8 4.6V8.6M8 11V11.1" {}
+                }
+            }
+        }
+    }
+}
+
 /// How bad an alarm is and how it stands: a shape and words.
 pub fn mark(row: &AlarmRow) -> Markup {
     let (alarm, seen) = match row.severity {
@@ -183,14 +198,7 @@ pub fn mark(row: &AlarmRow) -> Markup {
     html! {
         span class={ "badge " (class(row)) } {
             @match row.life {
-                Life::Open if row.severity == Severity::Warn => {
-                    svg.glyph viewBox="0 0 16 16" aria-hidden="true" {
-                        path.g-fill d="M8 0.6L15.4 8L8 15.4L0.6 8Z" {}
-                        path.g-tick d="M8 4.6V8.6M8 11V11.1" {}
-                    }
-                    (alarm)
-                }
-                Life::Open => { (parts::glyph(State::Alarm)) (alarm) }
+                Life::Open => { (severity_shape(row.severity)) (alarm) }
                 Life::Seen => { (parts::glyph(State::Seen)) (seen) }
                 Life::Over => {
                     svg.glyph viewBox="0 0 16 16" aria-hidden="true" {

@@ -7,14 +7,15 @@ use domain::registry::{Integration, User};
 use projections::QueryError;
 use serde_json::Value;
 
+use super::super::integrations::view::{IntegrationRow, IntegrationsPage};
 use super::super::onboarding::MODELS;
 use super::super::parts;
-use super::super::view::{
-    AccountPage, ChannelNow, Frame, FreshToken, IntegrationRow, IntegrationsPage, Judged, LedgerStrip,
-    Limits, OpenAlarms, Parked, TokensPage, TrayPage, UserRow, UsersPage, Viewer,
-};
+use super::super::people::view::{AccountPage, TokensPage, UserRow, UsersPage};
+use super::super::tray::view::{Parked, TrayPage};
+use super::super::view::{ChannelNow, Frame, FreshToken, LedgerStrip, Limits, OpenAlarms, Viewer};
 use super::super::words::{self, Zone};
 use super::{Asker, changes, devices};
+use crate::judged::Judged;
 
 /// Changes listed on the account's page.
 const CHANGES_MAX: usize = 100;

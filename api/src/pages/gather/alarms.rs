@@ -17,9 +17,11 @@ use serde_json::Value;
 
 use super::super::alarms::reasons;
 use super::super::alarms::view::{AlarmRow, AlarmsPage, Around, Held, Life, Raised, Shown, SilenceRow, Step};
-use super::super::view::{Judged, LimitSpan, Limits, Link};
+use super::super::outbound::view::code_words;
+use super::super::view::{LimitSpan, Limits, Link};
 use super::super::words::{self, Zone};
 use super::{Asker, changes, devices, history, known};
+use crate::judged::Judged;
 
 /// Open alarms that a page shows.
 const OPEN_MAX: usize = 200;
@@ -54,19 +56,12 @@ pub type States = BTreeMap<String, StateOfChannel>;
 
 /// What the rules say of a channel.
 pub fn judged(asker: &Asker<'_>, channel: &Channel, states: &States) -> Judged {
-    let said = states.get(&*channel.id);
-    let registry = asker.known.registry();
-    Judged {
-        state: said.map_or(ChannelState::Ok, |said| said.state),
-        since: said.map(|said| said.since),
-        acknowledged: said.is_some_and(|said| said.acknowledged),
-        silenced: registry.is_silenced(&channel.id, asker.now),
-        rules: registry
-            .rules_in_force(channel)
-            .iter()
-            .filter(|rule| rule.definition.enabled)
-            .count(),
-    }
+    Judged::of(
+        &asker.known.registry(),
+        channel,
+        states.get(&*channel.id),
+        asker.now,
+    )
 }
 
 /// The list.
@@ -363,7 +358,10 @@ fn told(asker: &Asker<'_>, alarm: &str) -> Result<Vec<Step>, QueryError> {
                 "NotificationDigested" => (format!("Told {name} in a digest"), Vec::new()),
                 "NotificationDropped" => (
                     format!("Not told {name}"),
-                    vec![format!("Because: {}.", tried.code)],
+                    vec![
+                        code_words(&tried.code)
+                            .map_or_else(|| format!("Because: {}.", tried.code), str::to_owned),
+                    ],
                 ),
                 "NotificationFailed" => {
                     let then = if tried.next_at.is_some() {

@@ -13,11 +13,12 @@ use domain::time::DAY_US;
 use projections::QueryError;
 use projections::query::{ChannelLatest, DeviceOverview};
 
+use super::super::device::view::DevicePage;
+use super::super::onboarding::view::{FirstReading, OnboardingStatus};
+use super::super::overview::view::Overview;
 use super::super::overview::worst_first;
-use super::super::view::{
-    ChannelNow, DevicePage, DeviceRow, FirstReading, Gap, Limits, Link, OnboardingStatus, Overview,
-    RefusalNote, SiteCard, SitePage, Spark, TokenRow,
-};
+use super::super::site::view::SitePage;
+use super::super::view::{ChannelNow, DeviceRow, Gap, Limits, Link, RefusalNote, SiteCard, Spark, TokenRow};
 use super::super::words::Zone;
 use super::alarms::States;
 use super::{Asker, alarms, changes, history, known, refusals};

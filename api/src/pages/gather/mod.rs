@@ -8,6 +8,7 @@
 mod account;
 pub mod alarms;
 mod changes;
+pub mod contacts;
 mod devices;
 mod evidence;
 mod history;
@@ -42,6 +43,8 @@ pub trait Known: Send + Sync {
     fn example(&self, sealed: &str) -> Option<String>;
     /// What was refused of late, newest first.
     fn refused_of_late(&self, source: &Source) -> Vec<Refusal>;
+    /// The code by which a chat says that it is this contact.
+    fn link_code(&self, contact: &str) -> String;
     /// When a token last opened something.
     fn last_used(&self, token: &str) -> Option<Timestamp>;
 }

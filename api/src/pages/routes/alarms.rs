@@ -18,6 +18,7 @@ use super::super::parts;
 use super::super::rules::list;
 use super::super::values::derived::source_words;
 use super::super::view::Notice;
+use super::super::words;
 use super::forms::{Form, refused, to};
 use super::{Visit, html, show};
 use crate::errors::ApiError;
@@ -363,7 +364,7 @@ async fn open_silence(visit: &Visit, form: &Form, id: &str) -> Result<Outcome, A
     let bad = |words: &'static str| ApiError::rejected("invalid_silence", words);
     let time = |name: &str, words: &'static str| {
         let text = form.some(name);
-        text.map(|text| show::typed(&text, &zone).ok_or_else(|| bad(words)))
+        text.map(|text| words::typed(&text, &zone).ok_or_else(|| bad(words)))
             .transpose()
     };
     let from = time("from", "the beginning must be a time")?.unwrap_or(visit.now);

@@ -6,11 +6,18 @@
 //! Not here: the API (`crate::routes`), what pages look like.
 
 mod alarms;
+mod contacts;
+mod devices;
+mod evidence;
 mod forms;
+mod integrations;
 mod links;
+mod outbound;
+mod people;
 mod public;
 mod rules;
 mod show;
+mod sites;
 mod values;
 
 use std::future::Future;
@@ -74,30 +81,32 @@ pub const ROUTES: &[Route] = &[
     post("/u/{link}", |ctx| Box::pin(links::own_now(ctx))),
     get("/c/{link}", |ctx| Box::pin(links::confirm(ctx))),
     post("/c/{link}", |ctx| Box::pin(links::confirm_now(ctx))),
-    post("/app/sign-out", |ctx| Box::pin(signed_in(ctx, forms::sign_out))),
+    post("/app/sign-out", |ctx| Box::pin(signed_in(ctx, people::sign_out))),
     get("/app", |ctx| Box::pin(signed_in(ctx, show::overview))),
     get("/app/sites/new", |ctx| Box::pin(signed_in(ctx, show::new_site))),
-    post("/app/sites", |ctx| Box::pin(signed_in(ctx, forms::add_site))),
+    post("/app/sites", |ctx| Box::pin(signed_in(ctx, sites::add_site))),
     get("/app/sites/{id}", |ctx| Box::pin(signed_in(ctx, show::site))),
     post("/app/sites/{id}", |ctx| {
-        Box::pin(signed_in(ctx, forms::change_site))
+        Box::pin(signed_in(ctx, sites::change_site))
     }),
     get("/app/devices/new", |ctx| {
         Box::pin(signed_in(ctx, show::new_device))
     }),
-    post("/app/devices", |ctx| Box::pin(signed_in(ctx, forms::add_device))),
+    post("/app/devices", |ctx| {
+        Box::pin(signed_in(ctx, devices::add_device))
+    }),
     get("/app/devices/{id}", |ctx| Box::pin(signed_in(ctx, show::device))),
     post("/app/devices/{id}", |ctx| {
-        Box::pin(signed_in(ctx, forms::change_device))
+        Box::pin(signed_in(ctx, devices::change_device))
     }),
     post("/app/devices/{id}/move", |ctx| {
-        Box::pin(signed_in(ctx, forms::move_device))
+        Box::pin(signed_in(ctx, devices::move_device))
     }),
     post("/app/devices/{id}/remove", |ctx| {
-        Box::pin(signed_in(ctx, forms::remove_device))
+        Box::pin(signed_in(ctx, devices::remove_device))
     }),
     post("/app/devices/{id}/rotate-token", |ctx| {
-        Box::pin(signed_in(ctx, forms::rotate_device_token))
+        Box::pin(signed_in(ctx, devices::rotate_device_token))
     }),
     get("/app/devices/{id}/onboarding", |ctx| {
         Box::pin(signed_in(ctx, show::onboarding))
@@ -106,7 +115,7 @@ pub const ROUTES: &[Route] = &[
         Box::pin(signed_in(ctx, show::onboarding_status))
     }),
     post("/app/sensors/{id}", |ctx| {
-        Box::pin(signed_in(ctx, forms::change_limits))
+        Box::pin(signed_in(ctx, devices::change_limits))
     }),
     get("/app/alarms", |ctx| Box::pin(signed_in(ctx, alarms::list))),
     get("/app/alarms/{id}", |ctx| Box::pin(signed_in(ctx, alarms::one))),
@@ -169,37 +178,58 @@ pub const ROUTES: &[Route] = &[
     }),
     get("/app/tray", |ctx| Box::pin(signed_in(ctx, show::tray))),
     post("/app/tray/{dev_eui}/adopt", |ctx| {
-        Box::pin(signed_in(ctx, forms::adopt))
+        Box::pin(signed_in(ctx, devices::adopt))
     }),
     get("/app/integrations", |ctx| {
         Box::pin(signed_in(ctx, show::integrations))
     }),
     post("/app/integrations", |ctx| {
-        Box::pin(signed_in(ctx, forms::add_integration))
+        Box::pin(signed_in(ctx, integrations::add_integration))
     }),
     post("/app/integrations/{id}/rotate-token", |ctx| {
-        Box::pin(signed_in(ctx, forms::rotate_integration_token))
+        Box::pin(signed_in(ctx, integrations::rotate_integration_token))
     }),
     post("/app/integrations/{id}/remove", |ctx| {
-        Box::pin(signed_in(ctx, forms::remove_integration))
+        Box::pin(signed_in(ctx, integrations::remove_integration))
     }),
     get("/app/evidence", |ctx| Box::pin(signed_in(ctx, show::evidence))),
     post("/app/evidence", |ctx| {
-        Box::pin(signed_in(ctx, forms::ask_for_evidence))
+        Box::pin(signed_in(ctx, evidence::ask_for_evidence))
+    }),
+    get("/app/contacts", |ctx| Box::pin(signed_in(ctx, contacts::show))),
+    post("/app/contacts", |ctx| Box::pin(signed_in(ctx, contacts::create))),
+    post("/app/contacts/{id}", |ctx| {
+        Box::pin(signed_in(ctx, contacts::change))
+    }),
+    post("/app/contacts/{id}/test", |ctx| {
+        Box::pin(signed_in(ctx, contacts::test))
+    }),
+    post("/app/contacts/{id}/confirm", |ctx| {
+        Box::pin(signed_in(ctx, contacts::confirm))
+    }),
+    post("/app/contacts/{id}/rotate-secret", |ctx| {
+        Box::pin(signed_in(ctx, contacts::rotate_secret))
+    }),
+    post("/app/contacts/{id}/remove", |ctx| {
+        Box::pin(signed_in(ctx, contacts::remove))
+    }),
+    get("/app/outbound", |ctx| Box::pin(signed_in(ctx, outbound::show))),
+    post("/app/outbound/{notification}/redeliver", |ctx| {
+        Box::pin(signed_in(ctx, outbound::redeliver))
     }),
     get("/app/users", |ctx| Box::pin(signed_in(ctx, show::users))),
-    post("/app/users", |ctx| Box::pin(signed_in(ctx, forms::invite))),
+    post("/app/users", |ctx| Box::pin(signed_in(ctx, people::invite))),
     post("/app/users/{id}/remove", |ctx| {
-        Box::pin(signed_in(ctx, forms::remove_user))
+        Box::pin(signed_in(ctx, people::remove_user))
     }),
     get("/app/tokens", |ctx| Box::pin(signed_in(ctx, show::tokens))),
-    post("/app/tokens", |ctx| Box::pin(signed_in(ctx, forms::make_token))),
+    post("/app/tokens", |ctx| Box::pin(signed_in(ctx, people::make_token))),
     post("/app/tokens/{id}/revoke", |ctx| {
-        Box::pin(signed_in(ctx, forms::revoke_token))
+        Box::pin(signed_in(ctx, people::revoke_token))
     }),
     get("/app/account", |ctx| Box::pin(signed_in(ctx, show::account))),
     post("/app/account", |ctx| {
-        Box::pin(signed_in(ctx, forms::rename_account))
+        Box::pin(signed_in(ctx, people::rename_account))
     }),
     get("/app/{path...}", |ctx| {
         Box::pin(signed_in(ctx, |_| async { Err(ApiError::no_route()) }))
@@ -302,6 +332,11 @@ fn done(word: Option<&str>) -> Option<Notice> {
         "made" => "Done. What was made before stays.",
         "activated" => "In force from the next reading on.",
         "switched" => "Done. It is on record with your name.",
+        "contact-added" => "Added. What has to happen before it is told anything is said on its card.",
+        "contact-removed" => "Removed. It is told nothing more.",
+        "tested" => "A test is on its way; what comes of it appears on the contact's card.",
+        "asked" => "Its owner is asked again to confirm.",
+        "again" => "It is sent again, under the same id; what comes of it appears below.",
         "rule-removed" => "Removed. What it decided stays on record.",
         _ => return None,
     };
@@ -440,6 +475,10 @@ impl Known for App {
 
     fn refused_of_late(&self, source: &Source) -> Vec<Refusal> {
         self.refusals().recent(source)
+    }
+
+    fn link_code(&self, contact: &str) -> String {
+        self.notify().links().code(contact)
     }
 
     fn last_used(&self, token: &str) -> Option<Timestamp> {

@@ -8,8 +8,8 @@ use domain::entry::Entry;
 use domain::{Date, Position, TreeSize};
 use warp::http::{StatusCode, header};
 
+use super::super::ledger::view::{AuditRow, HeadRow, LedgerPage, PublicationRow, WitnessRow};
 use super::super::sign_in::{self as door, Delivery};
-use super::super::view::{AuditRow, HeadRow, LedgerPage, PublicationRow, WitnessRow};
 use super::super::{assets, ledger as page, verify_log};
 use super::forms::Form;
 use super::{html, public_frame, signed_in, trouble};

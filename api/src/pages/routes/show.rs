@@ -4,22 +4,22 @@
 
 use std::collections::HashMap;
 
+use domain::Position;
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
 use domain::proof::inclusion_proof;
 use domain::reading::Reading;
 use domain::time::DAY_US;
-use domain::{Position, Timestamp};
-use jiff::civil;
 use warp::http::StatusCode;
 
+use super::super::add_device::view::{AddDevice, DeviceForm};
 use super::super::alarms::view::SilenceForm;
 use super::super::gather::{self, Asked, Typed};
-use super::super::view::{
-    AddDevice, ChannelPage, DeviceForm, EntryPage, FreshToken, Notice, Onboarding, Range, WebhookStep,
-};
-use super::super::words::Zone;
+use super::super::ledger::view::EntryPage;
+use super::super::onboarding::view::{Onboarding, WebhookStep};
+use super::super::view::{ChannelPage, FreshToken, Notice, Range};
+use super::super::words::{self, Zone};
 use super::super::{
     add_device, channel as channel_page, device as device_page, evidence as evidence_page,
     integrations as integrations_page, ledger, onboarding as onboarding_page, overview as overview_page,
@@ -218,7 +218,7 @@ fn asked(visit: &Visit, zone: &Zone) -> Asked {
         let range = request.query("range").and_then(|text| Range::of_query(&text));
         return last(range.unwrap_or(Range::Day), None);
     }
-    let time = |text: Option<std::borrow::Cow<'_, str>>| text.and_then(|text| typed(&text, zone));
+    let time = |text: Option<std::borrow::Cow<'_, str>>| text.and_then(|text| words::typed(&text, zone));
     let problem = match (time(from), time(to)) {
         (Some(from), Some(to)) if from >= to => "The beginning must be before the end.",
         (Some(from), Some(to)) if to.since(from) > RANGE_MAX_US => "At most five years at once.",
@@ -233,15 +233,6 @@ fn asked(visit: &Visit, zone: &Zone) -> Asked {
         _ => "Give both times, such as 2026-05-17 08:00.",
     };
     last(Range::Day, Some(problem.to_owned()))
-}
-
-/// A time as a browser's field sends it, in the site's zone, or RFC 3339.
-pub(super) fn typed(text: &str, zone: &Zone) -> Option<Timestamp> {
-    let civil: Result<civil::DateTime, _> = text.replace(' ', "T").parse();
-    match Timestamp::parse_rfc3339(text) {
-        Ok(at) => Some(at),
-        Err(_) => zone.instant(civil.ok()?),
-    }
 }
 
 /// When readings were recorded and whose clock dated them stands in the ledger.
@@ -446,27 +437,4 @@ pub async fn account_with(visit: &Visit, notice: Option<(StatusCode, Notice)>) -
         .await?;
     let (status, notice) = split(notice);
     Ok(html(status, people::account(&visit.frame(notice).await?, &view)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_typed_time_is_of_the_sites_zone_unless_it_says_its_own() {
-        let zone = Zone::named("Europe/Bratislava");
-        for (text, expected) in [
-            ("2026-05-17T08:00", Some("2026-05-17T06:00:00.000000Z")),
-            ("2026-05-17 08:00", Some("2026-05-17T06:00:00.000000Z")),
-            ("2026-05-17T08:00:00Z", Some("2026-05-17T08:00:00.000000Z")),
-            ("yesterday", None),
-            ("", None),
-        ] {
-            assert_eq!(
-                typed(text, &zone).map(|at| at.to_string()).as_deref(),
-                expected,
-                "{text}"
-            );
-        }
-    }
 }

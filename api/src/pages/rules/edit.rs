@@ -8,12 +8,12 @@ use domain::Timestamp;
 use domain::rule::{Definition, Kind, Severity};
 use maud::{Markup, html};
 
-use super::super::alarms::list::{held, value};
+use super::super::alarms::list::{held, severity_shape, value};
 use super::super::alarms::view::Held;
 use super::super::chart::{Chart, Mark, Size};
 use super::super::layout::{self, Page, Section};
 use super::super::parts;
-use super::super::view::{Frame, Series, State};
+use super::super::view::{Frame, Series};
 use super::super::words;
 use super::form::{Fields, numbers};
 use super::list::{KINDS, name};
@@ -347,7 +347,10 @@ fn table(view: &RulePage, alarms: &[TriedRow], now: Timestamp) -> Markup {
                     @for alarm in alarms {
                         tr {
                             th scope="row" { (parts::time(alarm.opened_at, zone, now)) }
-                            td { @match alarm.severity { Severity::Alarm => { (parts::glyph(State::Alarm)) " alarm" }, Severity::Warn => "warning" } }
+                            td {
+                                (severity_shape(alarm.severity))
+                                @match alarm.severity { Severity::Alarm => " alarm", Severity::Warn => " warning" }
+                            }
                             td.r { (value(&held, alarm.value)) }
                             td { @match alarm.cleared_at { Some(at) => { (parts::time(at, zone, now)) }, None => "still open" } }
                             td.r { (words::span(alarm.cleared_at.unwrap_or(now).since(alarm.opened_at))) }
