@@ -63,7 +63,11 @@ thread_local! {
 fn entry(data: &[u8]) {
     let skimmed = Entry::read(data);
     let examined = EXAMINER.with_borrow_mut(|examiner| examiner.examine(data));
-    assert_eq!(examined.entry(data), Entry::decode(data), "a shape changes nothing");
+    assert_eq!(
+        examined.entry(data),
+        Entry::decode(data),
+        "a shape changes nothing"
+    );
     if let Ok(strict) = Entry::decode(data) {
         assert_eq!(skimmed, Ok(strict), "both readers see the same entry");
         assert_eq!(canonical::check(data), Ok(()));

@@ -7,7 +7,6 @@
 //! Not here: what is found (`self_audit`); what is said while entries are taken (`lane`).
 
 use super::Sent;
-use super::outcome::ATTEMPTS_MAX;
 use super::webhook::{Delivery, deliver};
 use crate::app::{App, stop_begins};
 use crate::mail::{Mail, MailClass, MessageId};
@@ -16,6 +15,7 @@ use domain::Timestamp;
 use domain::aggregate::contact::ContactState;
 use domain::aggregate::user::OWNER;
 use domain::event::contact::ContactKind;
+use domain::event::notification::ATTEMPTS_MAX;
 use domain::hash::{base64url, sha256};
 use maud::{DOCTYPE, html};
 use serde_json::json;

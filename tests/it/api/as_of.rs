@@ -215,7 +215,6 @@ fn a_site_as_of_an_instant_is_one_document_and_the_command_line_says_the_same() 
     }
 }
 
-/// Proofs are under whichever checkpoint is the latest.
 #[test]
 fn what_a_webhook_is_signed_with_and_where_it_goes_is_in_no_read() {
     let daybook = Daybook::start();

@@ -5,7 +5,7 @@
 //! Not here: what is allowed (`domain::aggregate::contact`).
 
 use domain::aggregate::contact::WEBHOOK_KINDS;
-use domain::event::contact::{ContactKind, Hours, MildestSeverity, Preferences};
+use domain::event::contact::{ContactKind, Hours, MildestSeverity, Preferences, SiteHours};
 use domain::rule::Severity;
 use maud::{Markup, html};
 
@@ -19,6 +19,11 @@ use crate::errors::ApiError;
 pub const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 /// Days of a form that nobody touched.
 const WORKDAYS: [&str; 5] = ["1", "2", "3", "4", "5"];
+
+/// On duty while the site is open.
+const OPEN: &str = "open";
+/// On duty while the site is closed.
+const CLOSED: &str = "closed";
 
 /// What was typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,10 +78,12 @@ impl Typed {
             after_min: preferences.after_min.to_string(),
             severity: preferences.min_severity.0.as_str().to_owned(),
             scope: preferences.scope.clone(),
-            hours: match hours {
-                None => "always",
-                Some(hours) if hours.outside => "outside",
-                Some(_) => "within",
+            hours: match (hours, preferences.site_hours) {
+                (Some(hours), _) if hours.outside => "outside",
+                (Some(_), _) => "within",
+                (None, Some(SiteHours::Open)) => OPEN,
+                (None, Some(SiteHours::Closed)) => CLOSED,
+                (None, None) => "always",
             }
             .to_owned(),
             days: hours.map_or_else(
@@ -140,9 +147,14 @@ impl Typed {
             text => Severity::parse(text).ok_or_else(|| invalid("choose alarms, or alarms and warnings"))?,
         };
         let hours = match self.hours.as_str() {
-            "" | "always" => None,
+            "" | "always" | OPEN | CLOSED => None,
             "within" | "outside" => Some(self.on_duty()?),
             _ => return Err(invalid("choose when it is on duty")),
+        };
+        let site_hours = match self.hours.as_str() {
+            OPEN => Some(SiteHours::Open),
+            CLOSED => Some(SiteHours::Closed),
+            _ => None,
         };
         Ok(Preferences {
             after_min,
@@ -153,6 +165,7 @@ impl Typed {
             min_severity: MildestSeverity(severity),
             reference_headers: self.reference_headers,
             scope: self.scope.clone(),
+            site_hours,
         })
     }
 
@@ -245,6 +258,8 @@ pub fn preferences(
                     (radio("hours", "always", &typed.hours, "At any time"))
                     (radio("hours", "within", &typed.hours, "In these hours"))
                     (radio("hours", "outside", &typed.hours, "Outside of these hours"))
+                    (radio("hours", OPEN, &typed.hours, "While the site is open"))
+                    (radio("hours", CLOSED, &typed.hours, "While the site is closed"))
                 }
                 div.hours {
                     div.choices.row.days-of-week {
@@ -373,8 +388,16 @@ mod tests {
             min_severity: MildestSeverity(Severity::Alarm),
             reference_headers: true,
             scope: vec!["dev_a".into(), "site_b".into()],
+            site_hours: None,
         };
         assert_eq!(Typed::of(&preferences).preferences().ok(), Some(preferences));
+        for site_hours in [SiteHours::Open, SiteHours::Closed] {
+            let of_the_site = Preferences {
+                site_hours: Some(site_hours),
+                ..Preferences::default()
+            };
+            assert_eq!(Typed::of(&of_the_site).preferences().ok(), Some(of_the_site));
+        }
         let nothing = Preferences::default();
         assert_eq!(Typed::of(&nothing).preferences().ok(), Some(nothing));
     }

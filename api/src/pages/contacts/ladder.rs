@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::super::marks;
 use super::super::words;
-use super::list::hours_words;
+use super::list::duty_words;
 use super::view::ContactRow;
 
 /// A drawing's measures, in its own units.
@@ -114,9 +114,7 @@ fn lane(row: &ContactRow, x: f64, top: f64, m: &Measures) -> Markup {
     if !told {
         more.push(word.to_owned());
     }
-    if let Some(hours) = &row.preferences.hours {
-        more.push(hours_words(hours));
-    }
+    more.extend(duty_words(&row.preferences));
     let name: String = row.name.chars().take(m.text_max / 2).collect();
     let room = m.text_max.saturating_sub(name.chars().count());
     let more = more.join(", ");

@@ -3,7 +3,7 @@
 //! Not here: which fields a form has (`form`), the picture (`ladder`).
 
 use domain::aggregate::contact::{ContactState, WEBHOOK_KINDS};
-use domain::event::contact::{ContactKind, Hours};
+use domain::event::contact::{ContactKind, Hours, Preferences, SiteHours};
 use domain::rule::Severity;
 use maud::{Markup, html};
 
@@ -121,7 +121,7 @@ fn card(frame: &Frame, view: &ContactsPage, row: &ContactRow, may: bool) -> Mark
                 div { dt { "Told" } dd {
                     (words::capitalised(&ladder::when(row.preferences.after_min)))
                     @if row.preferences.after_min > 0 { span.dim { ", if nobody acknowledged" } }
-                    @if let Some(hours) = &row.preferences.hours { br; (hours_words(hours)) }
+                    @if let Some(duty) = duty_words(&row.preferences) { br; (duty) }
                 } }
                 div { dt { "Of" } dd { (of_what(row)) } }
                 div { dt { "Besides" } dd { (besides(row, view.challenge_days)) } }
@@ -276,8 +276,18 @@ fn former(frame: &Frame, former: &[Former]) -> Markup {
     }
 }
 
+/// When a contact is on duty, in words; `None` at any time.
+pub fn duty_words(preferences: &Preferences) -> Option<String> {
+    let of_the_site = |hours: SiteHours| match hours {
+        SiteHours::Open => "while the site is open".to_owned(),
+        SiteHours::Closed => "while the site is closed".to_owned(),
+    };
+    let own = preferences.hours.as_ref().map(hours_words);
+    own.or(preferences.site_hours.map(of_the_site))
+}
+
 /// Hours in words: `Mon–Fri 08:00–18:00`, `outside of Sat 10:00–14:00`.
-pub fn hours_words(hours: &Hours) -> String {
+fn hours_words(hours: &Hours) -> String {
     let name = |day: &u8| {
         DAYS.get(usize::from(*day).wrapping_sub(1))
             .copied()

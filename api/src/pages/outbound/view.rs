@@ -5,8 +5,8 @@
 use domain::Timestamp;
 use domain::event::contact::ContactKind;
 use domain::event::notification::{
-    NOTIFICATION_ACKNOWLEDGED, NOTIFICATION_DIGESTED, NOTIFICATION_DROPPED, NOTIFICATION_FAILED,
-    NOTIFICATION_REQUEUED, NOTIFICATION_SENT,
+    NOTIFICATION_DIGESTED, NOTIFICATION_DROPPED, NOTIFICATION_FAILED, NOTIFICATION_REQUEUED,
+    NOTIFICATION_SENT,
 };
 
 use super::super::marks::Mark;
@@ -166,8 +166,6 @@ pub enum Outcome {
     Held,
     /// Somebody asked for it.
     Asked,
-    /// Somebody acknowledged a trial.
-    Answered,
 }
 
 impl Outcome {
@@ -179,7 +177,6 @@ impl Outcome {
             NOTIFICATION_DROPPED => Self::Held,
             NOTIFICATION_FAILED if again.is_some() => Self::Again,
             NOTIFICATION_FAILED => Self::Failed,
-            NOTIFICATION_ACKNOWLEDGED => Self::Answered,
             _ => Self::Asked,
         }
     }
@@ -193,7 +190,6 @@ impl Outcome {
             Self::Failed => (Mark::Failed, "failed"),
             Self::Held => (Mark::Held, "not sent"),
             Self::Asked => (Mark::Unknown, "asked for"),
-            Self::Answered => (Mark::Done, "acknowledged"),
         }
     }
 

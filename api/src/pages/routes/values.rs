@@ -12,6 +12,7 @@ use warp::http::StatusCode;
 use super::super::alarms::view::SilenceForm;
 use super::super::values::view::{CalibrationForm, DeriveForm};
 use super::super::view::Notice;
+use super::super::words;
 use super::forms::{Form, refused, to};
 use super::{Visit, show};
 use crate::errors::ApiError;
@@ -86,7 +87,7 @@ async fn set(visit: &Visit, form: &Form, id: &str) -> Result<Outcome, ApiError> 
     };
     let valid_from: Option<Timestamp> = form
         .some("valid_from")
-        .map(|text| show::typed(&text, &zone).ok_or_else(|| bad("'measured from' must be a time")))
+        .map(|text| words::typed(&text, &zone).ok_or_else(|| bad("'measured from' must be a time")))
         .transpose()?;
     let due = form
         .some("due")
