@@ -13,6 +13,9 @@
 //! Source: FORMAT §1. Not here: what the entry holds (`domain::rotation`), the command (`cli::key`).
 
 mod elsewhere;
+mod recovery;
+
+pub use recovery::rotate as rotate_recovery;
 
 use crate::app::{Outside, head_store, made_after};
 use crate::begin::start_events;
@@ -109,7 +112,7 @@ impl RoleKey {
     fn new(role: Role, origin: &str, seed: &Secret) -> Result<Self, StoresError> {
         let name = role.key_name(origin);
         Ok(match role {
-            Role::Log | Role::Receipt => Self::Ed25519(Arc::new(signing_key(&name, seed)?)),
+            Role::Log | Role::Receipt | Role::Recovery => Self::Ed25519(Arc::new(signing_key(&name, seed)?)),
             Role::PostQuantum => Self::MlDsa(Arc::new(crate::stores::post_quantum_key(&name, seed)?)),
         })
     }
@@ -201,6 +204,8 @@ impl<'a> Opened<'a> {
         }
         let voucher = match (recovery(), role) {
             (Some(recovery), _) => recovery,
+            // It is vouched for by itself, from its own file.
+            (None, Role::Recovery) => return Err(missing("recovery")),
             (None, Role::Receipt) => self.key(role)?.ok_or_else(|| missing("receipt"))?.signer(),
             (None, Role::Log | Role::PostQuantum) => log.ok_or_else(|| missing("log"))?,
         };
@@ -216,7 +221,7 @@ impl<'a> Opened<'a> {
                 with(vec![voucher.clone(), new.signer()]),
                 with(vec![new.signer()]),
             ),
-            Role::Receipt => (Vec::new(), Vec::new()),
+            Role::Receipt | Role::Recovery => (Vec::new(), Vec::new()),
             Role::PostQuantum => {
                 let log = self.key(Role::Log)?;
                 let log = log.map_or_else(|| voucher.clone(), |log| log.signer());
@@ -315,7 +320,7 @@ fn is_here(settings: &Settings, role: Role, recovery: Option<&Path>) -> Result<(
         return Ok(());
     }
     let why = match role {
-        Role::Receipt => return Ok(()),
+        Role::Receipt | Role::Recovery => return Ok(()),
         Role::Log if recovery.is_none() && settings.signed_elsewhere.is_some() => return Ok(()),
         Role::Log if recovery.is_none() => {
             "the log key is with `daybook publish`: give the service's settings with --config"

@@ -351,7 +351,14 @@ pub fn open_ledger(
 
 /// Makes the recovery key in a file that is to leave this machine, durable before the ledger names it. A file of an
 /// earlier try, before the ledger was begun, is taken as it is.
-fn make_recovery_key(path: &Path, origin: &str, entropy: &dyn Entropy) -> Result<SigningKey, StoresError> {
+///
+/// # Errors
+/// [`StoresError`].
+pub fn make_recovery_key(
+    path: &Path,
+    origin: &str,
+    entropy: &dyn Entropy,
+) -> Result<SigningKey, StoresError> {
     if path.exists() {
         return read_recovery_key(path, origin);
     }

@@ -10,7 +10,7 @@ use domain::day::{DAY_CLOSED, DayClosed};
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
 use domain::note::{NoteError, VerifierKey};
-use domain::rotation::{RECEIPT_SUFFIX, RECOVERY_SUFFIX, Role, Rotation, check_handover};
+use domain::rotation::{RECEIPT_SUFFIX, RECOVERY_SUFFIX, Rotation, check_handover};
 use domain::tlog_policy::{Policy, Quorum};
 use domain::tlog_proof::TlogProof;
 use domain::verify::{Kept, KnownRoot};
@@ -121,7 +121,7 @@ impl Trust {
 
     /// All keys that sign checkpoints: those from elsewhere, and those that rotations lead to.
     pub fn log_keys(&self) -> impl Iterator<Item = &VerifierKey> {
-        let rotated = self.rotations.iter().filter(|it| it.role != Role::Receipt);
+        let rotated = self.rotations.iter().filter(|it| it.role.signs_checkpoints());
         let ends = rotated.flat_map(|it| it.old.iter().chain([&it.new]));
         let mut seen: Vec<&VerifierKey> = Vec::new();
         let mut all: Vec<&VerifierKey> = self.keys().chain(ends).collect();

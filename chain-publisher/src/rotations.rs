@@ -5,7 +5,8 @@
 //! and no proofs, from the entries, which the verification of the whole then ties to the root.
 //! Invariants: a rotation extends what is believed only if its note, its inclusion and both signatures hold, and a key
 //! that is believed already stands on one of its ends; a recovery key counts if the asker has it from elsewhere, or if a
-//! head that a believed key signed covers the first entry, which names it.
+//! head that a believed key signed covers the first entry, which names it; from there it is followed over its own
+//! rotations, forwards by its note, backwards where a believed key signed the tree with the entry.
 //! Not here: which key a checkpoint must carry (`domain::rotation`).
 
 use crate::evidence::{Evidence, Trust};
@@ -217,7 +218,7 @@ fn recovery(
             .map(|entry| KeyHistory::begin(entry.payload)),
         _ => None,
     };
-    Ok(history.and_then(|history| Some((history.recovery()?.clone(), covering))))
+    Ok(history.and_then(|history| Some((history.first_recovery()?.clone(), covering))))
 }
 
 /// How many entries can be had of it.
@@ -257,12 +258,17 @@ fn chain(
                 .find(|key| key.name() == origin && proof.is_signed_by(key));
             let anchor = match said.role {
                 Role::Log => old.or(new),
-                Role::PostQuantum | Role::Receipt => beside,
+                Role::PostQuantum | Role::Receipt | Role::Recovery => beside,
             };
             let Some(anchor) = anchor else { continue };
+            let in_force = recovery_before(proofs, proof.proof.index, origin, recovery, &believed);
+            // Whoever does not know the recovery key has nothing to say of the next one.
+            if said.role == Role::Recovery && in_force.as_ref().map(ToString::to_string) != said.old {
+                continue;
+            }
             let log = Vouchers {
                 log: (said.role == Role::PostQuantum).then_some(anchor),
-                recovery,
+                recovery: in_force.as_ref(),
             };
             match proof.check(origin, &log) {
                 Ok(rotation) => {
@@ -290,6 +296,57 @@ fn chain(
         }
     }
     taken.into_iter().flatten().collect()
+}
+
+/// The recovery key in force before that position, from the one that counts: forwards over what it vouched for itself,
+/// backwards over what vouched for it in a tree that a believed key signed.
+fn recovery_before(
+    proofs: &[RotationProof],
+    position: Position,
+    origin: &str,
+    counts: Option<&VerifierKey>,
+    believed: &[VerifierKey],
+) -> Option<VerifierKey> {
+    let mut key = counts?.clone();
+    let of_recovery = || {
+        proofs.iter().filter_map(|proof| {
+            let said = proof.says().filter(|said| said.role == Role::Recovery)?;
+            Some((proof, said))
+        })
+    };
+    let holds = |proof: &RotationProof, said: &KeyRotated| {
+        let old = said.old.as_deref().and_then(|old| VerifierKey::parse(old).ok())?;
+        let vouchers = Vouchers {
+            log: None,
+            recovery: Some(&old),
+        };
+        proof.check(origin, &vouchers).ok()
+    };
+    for (proof, said) in of_recovery().filter(|(proof, _)| proof.proof.index < position) {
+        if said.old.as_deref() == Some(key.to_string().as_str())
+            && let Some(rotation) = holds(proof, &said)
+        {
+            key = rotation.new;
+        }
+    }
+    let mut later: Vec<_> = of_recovery()
+        .filter(|(proof, _)| proof.proof.index >= position)
+        .collect();
+    later.reverse();
+    for (proof, said) in later {
+        let is_believed = || {
+            believed
+                .iter()
+                .any(|log| log.name() == origin && proof.is_signed_by(log))
+        };
+        if said.new == key.to_string()
+            && is_believed()
+            && let Some(rotation) = holds(proof, &said)
+        {
+            key = rotation.old?;
+        }
+    }
+    Some(key)
 }
 
 impl RotationProof {
@@ -320,6 +377,7 @@ fn from_entries(
     }
     let mut believed: Vec<VerifierKey> = trust.keys().cloned().collect();
     let mut rotations = Vec::new();
+    let mut recovery = recovery.cloned();
     let mut chunk = Chunk::default();
     let mut stream = source.entries(Position::FIRST, size)?;
     // What is damaged is found by whoever verifies it all.
@@ -334,9 +392,16 @@ fn from_entries(
                 continue;
             }
             let log = believed.iter().rev().find(|key| key.name() == origin);
-            let Ok(rotation) = Rotation::read(origin, &entry, &Vouchers { log, recovery }) else {
+            let vouchers = Vouchers {
+                log,
+                recovery: recovery.as_ref(),
+            };
+            let Ok(rotation) = Rotation::read(origin, &entry, &vouchers) else {
                 continue;
             };
+            if rotation.role == Role::Recovery {
+                recovery = Some(rotation.new.clone());
+            }
             let ends = [Some(&rotation.new), rotation.old.as_ref()];
             let holds =
                 rotation.role != Role::Log || ends.into_iter().flatten().any(|end| believed.contains(end));

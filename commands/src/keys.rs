@@ -25,6 +25,7 @@ const SERVER_SECRET: &str = "server-secret";
 const LOG_KEY: &str = "log-key";
 const RECEIPT_KEY: &str = "receipt-key";
 const POST_QUANTUM_KEY: &str = "post-quantum-key";
+const RECOVERY_KEY: &str = "recovery-key";
 /// What a key is called until it is in force.
 const NEXT: &str = ".next";
 
@@ -139,6 +140,8 @@ impl RoleKeys {
             Role::Log => LOG_KEY,
             Role::Receipt => RECEIPT_KEY,
             Role::PostQuantum => POST_QUANTUM_KEY,
+            // It is kept elsewhere, and never stands here.
+            Role::Recovery => RECOVERY_KEY,
         };
         Self {
             current: dir.join(name),

@@ -33,6 +33,8 @@ pub enum Role {
     Receipt,
     /// Signs checkpoints beside the log key, with ML-DSA-44.
     PostQuantum,
+    /// Vouches for a new key where the one before cannot.
+    Recovery,
 }
 
 impl Role {
@@ -42,6 +44,7 @@ impl Role {
             Self::Log => "log",
             Self::Receipt => "receipt",
             Self::PostQuantum => "post_quantum",
+            Self::Recovery => "recovery",
         }
     }
 
@@ -50,7 +53,13 @@ impl Role {
         match self {
             Self::Log | Self::PostQuantum => origin.to_owned(),
             Self::Receipt => format!("{origin}{RECEIPT_SUFFIX}"),
+            Self::Recovery => recovery_name(origin),
         }
+    }
+
+    /// Whether its keys sign checkpoints.
+    pub const fn signs_checkpoints(self) -> bool {
+        matches!(self, Self::Log | Self::PostQuantum)
     }
 }
 
@@ -175,7 +184,7 @@ impl Rotation {
             return wrong("its keys are not named as the role says");
         }
         let fits = match said.role {
-            Role::Log | Role::Receipt => new.key_type() == KeyType::Ed25519 && old.is_some(),
+            Role::Log | Role::Receipt | Role::Recovery => new.key_type() == KeyType::Ed25519 && old.is_some(),
             Role::PostQuantum => new.key_type() == KeyType::MlDsa44,
         };
         if !fits {
@@ -194,10 +203,13 @@ impl Rotation {
         }
         let before = match said.role {
             Role::Log | Role::Receipt => old.as_ref(),
+            // Nobody but the key that is known vouches for another.
+            Role::Recovery => old.as_ref().filter(|old| vouchers.recovery == Some(*old)),
             Role::PostQuantum => vouchers.log,
         };
+        let recovery = vouchers.recovery.filter(|_| said.role != Role::Recovery);
         let signed = |key: &&VerifierKey| note.verify([*key]).is_ok();
-        let (voucher, by) = match (before.filter(signed), vouchers.recovery.filter(signed)) {
+        let (voucher, by) = match (before.filter(signed), recovery.filter(signed)) {
             (Some(old), _) => (old.clone(), VouchedBy::Old),
             (None, Some(recovery)) => (recovery.clone(), VouchedBy::Recovery),
             (None, None) => {
@@ -230,7 +242,7 @@ impl Rotation {
 pub struct Vouchers<'k> {
     /// The log key in force before the entry.
     pub log: Option<&'k VerifierKey>,
-    /// The recovery key that `LedgerCreated` names.
+    /// The recovery key in force before the entry: of `LedgerCreated`, or of the latest rotation of that role.
     pub recovery: Option<&'k VerifierKey>,
 }
 
@@ -283,7 +295,7 @@ impl KeyHistory {
         let at = entry.position.size_before();
         let vouchers = Vouchers {
             log: self.key_at(Role::Log, at),
-            recovery: self.recovery.as_ref(),
+            recovery: self.key_at(Role::Recovery, at),
         };
         let rotation = Rotation::read(&self.origin, entry, &vouchers)?;
         if rotation.old.as_ref() != self.key_at(rotation.role, at) {
@@ -307,13 +319,19 @@ impl KeyHistory {
             Role::Log => self.log.iter().find(|key| !post_quantum(key)),
             Role::PostQuantum => self.log.iter().find(post_quantum),
             Role::Receipt => self.receipt.first(),
+            Role::Recovery => self.recovery.as_ref(),
         };
         rotated.chain(first).next()
     }
 
-    /// The recovery key.
-    pub const fn recovery(&self) -> Option<&VerifierKey> {
+    /// The recovery key that the first entry names.
+    pub const fn first_recovery(&self) -> Option<&VerifierKey> {
         self.recovery.as_ref()
+    }
+
+    /// The recovery key in force at the end.
+    pub fn recovery(&self) -> Option<&VerifierKey> {
+        self.key_at(Role::Recovery, TreeSize::MAX)
     }
 
     /// The keys that the first entry names for checkpoints.
@@ -377,7 +395,7 @@ pub enum HandoverError {
 pub fn check_handover(signed: &SignedCheckpoint, rotations: &[Rotation]) -> Result<(), HandoverError> {
     let size = signed.checkpoint().size();
     let has = |key: &VerifierKey| signed.note().verify([key]).is_ok();
-    let ours = || rotations.iter().filter(|it| it.role != Role::Receipt);
+    let ours = || rotations.iter().filter(|it| it.role.signs_checkpoints());
     // Every role by itself: the Ed25519 key, and the one beside it.
     for role in [Role::Log, Role::PostQuantum] {
         let of_role = || ours().filter(|it| it.role == role);

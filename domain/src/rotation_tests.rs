@@ -112,6 +112,63 @@ fn the_recovery_key_stands_in_for_a_lost_one() {
     );
 }
 
+fn recovery_rotated(position: u64, old: &SigningKey, new: &SigningKey, voucher: &SigningKey) -> Vec<u8> {
+    let vkey = new.verifier_key().to_string();
+    let note = sign_rotation(
+        ORIGIN,
+        Role::Recovery,
+        &vkey,
+        Position(position),
+        voucher,
+        Some(new),
+    );
+    let said = KeyRotated {
+        role: Role::Recovery,
+        old: Some(old.verifier_key().to_string()),
+        new: vkey,
+        reason: RotationReason::Scheduled,
+        note: note.expect("signed"),
+    };
+    rotated(position, &said)
+}
+
+#[test]
+fn a_recovery_key_is_replaced_by_its_own_word_alone_and_the_new_one_vouches_from_there_on() {
+    let (first, second) = (recovery(), key(&recovery_name(ORIGIN), 98));
+    let (old, new) = (log_key(1), log_key(3));
+    assert!(
+        take(&mut history(), &recovery_rotated(9, &first, &second, &old)).is_err(),
+        "the log key is no voucher"
+    );
+    assert!(
+        take(
+            &mut history(),
+            &recovery_rotated(9, &second, &key(&recovery_name(ORIGIN), 97), &second)
+        )
+        .is_err(),
+        "it is not in force"
+    );
+    let mut history = history();
+    let rotation = take(&mut history, &recovery_rotated(9, &first, &second, &first)).expect("it holds");
+    assert_eq!((rotation.role, rotation.by), (Role::Recovery, VouchedBy::Old));
+    assert_eq!(history.first_recovery(), Some(&first.verifier_key()));
+    assert_eq!(history.recovery(), Some(&second.verifier_key()));
+    assert_eq!(
+        history.key_at(Role::Recovery, TreeSize(9)),
+        Some(&first.verifier_key())
+    );
+    let by = |history: &mut KeyHistory, voucher: &SigningKey| {
+        take(history, &rotated(12, &said(12, &old, &new, voucher)))
+    };
+    assert!(by(&mut history.clone(), &first).is_err(), "it is out of force");
+    assert_eq!(
+        by(&mut history, &second).expect("it holds").by,
+        VouchedBy::Recovery
+    );
+    // It signs no checkpoints.
+    assert_eq!(check_handover(&signed(10, &[&old]), history.rotations()), Ok(()));
+}
+
 #[test]
 fn a_forged_rotation_is_refused() {
     let (old, new, thief) = (log_key(1), log_key(3), log_key(66));

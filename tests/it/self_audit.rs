@@ -261,8 +261,14 @@ fn a_ledger_that_does_not_hold_is_told_by_mail_chat_and_webhook_once_to_each_and
         said.contains("nothing can be recorded, so no entry tells of it"),
         "{said}"
     );
+    // The start told the operator whom it made; nothing of the damage does.
+    let of_damage = said.lines().filter(|line| line.contains("ledger does not hold"));
     assert!(
-        !said.contains("kim@example.eu") && !said.contains("secret-of-the-bot"),
+        of_damage.into_iter().all(|line| !line.contains("@example.eu")),
+        "{said}"
+    );
+    assert!(
+        !said.contains("secret-of-the-bot") && !said.contains("-77"),
         "{said}"
     );
 }

@@ -56,8 +56,14 @@ pub struct Rotate {
     reason: ReasonName,
     /// Where `daybook publish` holds the log key: its directory. Makes the new key there and asks for it; then run this
     /// again, without it, where the ledger is
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["recovery_key", "recovery_key_out"])]
     publisher: Option<PathBuf>,
+    /// With --role recovery: the file with the private half of the recovery key in force (mode 0600)
+    #[arg(long, value_name = "FILE", requires = "recovery_key_out")]
+    recovery_key: Option<PathBuf>,
+    /// With --role recovery: the file for the private half of the new one; take both away again afterwards
+    #[arg(long, value_name = "FILE", requires = "recovery_key")]
+    recovery_key_out: Option<PathBuf>,
 }
 
 /// Bring a new key into force with the recovery key
@@ -103,6 +109,8 @@ enum RoleName {
     Receipt,
     /// Signs checkpoints with ML-DSA-44 beside the log key; the first time it is added
     PostQuantum,
+    /// Vouches for a new key where the one before is lost or stolen
+    Recovery,
 }
 
 impl From<RoleName> for Role {
@@ -111,6 +119,7 @@ impl From<RoleName> for Role {
             RoleName::Log => Self::Log,
             RoleName::Receipt => Self::Receipt,
             RoleName::PostQuantum => Self::PostQuantum,
+            RoleName::Recovery => Self::Recovery,
         }
     }
 }
@@ -153,6 +162,7 @@ Examples:
   daybook key rotate --data /var/lib/daybook
   daybook key rotate --role receipt --reason compromised
   daybook key rotate --role post-quantum
+  daybook key rotate --role recovery --recovery-key /media/usb/recovery.key --recovery-key-out /media/usb/recovery-2.key
   daybook key recover --recovery-key /media/usb/recovery.key --reason compromised
 
 The service must be stopped; start it again afterwards. Whatever interrupts this: run the same command again, or start
@@ -174,11 +184,38 @@ impl Key {
             Self::Show(show) => show.run(global),
             Self::List(list) => list.list(global),
             Self::Rotate(it) if it.publisher.is_some() => request(&it, global),
-            Self::Rotate(it) => replace(&it.place, it.role.into(), it.reason.into(), None, global),
+            Self::Rotate(it) => it.run(global),
+            Self::Recover(it) if matches!(it.role, RoleName::Recovery) => Err(Failure::usage(
+                "a recovery key is replaced by its own word:  daybook key rotate --role recovery --recovery-key FILE \
+                 --recovery-key-out FILE",
+            )),
             Self::Recover(it) => {
                 let recovery = Some(it.recovery_key.as_path());
                 replace(&it.place, it.role.into(), it.reason.into(), recovery, global)
             }
+        }
+    }
+}
+
+impl Rotate {
+    fn run(self, global: &Global) -> Outcome {
+        let (role, reason): (Role, RotationReason) = (self.role.into(), self.reason.into());
+        match (
+            role,
+            self.recovery_key.as_deref().zip(self.recovery_key_out.as_deref()),
+        ) {
+            (Role::Recovery, Some((old, new))) => {
+                replace_with(&self.place, global, Some(new), async |settings, outside| {
+                    rekey::rotate_recovery(settings, outside, reason, old, new).await
+                })
+            }
+            (Role::Recovery, None) => Err(Failure::usage(
+                "the recovery key in force vouches for the next one: --recovery-key FILE --recovery-key-out FILE",
+            )),
+            (_, Some(_)) => Err(Failure::usage(
+                "--recovery-key goes with --role recovery; where the recovery key vouches for another:  daybook key recover",
+            )),
+            (_, None) => replace(&self.place, role, reason, None, global),
         }
     }
 }
@@ -231,7 +268,7 @@ impl Show {
         );
         keys.extend(
             history
-                .recovery()
+                .first_recovery()
                 .map(|key| json!({"role": "recovery", "position": 0, "key": key.to_string()})),
         );
         for it in history.rotations() {
@@ -293,6 +330,18 @@ fn replace(
     recovery: Option<&Path>,
     global: &Global,
 ) -> Outcome {
+    replace_with(place, global, recovery, async |settings, outside| {
+        rekey::rotate(settings, outside, role, reason, recovery).await
+    })
+}
+
+/// Replaces a key as `how` does. `away` is a file that must not stay.
+fn replace_with(
+    place: &Place,
+    global: &Global,
+    away: Option<&Path>,
+    how: impl AsyncFnOnce(&Settings, &Outside) -> Result<Rekeyed, rekey::RekeyError>,
+) -> Outcome {
     let settings = Settings::load(place.config.as_deref(), place).map_err(Failure::usage)?;
     if !settings.data.join(LEDGER).exists() {
         return Err(Failure::failed(no_ledger(&settings.data)));
@@ -307,9 +356,9 @@ fn replace(
         .build()
         .map_err(Failure::failed)?;
     let done = runtime
-        .block_on(rekey::rotate(&settings, &outside, role, reason, recovery))
+        .block_on(how(&settings, &outside))
         .map_err(Failure::failed)?;
-    tell(&settings, &done, recovery, global)
+    tell(&settings, &done, away, global)
 }
 
 /// Makes the new key where the old one is, and asks for it.

@@ -202,7 +202,7 @@ impl End<'_> {
     }
 
     fn keep_rotation(&self, role: Role) -> Result<(), FollowError> {
-        if role != Role::Receipt {
+        if role.signs_checkpoints() {
             return Err(FollowError::Refused(format!(
                 "the entry at position {} says that another {role} key signs checkpoints, and this publisher cannot hand \
                  over to one",
@@ -215,7 +215,7 @@ impl End<'_> {
         }
         let proof = self.proof(&self.sign()?)?;
         heads.put_rotation(self.position, &proof).map_err(later)?;
-        tracing::info!(position = %self.position, "the proof of a new key for receipts is signed");
+        tracing::info!(position = %self.position, "the proof of a new key is signed");
         Ok(())
     }
 

@@ -9,5 +9,6 @@ mod mail;
 mod notify;
 mod publisher;
 mod publishing;
+mod rotated;
 mod service;
 mod witnesses;

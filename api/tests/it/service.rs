@@ -132,6 +132,11 @@ impl Service {
         self.dir.clone()
     }
 
+    /// What was stopped, with the settings of [`Service::start`].
+    pub fn reopened(dir: Arc<tempfile::TempDir>, clock: Arc<Moved>) -> Self {
+        Self::open(dir, clock, |_| {})
+    }
+
     /// Stops it; its data and its clock stay.
     pub fn ends(self) -> (Arc<tempfile::TempDir>, Arc<Moved>) {
         (self.dir.clone(), self.clock.clone())

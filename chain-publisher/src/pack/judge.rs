@@ -445,8 +445,16 @@ fn over_rotations(outside: &Trust, origin: &str, history: &KeyHistory) -> Trust 
         .filter(|(_, it)| has(&it.new))
         .map(|(n, _)| n)
         .last();
+    // A recovery key that the asker has vouches for the next one, too.
+    let mut recoveries: Vec<&VerifierKey> = Vec::new();
+    for it in history.rotations().iter().filter(|it| it.role == Role::Recovery) {
+        if has(&it.voucher) || recoveries.contains(&&it.voucher) {
+            recoveries.push(&it.new);
+        }
+    }
     for (n, rotation) in of_log().enumerate() {
-        let vouched = rotation.by == VouchedBy::Old || has(&rotation.voucher);
+        let voucher = &rotation.voucher;
+        let vouched = rotation.by == VouchedBy::Old || has(voucher) || recoveries.contains(&voucher);
         // Beyond the newest key that the asker has, each step must be vouched for by one that they believe.
         believed &= vouched || last_known.is_some_and(|known| n <= known);
     }
