@@ -242,7 +242,7 @@ fn what_a_webhook_is_signed_with_and_where_it_goes_is_in_no_read() {
         "/v1/entries".to_owned(),
         "/v1/timeline".to_owned(),
     ] {
-        let read = daybook.request("GET", &path).send().text();
+        let read = daybook.get(&path).text();
         assert!(
             !read.contains(&secret) && !read.contains(&newer),
             "{path}: {read}"
