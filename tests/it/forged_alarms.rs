@@ -135,14 +135,23 @@ fn replay(dir: &Path) -> (i32, Value) {
     )
 }
 
-fn verified(dir: &Path) -> bool {
+/// It is a valid ledger, by whoever checks it without asking anybody else. Not asked where a day was closed meanwhile:
+/// its root would have to be forged, too.
+fn is_valid(dir: &Path, entries: &[Vec<u8>]) {
+    if entries
+        .iter()
+        .any(|bytes| Entry::event_type_of(bytes) == Some("DayClosed"))
+    {
+        return;
+    }
     let output = Command::new(binary())
         .args(["verify", "--data"])
         .arg(dir)
         .stdin(Stdio::null())
         .output()
         .expect("the binary runs");
-    output.status.success()
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.starts_with("UNANCHORED"), "{told}");
 }
 
 fn names(list: &Value, member: &str) -> Vec<String> {
@@ -177,10 +186,10 @@ fn an_alarm_that_is_taken_out_of_a_valid_ledger_or_replaced_is_reported_by_name(
     // What the forger does to nothing: the same entries are the same ledger, and nothing is reported.
     let dir = scratch.path().join("same");
     forge(&kitchen.daybook, &dir, whole());
-    assert!(verified(&dir));
+    is_valid(&dir, &all);
     let (code, found) = replay(&dir);
     assert_eq!((code, &found["missing"]), (0, &serde_json::json!([])), "{found}");
-    // Replaced: everything else stands where it stood.
+    // Replaced: everything else stands where it stood. The forger holds the keys, so the ledger itself is valid.
     let dir = scratch.path().join("replaced");
     let mut replaced = whole();
     let said = &replaced[opening + 1..]
@@ -199,10 +208,7 @@ fn an_alarm_that_is_taken_out_of_a_valid_ledger_or_replaced_is_reported_by_name(
     };
     replaced[opening].event = said;
     forge(&kitchen.daybook, &dir, replaced);
-    assert!(
-        verified(&dir),
-        "the forger holds the keys: the ledger itself is valid"
-    );
+    is_valid(&dir, &all);
     let (code, found) = replay(&dir);
     let stream = format!("alarm/{alarm}");
     assert_eq!(code, 1, "{found}");
@@ -214,7 +220,7 @@ fn an_alarm_that_is_taken_out_of_a_valid_ledger_or_replaced_is_reported_by_name(
     let mut without = whole();
     without.remove(opening);
     forge(&kitchen.daybook, &dir, without);
-    assert!(verified(&dir));
+    is_valid(&dir, &all);
     let (code, found) = replay(&dir);
     assert_eq!(code, 1, "{found}");
     let missing = found["missing"].as_array().expect("a list");

@@ -2,7 +2,7 @@
 //! not is refused, and no such route is left out.
 
 use crate::alarms::Kitchen;
-use crate::api::access::{csrf_of, sign_in};
+use crate::api::access::{csrf_of, use_link};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tests::daybook::Daybook;
@@ -212,7 +212,7 @@ fn token_of(daybook: &Daybook, role: &str) -> String {
     daybook
         .post("/v1/users", &json!({"email": email, "role": role}))
         .expect(201);
-    let cookie = sign_in(daybook, &email);
+    let (cookie, _) = use_link(daybook, &email);
     let csrf = csrf_of(daybook, &cookie);
     let own = daybook
         .call("POST", "/v1/tokens")

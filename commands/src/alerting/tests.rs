@@ -311,7 +311,7 @@ async fn what_a_person_closed_is_told_no_more_of() {
     let why = domain::event::Reason::code("sensor_moved");
     let management = &kitchen.world.management;
     management
-        .close_alarm(owner, &why, &alarm, None)
+        .close_alarm(owner, &why, &alarm, None, None)
         .await
         .expect("closed");
     kitchen.measure_all(4.0, 18).await;
@@ -319,7 +319,7 @@ async fn what_a_person_closed_is_told_no_more_of() {
     assert_eq!(kitchen.alerting.status().due, 0);
     let stranger = kitchen.world.stranger().await;
     let refused = management
-        .acknowledge_alarm(&stranger, &why, &alarm, None, None)
+        .acknowledge_alarm(&stranger, &why, &alarm, None, None, None)
         .await;
     assert!(format!("{refused:?}").contains("alarm_not_found"), "{refused:?}");
 }
@@ -409,8 +409,8 @@ async fn an_alarm_of_no_channel_is_no_decision_of_the_rules_and_a_replay_passes_
     seen.expect("acknowledged");
     world.record(&alarm, Event::AlarmClosed(closed), &account).await;
     let entries = world.entries().await;
-    let (fold, unexpected) = fold(world, &entries).await;
-    assert_eq!((unexpected, fold.due().len()), (vec![], 0));
+    let (folded, unexpected) = fold(world, &entries).await;
+    assert_eq!((unexpected, folded.due().len()), (vec![], 0));
     // What says that it is a decision about an alarm that nobody raised is reported.
     let cleared = AlarmCleared {
         cleared_at: world.clock.now(),

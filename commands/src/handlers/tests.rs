@@ -45,6 +45,7 @@ async fn a_change_that_changes_nothing_records_nothing() {
     let patch = SitePatch {
         name: Some("Kitchen".into()),
         address: Some(Some("Main street 1".into())),
+        opening_hours: None,
         timezone: Some("Europe/Berlin".into()),
         vertical: Some("haccp".into()),
     };

@@ -126,8 +126,20 @@ fn an_auditor_reads_everything_and_changes_nothing_but_their_own_tokens() {
     }
 }
 
-/// Uses a printed link, and gives the cookie.
+/// Uses a printed link, and gives the cookie; used again, it does nothing.
 pub fn sign_in(daybook: &Daybook, email: &str) -> String {
+    let (cookie, token) = use_link(daybook, email);
+    let again = daybook
+        .call("POST", "/sign-in/confirm")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .bytes(format!("token={token}"))
+        .send();
+    assert_eq!(again.status, 401, "a link works once");
+    cookie
+}
+
+/// Uses a printed link: the cookie, and what the link holds.
+pub fn use_link(daybook: &Daybook, email: &str) -> (String, String) {
     let (code, link, _) = daybook.cli(&["sign-in", email]);
     assert_eq!(code, 0);
     let token = link.trim().split_once("token=").expect("a link").1.to_owned();
@@ -142,13 +154,7 @@ pub fn sign_in(daybook: &Daybook, email: &str) -> String {
         cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"),
         "{cookie}"
     );
-    let again = daybook
-        .call("POST", "/sign-in/confirm")
-        .header("Content-Type", "application/x-www-form-urlencoded")
-        .bytes(format!("token={token}"))
-        .send();
-    assert_eq!(again.status, 401, "a link works once");
-    cookie.split(';').next().expect("a pair").to_owned()
+    (cookie.split(';').next().expect("a pair").to_owned(), token)
 }
 
 pub fn csrf_of(daybook: &Daybook, cookie: &str) -> String {

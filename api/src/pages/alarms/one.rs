@@ -209,9 +209,9 @@ fn handle(frame: &Frame, view: &AlarmPage) -> Markup {
                         input id="ack-action" name="action" value=(typed.action) autocomplete="off"
                             placeholder="Door closed, food moved, technician called …";
                     }
-                    (sign(view, "ack", "acknowledge"))
                     button.primary type="submit" { "Acknowledge" }
                     p.hint { "It is recorded with your name. It does not end the alarm: only readings do." }
+                    (sign(view, "ack", "acknowledge"))
                 }
             }
         }
@@ -249,8 +249,8 @@ fn close(frame: &Frame, view: &AlarmPage) -> Markup {
                         "Where the values are wrong still, the rule opens another one." }
                     @if let Some(error) = typed.error.as_ref().filter(|_| mine) { p.error role="alert" { (error) } }
                     (because(view, "close", reasons::ENDINGS))
-                    (sign(view, "close", "close"))
                     button.danger type="submit" { "Close the alarm" }
+                    (sign(view, "close", "close"))
                 }
             }
         }
@@ -276,7 +276,7 @@ fn reopen(frame: &Frame, view: &AlarmPage) -> Markup {
     }
 }
 
-/// Signing it, by a code that is mailed.
+/// Signing it, by a code that is mailed. It stands behind the form's own button, which is what Enter presses.
 fn sign(view: &AlarmPage, form: &str, act: &str) -> Markup {
     let sent = view.typed.form == form && view.typed.code_sent;
     html! {
