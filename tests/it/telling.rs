@@ -221,6 +221,79 @@ impl Walk<'_> {
     }
 }
 
+/// The log's page, once it says all of this.
+fn until_it_says(person: &Person<'_>, path: &str, said: &[&str]) -> String {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let page = person.get(path).text();
+        if said.iter().all(|words| page.contains(words)) {
+            return page;
+        }
+        assert!(Instant::now() < until, "{said:?} is not in {page}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_waits_and_why_and_which_way_fails_stand_above_the_log() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let mails = mail_server(scratch.path());
+    let hook = Receiver::start(|_, _| Answer::status(503));
+    let daybook = telling(&mails).set("rate_per_minute", 0).start();
+    let person = Person::sign_in(&daybook, OWNER);
+    for (name, after_min) in [("Broken system", "0"), ("Late system", "30")] {
+        let url = format!("{}/{after_min}", hook.url);
+        let fields = [
+            ("kind", "webhook"),
+            ("name", name),
+            ("address", &url),
+            ("after_min", after_min),
+        ];
+        let made = person.post("/app/contacts", &fields);
+        assert_eq!(made.status, 200, "{}", made.text());
+    }
+    let (_, device, token) = daybook.device("hut01");
+    daybook.send(&token, "hut01", None, 4.0).expect(200);
+    daybook.until_projected();
+    let sensors = daybook.get(&format!("/v1/devices/{device}/sensors")).expect(200);
+    let sensor = sensors["data"][0]["id"].as_str().expect("an id");
+    let limits = json!({"ok_min": 2, "ok_max": 5, "grace_min": 0});
+    daybook
+        .patch(&format!("/v1/sensors/{sensor}"), &limits)
+        .expect(200);
+    daybook.send(&token, "hut01", None, 9.5).expect(200);
+    let page = until_it_says(
+        &person,
+        "/app/outbound",
+        &[
+            "failed, the last with 503",
+            "Its turn comes then, if nobody has acknowledged",
+            "</svg>failing</span>",
+        ],
+    );
+    assert!(
+        page.contains("Every attempt since") && page.contains("Late system"),
+        "{page}"
+    );
+    assert!(hook.came("/30").is_empty(), "its turn has not come");
+    let failed = "/app/outbound?what=alarm_opened&type=NotificationFailed";
+    until_it_says(&person, failed, &["failed, tried again"]);
+    let none = person
+        .get("/app/outbound?what=alarm_opened&until=2020-01-01T00:00")
+        .text();
+    assert!(
+        none.contains("Nothing of the last 90 days is as asked for"),
+        "{none}"
+    );
+    let asked = |query: &str| daybook.get(&format!("/v1/outbound?{query}")).expect(200)["data"].clone();
+    assert_ne!(asked("what=alarm_opened&since=2020-01-01"), json!([]));
+    assert_eq!(asked("what=daily"), json!([]));
+    assert_eq!(asked("until=2020-01-01"), json!([]));
+    daybook.get("/v1/outbound?since=soon").refused(400);
+    hook.answer(|_, _| Answer::status(204));
+    until_it_says(&person, "/app/outbound", &["</svg>works</span>"]);
+}
+
 #[test]
 fn what_forms_of_contacts_and_the_log_should_not_get_is_refused_in_words() {
     let scratch = tempfile::tempdir().expect("a directory");

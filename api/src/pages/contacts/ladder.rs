@@ -75,6 +75,15 @@ pub fn when(after_min: u32) -> String {
     }
 }
 
+/// As [`when`], in as few words as a narrow drawing has room for.
+fn step_words(after_min: u32, m: &Measures) -> String {
+    let when = when(after_min);
+    match when.strip_prefix("after ") {
+        Some(short) if m.left == 0.0 => short.to_owned(),
+        _ => when,
+    }
+}
+
 fn drawing(lanes: &[&ContactRow], minutes: &[u32], m: &Measures) -> Markup {
     let left = m.left + EDGE;
     let step = (m.width - left - EDGE) / minutes.len() as f64;
@@ -96,7 +105,7 @@ fn drawing(lanes: &[&ContactRow], minutes: &[u32], m: &Measures) -> Markup {
         svg.chart viewBox={ "0 0 " (m.width) " " (height) } role="img" aria-label={ "Who is told when. " (title) } {
             @for after in minutes {
                 path.c-grid.major d={ "M" (x(*after)) " 22V" (height) } {}
-                text.c-text.major x=(x(*after)) y="14" { (words::capitalised(&when(*after))) }
+                text.c-text.major x=(x(*after)) y="14" { (words::capitalised(&step_words(*after, m))) }
             }
             @for (i, row) in lanes.iter().enumerate() {
                 (lane(row, x(row.preferences.after_min), TOP + m.lane * i as f64, m))
