@@ -82,9 +82,11 @@ impl Draw {
             parts.push(format!("BYMONTH={months}"));
         }
         if self.one_in(3) {
+            // With a number all or none: dateutil asks for both where the RFC asks for either.
+            let numbered = self.one_in(2) && matches!(freq, "MONTHLY" | "YEARLY");
             let days = self.list(3, |draw| {
                 let day = DAYS[draw.below(7) as usize];
-                match draw.one_in(2) && matches!(freq, "MONTHLY" | "YEARLY") {
+                match numbered {
                     true => format!("{}{day}", draw.either_end(5)),
                     false => day.to_owned(),
                 }

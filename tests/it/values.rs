@@ -128,13 +128,13 @@ fn a_legionella_site_begins_with_its_traffic_light_and_its_difference() {
     });
     let sensors = site.sensors(&back);
     let delta = &sensors["flow_delta"];
-    assert_eq!((&delta["unit"], &delta["ok_max"]), (&json!("K"), &json!(15)));
+    assert_eq!((&delta["unit"], &delta["ok_max"]), (&json!("K"), &json!(15.0)));
     assert_eq!(delta["derivation"]["function"], json!("flow_delta"));
     let delta_id = text(delta, "channel_id");
     let rules = daybook.get(&format!("/v1/channels/{delta_id}/rules")).expect(200);
     assert_eq!(
         (&rules["data"][0]["warn_max"], &rules["data"][0]["grace_min"]),
-        (&json!(20), &json!(60))
+        (&json!(20.0), &json!(60))
     );
     let return_id = site.channel(&back, "flow_return");
     let rules = daybook
@@ -142,7 +142,7 @@ fn a_legionella_site_begins_with_its_traffic_light_and_its_difference() {
         .expect(200);
     assert_eq!(
         (&rules["data"][0]["warn_min"], &rules["data"][0]["ok_min"]),
-        (&json!(48), &json!(50))
+        (&json!(48.0), &json!(50.0))
     );
     assert_eq!(rules["data"][0]["simple"], json!(true));
     // 18 K for more than an hour is a warning, 23 K for more than an hour an alarm.
@@ -166,11 +166,11 @@ fn a_legionella_site_begins_with_its_traffic_light_and_its_difference() {
             .expect(200);
     }
     site.until("an alarm", || warned()["severity"] == json!("alarm"));
-    assert_eq!(warned()["thresholds"]["warn_max"], json!(20));
+    assert_eq!(warned()["thresholds"]["warn_max"].as_f64(), Some(20.0));
     // What was judged is what is read, and the alarm names what it was made of.
     let values = site.values(&delta_id, "");
     assert!(
-        values.contains(&7.0) && values.contains(&18.0) && values.contains(&23.0),
+        values.contains(&14.0) && values.contains(&18.0) && values.contains(&23.0),
         "{values:?}"
     );
     let hourly = site.measurements(&delta_id, "&agg=1h&fn=max");
@@ -232,8 +232,8 @@ fn two_supplies_make_no_pair_and_a_server_room_gets_its_differences() {
     room.send(&rack, 30, &air).expect(200);
     room.daybook.until_projected();
     let sensors = room.sensors(&rack);
-    assert_eq!(sensors["delta_t"]["last_value"], json!(23));
-    assert_eq!(sensors["delta_t"]["ok_max"], json!(20));
+    assert_eq!(sensors["delta_t"]["last_value"], json!(23.0));
+    assert_eq!(sensors["delta_t"]["ok_max"], json!(20.0));
     let dew = sensors["dewpoint"]["last_value"].as_f64().expect("a dew point");
     assert!((dew - 11.1).abs() < 0.1, "{dew}");
     assert_eq!(sensors["dewpoint"]["ok_max"], json!(null));
@@ -321,7 +321,7 @@ fn a_calibration_changes_what_is_read_and_nothing_that_was_recorded() {
     let sensor = &site.sensors(&probe)[""];
     assert_eq!(
         (&sensor["last_value"], &sensor["last_raw"]),
-        (&json!(3.5), &json!(4))
+        (&json!(3.5), &json!(4.0))
     );
     let wrong = daybook.get(&format!("/v1/channels/{channel}/measurements?values=guessed"));
     assert_eq!(wrong.refused(400), "bad_query");
@@ -393,7 +393,7 @@ fn a_derived_channel_is_made_changed_and_ended_by_an_owner() {
     let dew = text(&made, "channel_id");
     assert_eq!(
         (&made["kind"], &made["unit"], &made["ok_max"]),
-        (&json!("temperature"), &json!("Cel"), &json!(12))
+        (&json!("temperature"), &json!("Cel"), &json!(12.0))
     );
     site.send(&probe, 8, &air).expect(200);
     daybook.until_projected();

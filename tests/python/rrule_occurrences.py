@@ -17,7 +17,14 @@ def main():
     for line in sys.stdin:
         asked = json.loads(line)
         start = datetime.fromisoformat(asked["start"])
-        rule = rrulestr(asked["rule"], dtstart=start)
+        try:
+            rule = rrulestr(asked["rule"], dtstart=start)
+        except ValueError as error:
+            # Of hours that it never meets it makes no rule; others are rules without occurrences.
+            if "empty set" not in str(error):
+                raise
+            print(json.dumps({"local": [], "instants": []}), flush=True)
+            continue
         begin, end = (datetime.fromisoformat(asked[name]) for name in ("from", "to"))
         found = rule.between(begin, end, inc=True)
         zone = ZoneInfo(asked["zone"])
