@@ -212,7 +212,7 @@ fn an_alarm_that_is_taken_out_of_a_valid_ledger_or_replaced_is_reported_by_name(
     let (code, found) = replay(&dir);
     let stream = format!("alarm/{alarm}");
     assert_eq!(code, 1, "{found}");
-    assert_eq!(names(&found["missing"], "stream"), [stream.clone()]);
+    assert_eq!(names(&found["missing"], "stream"), std::slice::from_ref(&stream));
     assert_eq!(found["missing"][0]["event_type"], "AlarmOpened");
     assert_eq!(found["unexpected"], serde_json::json!([]));
     // Taken out: what stood behind it moves up.

@@ -1267,12 +1267,12 @@ fn a_day_that_was_closed_is_told_with_its_head_and_a_trial_wants_an_answer() {
         came().iter().filter(|one| has(one)).count()
     };
     telling.until("the second trial", || (count("TEST ALARM") == 2).then_some(()));
-    let second = came().into_iter().map(|one| one.json()).filter(|one| {
+    let mut second = came().into_iter().map(|one| one.json()).filter(|one| {
         one["text"]
             .as_str()
             .is_some_and(|text| text.contains("TEST ALARM"))
     });
-    let second = second.last().expect("it came")["reply_markup"]["inline_keyboard"][1][0]["url"]
+    let second = second.next_back().expect("it came")["reply_markup"]["inline_keyboard"][1][0]["url"]
         .as_str()
         .expect("a link")
         .to_owned();
