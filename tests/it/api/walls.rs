@@ -119,7 +119,8 @@ fn body_of(method: &str, path: &str, own_site: &str) -> Value {
         ("PATCH", "/v1/sensors/{id}") => json!({"ok_max": 99}),
         ("PATCH", "/v1/rules/{id}") | ("POST", "/v1/channels/{id}/rules") => json!({"ok_max": 99}),
         ("POST", "/v1/events/{id}/comment") => json!({"note": "mine now"}),
-        ("POST", "/v1/events/{id}/close") => json!({"reason": "mine now"}),
+        ("POST", "/v1/events/{id}/close" | "/v1/events/{id}/reopen") => json!({"reason": "mine now"}),
+        ("POST", "/v1/events/{id}/sign") => json!({"act": "close", "meaning": "mine_now"}),
         ("POST", "/v1/sensors/{id}/silence") => json!({"to": "2126-01-02T00:00:00Z", "reason": "mine now"}),
         ("POST", "/v1/channels/{id}/annotations") => {
             json!({"ts": "2026-01-01T00:00:00Z", "note": "mine now"})
