@@ -336,7 +336,7 @@ impl ReadModel {
         })
     }
 
-    /// How the account's ways do, by its newest [`WAYS_LOOK_AT`] attempts. Whoever refuses for good is one that answers.
+    /// How the account's ways do, by its newest ten thousand attempts. Whoever refuses for good is one that answers.
     ///
     /// # Errors
     /// `Unavailable`.
