@@ -346,7 +346,7 @@ pub fn completed(
                 sources.push(only(registry, device, vertical, preset, (of, labels))?);
             }
         }
-        (new == 1).then(|| Derivation {
+        (new == 1).then_some(Derivation {
             function: preset.function,
             max_age_s: None,
             sources,
