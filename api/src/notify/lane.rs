@@ -1,8 +1,9 @@
 //! One way: what is due by it, one message at a time to each contact, several contacts at once.
 //!
-//! Invariants: a contact gets its messages one after the other; at most [`TASKS_MAX`] are on their way; a contact whose
-//! receiver hangs holds one of these places for the time of one attempt and nothing else; a stop waits for what is on
-//! its way.
+//! Invariants: a contact gets its messages one after the other, and the next when the outbox has passed what came of the
+//! last; at most [`TASKS_MAX`] are on their way, and one whose outcome is recorded is not any more, however long the
+//! outbox takes to pass it; a contact whose receiver hangs holds one of these places for the time of one attempt and
+//! nothing else; a stop waits for what is on its way.
 //! Not here: how many messages are one (`projections::outbox::plan`), sending (`webhook`, `email`, `telegram`).
 
 use super::Sent;
@@ -22,6 +23,7 @@ use projections::outbox::plan::{self, Due, Form};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// How often it is looked for what became due by time alone. What an entry makes due is looked for when it was folded.
@@ -30,6 +32,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const TASKS_MAX: usize = 16;
 /// … of one account, so that one whose receivers are slow keeps nobody else waiting.
 const TASKS_OF_ACCOUNT_MAX: usize = 4;
+/// Messages on their way and those whose outcomes the outbox has not passed: as many contacts as one account may have.
+const TASKS_OPEN_MAX: usize = 200;
 /// How long the read models may take to pass an outcome.
 const PASS_WITHIN: Duration = Duration::from_secs(5);
 /// How long a stop waits for what is on its way.
@@ -49,33 +53,50 @@ enum Next {
     Drop(Due, &'static str),
 }
 
-/// Contacts that a message is on its way to, with their accounts.
-type Busy = Arc<Mutex<BTreeMap<String, String>>>;
+/// Contacts that get no other message now.
+#[derive(Clone, Default)]
+struct Busy {
+    /// With the account of those that a message is on its way to; none where its outcome is recorded.
+    held: Arc<Mutex<BTreeMap<String, Option<String>>>>,
+    /// Somebody else may have a place.
+    freed: Arc<Notify>,
+}
 
-/// That a message to a contact is on its way; over when it is dropped, however that ends.
+/// That a message to a contact is on its way, or its outcome on the way to the outbox; over when it is dropped, however
+/// that ends.
 struct Place {
     busy: Busy,
     contact: String,
 }
 
 impl Place {
-    /// A place for the contact; `None` where its account has as many as it may.
+    /// A place for the contact; `None` where there is none, or its account has as many as it may.
     fn take(busy: &Busy, contact: &str, account: &str) -> Option<Self> {
-        let mut held = busy.lock();
-        if held.values().filter(|of| *of == account).count() >= TASKS_OF_ACCOUNT_MAX {
+        let mut held = busy.held.lock();
+        let on_their_way = held.values().flatten();
+        let of_account = on_their_way.clone().filter(|of| *of == account).count();
+        if on_their_way.count() >= TASKS_MAX || of_account >= TASKS_OF_ACCOUNT_MAX {
             return None;
         }
-        held.insert(contact.to_owned(), account.to_owned());
+        held.insert(contact.to_owned(), Some(account.to_owned()));
         Some(Self {
-            busy: Arc::clone(busy),
+            busy: busy.clone(),
             contact: contact.to_owned(),
         })
+    }
+
+    /// The message is out and its outcome recorded: the contact waits for the outbox, and nobody else does.
+    fn recorded(&self) {
+        if let Some(account) = self.busy.held.lock().get_mut(&self.contact) {
+            *account = None;
+        }
+        self.busy.freed.notify_one();
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.busy.lock().remove(&self.contact);
+        self.busy.held.lock().remove(&self.contact);
     }
 }
 
@@ -88,9 +109,9 @@ pub(super) async fn run(app: Arc<App>, via: ContactKind) {
     loop {
         // Before looking: what is folded meanwhile is looked for again.
         facts.mark_unchanged();
-        if tasks.len() < TASKS_MAX && app.sequencer().status().writing == Writing::Yes {
+        if tasks.len() < TASKS_OPEN_MAX && app.sequencer().status().writing == Writing::Yes {
             for next in app.next_messages(via, &busy).await {
-                if tasks.len() >= TASKS_MAX {
+                if tasks.len() >= TASKS_OPEN_MAX {
                     break;
                 }
                 let (contact, account) = match &next {
@@ -102,16 +123,17 @@ pub(super) async fn run(app: Arc<App>, via: ContactKind) {
                 };
                 let app = Arc::clone(&app);
                 tasks.spawn(async move {
-                    let _place = place;
                     match next {
-                        Next::Send(job) => app.send(job).await,
+                        Next::Send(job) => app.send(job, &place).await,
                         Next::Drop(due, code) => {
                             let attempt = Attempt::of(std::slice::from_ref(&due), code);
                             if let Some(position) = app.record_told(&attempt, NOTIFICATION_DROPPED).await {
+                                place.recorded();
                                 app.passed(position).await;
                             }
                         }
                     }
+                    drop(place);
                 });
             }
         }
@@ -124,6 +146,7 @@ pub(super) async fn run(app: Arc<App>, via: ContactKind) {
             }
             // The projector lives as long as the app.
             Ok(()) = facts.changed() => {}
+            () = busy.freed.notified() => {}
             () = tokio::time::sleep(LOOK) => {}
             () = stop_begins(&mut stopping) => break,
         }
@@ -141,7 +164,7 @@ impl App {
     /// The next message of each contact that has none on its way.
     async fn next_messages(&self, via: ContactKind, busy: &Busy) -> Vec<Next> {
         let now = self.clock().now();
-        let busy = busy.lock().clone();
+        let busy = busy.held.lock().clone();
         let duty = self.duty(now);
         let asked = self
             .ask(move |rows| {
@@ -211,7 +234,7 @@ impl App {
         Duty { hours, zones }
     }
 
-    async fn send(&self, job: Job) {
+    async fn send(&self, job: Job, place: &Place) {
         let Some(lead) = job.says.first() else { return };
         let now = self.clock().now();
         let (account, via) = (lead.account.clone(), lead.via);
@@ -261,6 +284,7 @@ impl App {
         if let Err(error) = self.state().end_sending(&lead.id) {
             tracing::warn!(%error, "an attempt's end was not kept");
         }
+        place.recorded();
         self.passed(position).await;
     }
 
@@ -446,4 +470,33 @@ fn off_duty(rows: &ReadModel, duty: &Duty, due: &[Due]) -> Result<Option<Due>, Q
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_has_its_places_while_messages_are_sent_and_a_contact_until_the_outbox_knows() {
+        let busy = Busy::default();
+        let take = |contact: &str, account: &str| Place::take(&busy, contact, account);
+        let mut places: Vec<Place> = (0..TASKS_OF_ACCOUNT_MAX)
+            .map(|n| take(&format!("con_{n}"), "acc_a").expect("a place"))
+            .collect();
+        assert!(
+            take("con_x", "acc_a").is_none(),
+            "its account has as many as it may"
+        );
+        let others: Vec<Place> = (TASKS_OF_ACCOUNT_MAX..TASKS_MAX)
+            .map(|n| take(&format!("con_b{n}"), &format!("acc_{n}")).expect("a place"))
+            .collect();
+        assert!(take("con_y", "acc_y").is_none(), "the way has as many as it may");
+        places[0].recorded();
+        let another = take("con_x", "acc_a").expect("the place of the one that is recorded");
+        assert!(busy.held.lock().contains_key("con_0"), "it waits for the outbox");
+        places.remove(0);
+        assert!(!busy.held.lock().contains_key("con_0"));
+        drop((another, places, others));
+        assert!(busy.held.lock().is_empty());
+    }
 }

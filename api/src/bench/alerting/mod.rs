@@ -145,7 +145,9 @@ impl<'a> Alarms<'a> {
 
     /// Devices that will be out, in the order in which they will, spread over all.
     fn out(&self) -> Vec<usize> {
-        let wanted = (self.options.seconds * self.options.alarms_per_second).max(1.0) as usize;
+        // The last goes out a second before the end, so that it reports once more.
+        let seconds = (self.options.seconds - 1.0).max(0.0);
+        let wanted = (seconds * self.options.alarms_per_second).max(1.0) as usize;
         let count = wanted.min(self.options.devices);
         (0..count).map(|n| n * self.options.devices / count).collect()
     }
