@@ -22,7 +22,7 @@ mod email;
 pub mod guard;
 mod lane;
 pub mod links;
-mod outcome;
+pub mod outcome;
 pub mod paths;
 pub mod telegram;
 mod updates;

@@ -6,7 +6,9 @@
 
 use super::Sent;
 use super::guard;
+use super::outcome::last_of;
 use crate::app::{App, stop_begins};
+use commands::handlers::Actor;
 use commands::sequencer::EventGroup;
 use domain::Timestamp;
 use domain::aggregate::contact::ContactState;
@@ -202,8 +204,8 @@ impl App {
                 repeated: false,
                 via,
             };
-            match self.requeue(&account, "system:notify", &outcome).await {
-                Ok(position) => self.passed(position).await,
+            match self.requeue(&Actor::system("notify", &account), &outcome).await {
+                Ok(recorded) => self.passed(last_of(&recorded)).await,
                 Err(error) => tracing::warn!(%error, "a challenge was not recorded"),
             }
         }

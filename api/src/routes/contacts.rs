@@ -6,7 +6,7 @@
 
 use super::change;
 use super::lists::Listing;
-use super::outbound::{confirmable, requeue_new};
+use super::outbound::requeue_new;
 use super::sites::{CURSOR, LIMIT};
 use crate::errors::ApiError;
 use crate::reply;
@@ -316,16 +316,15 @@ async fn remove(mut ctx: Ctx) -> Answer {
 }
 
 async fn test(mut ctx: Ctx) -> Answer {
-    let (super::devices::Nothing {}, _) = change::read(&mut ctx).await?;
+    let (super::devices::Nothing {}, change) = change::read(&mut ctx).await?;
     now(&ctx, ctx.id())?;
-    requeue_new(&ctx, "test").await
+    requeue_new(&ctx, &change.actor, "test").await
 }
 
 async fn confirm(mut ctx: Ctx) -> Answer {
-    let (super::devices::Nothing {}, _) = change::read(&mut ctx).await?;
+    let (super::devices::Nothing {}, change) = change::read(&mut ctx).await?;
     now(&ctx, ctx.id())?;
-    confirmable(&ctx)?;
-    requeue_new(&ctx, "confirm").await
+    requeue_new(&ctx, &change.actor, "confirm").await
 }
 
 async fn rotate(mut ctx: Ctx) -> Answer {

@@ -6,12 +6,17 @@ use super::change;
 use super::lists::Listing;
 use super::sites::{CURSOR, LIMIT};
 use crate::errors::ApiError;
-use crate::reply;
+use crate::notify::outcome::last_of;
+use crate::reply::{self, Response};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use commands::handlers::Actor;
+use commands::record::Recorder as _;
+use commands::sequencer::Recorded;
 use domain::Position;
 use domain::aggregate::contact::ContactState;
+use domain::entry::Entry;
 use domain::event::contact::ContactKind;
-use domain::event::notification::NotificationOutcome;
+use domain::event::notification::{NOTIFICATION_REQUEUED, NotificationOutcome};
 use domain::ids::IdKind;
 use projections::query::{Outbound, OutboundFilter};
 use serde_json::{Value, json};
@@ -111,23 +116,27 @@ async fn redeliver(mut ctx: Ctx) -> Answer {
             "there is no such notification in this account",
         )
     })?;
+    if let Some(earlier) = earlier(&ctx, &change.actor).await? {
+        return Ok(earlier);
+    }
     if found.state == "due" {
         return Err(ApiError::conflict("still_due", "it is going to be sent already"));
     }
     let due = found.due;
     active(&ctx, &due.contact)?;
     let outcome = outcome(&due.contact, due.via, &due.id, due.event, "redeliver");
-    let position = ctx.app.requeue(&due.account, &change.actor.id, &outcome).await?;
-    ctx.app.settled(position.get() + 1).await;
-    Ok(reply::json(
-        StatusCode::ACCEPTED,
-        &json!({"notification_id": due.id, "position": position}),
-    ))
+    asked(&ctx, &change.actor, &outcome).await
 }
 
-/// A new notification to the contact of the path, that says `what`.
-pub(super) async fn requeue_new(ctx: &Ctx, what: &'static str) -> Answer {
+/// A new notification to the contact of the path, that says `what`; for a repetition what the first request made.
+pub(super) async fn requeue_new(ctx: &Ctx, actor: &Actor, what: &'static str) -> Answer {
     let user = ctx.caller.user()?;
+    if let Some(earlier) = earlier(ctx, actor).await? {
+        return Ok(earlier);
+    }
+    if what == "confirm" {
+        confirmable(ctx)?;
+    }
     let via = if what == "confirm" {
         ContactKind::Email
     } else {
@@ -144,16 +153,57 @@ pub(super) async fn requeue_new(ctx: &Ctx, what: &'static str) -> Answer {
     let id = IdKind::Notification.id(&random);
     let newest = ctx.app.newest().unwrap_or(Position::FIRST);
     let outcome = outcome(ctx.id(), via, &id, newest, what);
-    let position = ctx.app.requeue(&user.account, &user.user, &outcome).await?;
+    asked(ctx, actor, &outcome).await
+}
+
+/// Asks, and says what is going to be sent.
+async fn asked(ctx: &Ctx, actor: &Actor, outcome: &NotificationOutcome) -> Answer {
+    let recorded = ctx.app.requeue(actor, outcome).await?;
+    if recorded.replayed {
+        return replayed(ctx, &recorded).await;
+    }
+    let position = last_of(&recorded);
     ctx.app.settled(position.get() + 1).await;
-    Ok(reply::json(
+    Ok(accepted(&outcome.notification, position))
+}
+
+/// The answer of an earlier request with the same idempotency key.
+async fn earlier(ctx: &Ctx, actor: &Actor) -> Result<Option<Response>, ApiError> {
+    let Some(idempotency) = actor.idempotency else {
+        return Ok(None);
+    };
+    match ctx.app.sequencer().replayed(idempotency).await? {
+        Some(recorded) => replayed(ctx, &recorded).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What was asked for then, as its entry tells.
+async fn replayed(ctx: &Ctx, recorded: &Recorded) -> Answer {
+    let position = last_of(recorded);
+    let block = ctx.app.log().read_at(&[position]).await?;
+    let entry = block.get(0).and_then(|(_, bytes)| Entry::read(bytes).ok());
+    let entry = entry.filter(|entry| entry.event_type == NOTIFICATION_REQUEUED);
+    let outcome = entry.and_then(|entry| serde_json::from_slice::<NotificationOutcome>(entry.payload).ok());
+    let outcome = outcome.ok_or_else(|| {
+        ApiError::conflict(
+            "idempotency_conflict",
+            "this idempotency key was used for another kind of request: use a new one",
+        )
+    })?;
+    let response = accepted(&outcome.notification, position);
+    Ok(reply::with(response, change::REPLAYED, "true"))
+}
+
+fn accepted(notification: &str, position: Position) -> Response {
+    reply::json(
         StatusCode::ACCEPTED,
-        &json!({"notification_id": id, "position": position}),
-    ))
+        &json!({"notification_id": notification, "position": position}),
+    )
 }
 
 /// Only a mailbox is asked to confirm, and only while it is told nothing.
-pub(super) fn confirmable(ctx: &Ctx) -> Result<(), ApiError> {
+fn confirmable(ctx: &Ctx) -> Result<(), ApiError> {
     let registry = ctx.app.registry().read();
     let found = registry.contact(&ctx.caller.user()?.account, ctx.id());
     match found.map(|it| (it.state.kind, it.state.state)) {

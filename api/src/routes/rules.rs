@@ -17,7 +17,7 @@ use domain::registry::{InForce, Registry};
 use domain::rule::Definition;
 use domain::rule::back_test::{BackTest, PastReading, back_test};
 use domain::time::DAY_US;
-use projections::query::{TimelineFilter, TimelineItem};
+use projections::query::{RecentValue, TimelineFilter, TimelineItem};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use warp::http::StatusCode;
@@ -445,17 +445,23 @@ impl App {
         };
         // One that has to wait holds nothing yet.
         let _place = self.trials().acquire().await.map_err(ApiError::internal)?;
-        let mut readings = self.past(account, channel, false, from, to).await?;
-        if let Some(other) = &definition.another_channel {
-            readings.extend(self.past(account, other, true, from, to).await?);
-            readings.sort_by_key(|reading| (reading.measured_at, !reading.other, reading.position));
-        }
-        let tried =
-            tokio::task::spawn_blocking(move || back_test(&definition, &timezone, readings, to)).await;
-        Ok(tried.map_err(ApiError::internal)??)
+        let own = self.past(account, channel, false, from, to).await?;
+        let others = match &definition.another_channel {
+            Some(other) => Some(self.past(account, other, true, from, to).await?),
+            None => None,
+        };
+        let tried = tokio::task::spawn_blocking(move || {
+            let mut readings = own.readings();
+            if let Some(others) = others {
+                readings.extend(others.readings());
+                readings.sort_by_key(|reading| (reading.measured_at, !reading.other, reading.position));
+            }
+            back_test(&definition, &timezone, readings, to)
+        });
+        Ok(tried.await.map_err(ApiError::internal)??)
     }
 
-    /// A channel's corrected values.
+    /// A channel's values, and what corrects them.
     async fn past(
         &self,
         account: &str,
@@ -463,7 +469,7 @@ impl App {
         other: bool,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<PastReading>, ApiError> {
+    ) -> Result<Past, ApiError> {
         let corrections = self.corrections(account, channel).await?;
         let (account, channel) = (account.to_owned(), channel.to_owned());
         let values = self
@@ -475,23 +481,40 @@ impl App {
                 format!("a rule is tried on at most {VALUES_MAX} values: ask for a shorter time"),
             ));
         }
-        let past = values.into_iter().map(|value| PastReading {
-            measured_at: value.at,
+        Ok(Past {
+            values,
+            corrections,
             other,
-            position: value.position,
-            recorded_at: value.at,
-            value: corrected(&corrections, value.at, value.value),
-        });
-        Ok(past.collect())
+        })
     }
 }
 
-/// A value with the newest calibration whose time has come.
+/// Values of a channel as they were measured.
+struct Past {
+    values: Vec<RecentValue>,
+    corrections: Vec<(Timestamp, Option<Correction>)>,
+    other: bool,
+}
+
+impl Past {
+    /// The values corrected: up to a million of them, so that this is done beside the requests.
+    fn readings(self) -> Vec<PastReading> {
+        let past = self.values.into_iter().map(|value| PastReading {
+            measured_at: value.at,
+            other: self.other,
+            position: value.position,
+            recorded_at: value.at,
+            value: corrected(&self.corrections, value.at, value.value),
+        });
+        past.collect()
+    }
+}
+
+/// A value with the newest calibration whose time has come; `corrections` are in the order of their times.
 pub fn corrected(corrections: &[(Timestamp, Option<Correction>)], at: Timestamp, raw: f64) -> f64 {
-    corrections
-        .iter()
-        .rev()
-        .find(|(from, _)| *from <= at)
+    let come = corrections.partition_point(|(from, _)| *from <= at);
+    corrections[..come]
+        .last()
         .and_then(|(_, correction)| *correction)
         .map(|correction| correction.apply(raw))
         .filter(|value| value.is_finite())

@@ -199,6 +199,16 @@ async fn recompute(mut ctx: Ctx) -> Answer {
         });
         (channel.id.to_string(), rules.collect::<Vec<_>>())
     };
+    // Who may not, or asked already, has nothing worked out.
+    let before = ctx
+        .app
+        .management()
+        .may_recompute(&change.actor, &change.reason)
+        .await?;
+    if let Some((outcome, then)) = before {
+        let answer = recomputed(&then, None, Some(outcome.positions.start));
+        return Ok(change::repeated(reply::ok(&answer), &outcome));
+    }
     // What the rules are about to decide by themselves is not missing.
     let size = ctx.app.log().size();
     if let Some(alerting) = ctx.app.alerting() {
@@ -222,7 +232,7 @@ async fn recompute(mut ctx: Ctx) -> Answer {
             }
         }
     }
-    let recomputed = RulesRecomputed {
+    let found = RulesRecomputed {
         channel: channel.clone(),
         from,
         missed: missed.iter().map(|alarm| alarm.id.clone()).collect(),
@@ -235,22 +245,27 @@ async fn recompute(mut ctx: Ctx) -> Answer {
             .collect(),
         to,
     };
-    let ids = recomputed.missed.clone();
+    let mut answer = recomputed(&found, Some(readings), None);
     let outcome = ctx
         .app
         .management()
-        .recomputed(&change.actor, &change.reason, recomputed, missed)
+        .recomputed(&change.actor, &change.reason, found, missed)
         .await?;
     change::settle(&ctx, &outcome).await;
-    let response = reply::ok(&json!({
-        "channel_id": channel,
-        "from": from,
-        "to": to,
+    answer["position"] = json!(outcome.recorded_at.map(|_| outcome.positions.start));
+    Ok(change::repeated(reply::ok(&answer), &outcome))
+}
+
+/// What was found, as the API says it; how many readings were tried is known to who tried them only.
+fn recomputed(found: &RulesRecomputed, readings: Option<u64>, position: Option<u64>) -> Value {
+    json!({
+        "channel_id": found.channel,
+        "from": found.from,
+        "to": found.to,
         "readings": readings,
-        "missed": ids,
-        "position": outcome.recorded_at.map(|_| outcome.positions.start),
-    }));
-    Ok(change::repeated(response, &outcome))
+        "missed": found.missed,
+        "position": position,
+    })
 }
 
 impl App {
