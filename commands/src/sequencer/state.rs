@@ -577,6 +577,47 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_streams_first_entry_is_looked_at_once_and_only_what_is_wanted_is_told() {
+        let positions = StreamPositions::default();
+        let name = |text: &str| blind(text);
+        let push = |stream: &str, at: u64| positions.push(name("acc_a"), name(stream), Position(at));
+        for (stream, at) in [("site/a", 1), ("alarm/a", 2), ("site/a", 3), ("rule/a", 4)] {
+            push(stream, at);
+        }
+        positions.push(name("acc_b"), name("site/b"), Position(5));
+        let firsts = |end| positions.unlearnt("acc_a", TreeSize(end)).firsts;
+        assert_eq!(
+            firsts(4),
+            [Position(1), Position(2)],
+            "what began later is not asked about"
+        );
+        let unlearnt = positions.unlearnt("acc_a", TreeSize(6));
+        assert_eq!(unlearnt.firsts, [Position(1), Position(2), Position(4)]);
+        // Not all of them at once.
+        positions.learn(&unlearnt, &[true, false]);
+        assert_eq!(firsts(6), [Position(4)]);
+        assert_eq!(positions.wanted("acc_a"), [vec![Position(1), Position(3)]]);
+        // Somebody else looked at the same: nothing is learnt twice.
+        positions.learn(&unlearnt, &[true, false, true]);
+        assert_eq!(positions.wanted("acc_a").len(), 1);
+        let rest = positions.unlearnt("acc_a", TreeSize(6));
+        positions.learn(&rest, &[true]);
+        push("alarm/b", 6);
+        push("site/a", 7);
+        assert_eq!(firsts(8), [Position(6)]);
+        assert_eq!(
+            positions.wanted("acc_a"),
+            [vec![Position(1), Position(3), Position(7)], vec![Position(4)]]
+        );
+        // After everything was replaced, what was looked at before says nothing.
+        let stale = positions.unlearnt("acc_a", TreeSize(8));
+        positions.replace(HashMap::new(), std::iter::empty());
+        positions.learn(&stale, &[true]);
+        assert!(positions.wanted("acc_a").is_empty() && firsts(8).is_empty());
+        assert!(positions.wanted("acc_b").is_empty());
+    }
+
+    #[test]
     fn a_stream_that_moved_is_told_once_and_again_when_it_moves_again() {
         let mut state = State::new("daybook.test/log", StreamPositions::default());
         let stream = state.stream("readings", "dev_a", || ("acc_a".into(), "dev_a".into()));
