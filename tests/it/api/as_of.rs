@@ -96,7 +96,7 @@ fn a_moment_that_has_not_come_or_was_before_the_ledger_is_refused_in_words() {
 
 #[test]
 fn the_past_costs_more_of_a_persons_rate_than_the_present() {
-    for path in ["/v1/devices?as_of=3", "/v1/sites/{site}/as-of"] {
+    for path in ["/v1/sites?as_of=3", "/v1/sites/{site}/as-of"] {
         let daybook = Daybook::with().set("user_rate_per_minute", 60).start();
         let (site, ..) = daybook.device("hut01");
         let path = path.replace("{site}", &site);
