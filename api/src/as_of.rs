@@ -7,6 +7,7 @@
 //! Not here: the fold (`domain::in_force`), where entries are (`commands::sequencer`), who may see it (`routes`).
 
 use crate::routes::texts::{ERASED, WITHHELD, is_withheld, without_paths};
+use commands::sequencer::StreamPositions;
 use domain::entry::Entry;
 use domain::in_force::{
     Evidence, InForce, InForceError, Item, LEDGER_STREAM, Rule, SiteInForce, TokenItem, is_configuration,
@@ -152,59 +153,78 @@ impl Decided {
     }
 }
 
-/// Shows `take` the entries of these streams' configuration up to a size, in the order of their positions.
+/// The streams of an account's configuration that begin below a size. What a stream is,
+/// its first entry says; it is read once in a process' life and not again, because of facts, such as alarms, there may
+/// be very many.
 ///
 /// # Errors
-/// [`MomentError::Read`], and what `take` returns.
+/// [`ReadError`].
+pub async fn configuration(
+    log: &dyn EventLog,
+    streams: &StreamPositions,
+    account: &str,
+    end: TreeSize,
+) -> Result<Vec<Vec<Position>>, ReadError> {
+    loop {
+        let unlearnt = streams.unlearnt(account, end);
+        let some = &unlearnt.firsts[..unlearnt.firsts.len().min(READ_ENTRIES)];
+        if some.is_empty() {
+            break;
+        }
+        let block = log.read_at(some).await?;
+        let mut are_wanted = Vec::with_capacity(some.len());
+        for (position, bytes) in block.iter() {
+            let entry = Entry::read(bytes).map_err(|error| ReadError::Corrupt {
+                position,
+                reason: error.to_string(),
+            })?;
+            are_wanted.push(is_configuration(entry.aggregate_type));
+        }
+        if are_wanted.is_empty() {
+            return Err(ReadError::Beyond(some[0]));
+        }
+        streams.learn(&unlearnt, &are_wanted);
+        tokio::task::yield_now().await;
+    }
+    Ok(streams.wanted(account))
+}
+
+/// Shows `take` the entries of these streams up to a size, in the order of their positions. Others are let run in
+/// between.
+///
+/// # Errors
+/// [`ReadError`], and what `take` returns.
 pub async fn each_entry<E: From<ReadError>>(
     log: &dyn EventLog,
     streams: Vec<Vec<Position>>,
     end: TreeSize,
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    // What a stream is, its first entry says; of facts, such as alarms, there may be very many.
-    let mut streams: Vec<Vec<Position>> = streams
-        .into_iter()
-        .filter(|stream| stream.first().is_some_and(|first| end.contains(*first)))
-        .collect();
-    streams.sort_unstable_by_key(|stream| stream.first().copied());
-    let firsts: Vec<Position> = streams
-        .iter()
-        .filter_map(|stream| stream.first().copied())
-        .collect();
-    let mut positions = Vec::new();
-    let mut at = streams.into_iter();
-    for some in firsts.chunks(READ_ENTRIES) {
-        let block = log.read_at(some).await?;
-        for ((position, bytes), stream) in block.iter().zip(at.by_ref()) {
-            let entry = Entry::read(bytes).map_err(|error| ReadError::Corrupt {
-                position,
-                reason: error.to_string(),
-            })?;
-            if is_configuration(entry.aggregate_type) || entry.stream_is(LEDGER_STREAM.0, LEDGER_STREAM.1) {
-                positions.extend(stream.into_iter().take_while(|position| end.contains(*position)));
-            }
-        }
-    }
+    let below = |stream: Vec<Position>| stream.into_iter().take_while(|position| end.contains(*position));
+    let mut positions: Vec<Position> = streams.into_iter().flat_map(below).collect();
     positions.sort_unstable();
     for some in positions.chunks(READ_ENTRIES) {
         let block = log.read_at(some).await?;
         for (_, bytes) in block.iter() {
             take(bytes)?;
         }
+        tokio::task::yield_now().await;
     }
     Ok(())
 }
 
-/// Folds the configuration of these streams up to a size.
+/// Folds an account's configuration and the ledger's own rules up to a size.
 ///
 /// # Errors
 /// [`MomentError`].
 pub async fn fold(
     log: &dyn EventLog,
-    streams: Vec<Vec<Position>>,
+    positions: &StreamPositions,
+    account: &str,
     end: TreeSize,
 ) -> Result<InForce, MomentError> {
+    let mut streams = configuration(log, positions, account, end).await?;
+    streams.push(positions.of(LEDGER_STREAM.0, LEDGER_STREAM.1));
     let mut folded = InForce::default();
     each_entry(log, streams, end, |bytes| {
         folded.take(bytes).map_err(MomentError::from)

@@ -284,9 +284,11 @@ impl App {
 
     /// Records a pack that the command line made.
     async fn issue_pack(&self, issue: Issue) -> Result<Value, String> {
-        let id = issue.query.subject.id();
+        let subject = &issue.query.subject;
+        // An alarm is its channel's.
+        let id = subject.channel().unwrap_or_else(|| subject.id());
         let account = self.registry().read().account_of(id).map(str::to_owned);
-        let account = account.ok_or_else(|| format!("there is no {} {id}", issue.query.subject.kind()))?;
+        let account = account.ok_or_else(|| format!("there is no {} {}", subject.kind(), subject.id()))?;
         let pack = self.management().pack_id();
         let outcome = self
             .management()

@@ -8,7 +8,7 @@ use crate::app::{HEADS, heads_of};
 use crate::stores::LEDGER;
 use chain_publisher::anchor::AnchorKind;
 use chain_publisher::pack::{
-    AlarmError, DayLines, Days, Made, MakeError, Order, PackSource, Query, StreamIndex, alarm_query, make,
+    AlarmError, DayLines, Days, Made, MakeError, Order, PackSource, Query, StreamIndex, find_alarm, make,
 };
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use chain_publisher::source::SourceError;
@@ -156,7 +156,7 @@ impl DataSource {
     /// # Errors
     /// [`AlarmError`].
     pub fn alarm_query(&self, index: &Index, alarm: &str, given: Days) -> Result<Query, AlarmError> {
-        alarm_query(&self.ledger, index, alarm, given)
+        Ok(find_alarm(&self.ledger, index, alarm)?.query(given)?)
     }
 
     /// Makes an evidence pack that leads to the latest checkpoint.

@@ -6,6 +6,7 @@
 //! Source: FORMAT §5, §8.
 //! Not here: one head alone (`heads`), the heads of a log that is read as a whole (`verify`).
 
+use crate::anchor::authority::{self, Signed};
 use crate::anchor::{self, AnchorKind, Says};
 use crate::confirm::{Asked, confirm};
 use crate::evidence::Trust;
@@ -19,7 +20,7 @@ use domain::add_checkpoint::AddCheckpoint;
 use domain::checkpoint::SignedCheckpoint;
 use domain::tlog_proof::TlogProof;
 use domain::verify::Verdict;
-use domain::{Date, TreeSize};
+use domain::{Date, Hash, Timestamp, TreeSize};
 
 /// A file with a head.
 pub struct HeadFile {
@@ -118,7 +119,7 @@ pub fn verify_heads(
         }
     }
     lead_back(&heads[..own], &mut confirmed[..own]);
-    stamps(proofs, &mut report);
+    stamps(proofs, &settings.authorities, &mut report);
     conclude(
         &mut report,
         &heads,
@@ -138,24 +139,21 @@ struct Tree {
     with_log: bool,
 }
 
-/// What time stamps say of the heads that they lie beside: a hint as far as their own signatures go.
-fn stamps(proofs: &Proofs<'_>, report: &mut Report) {
+/// What time stamps say of the heads that they lie beside: a hint as far as their own signatures are not checked.
+fn stamps(proofs: &Proofs<'_>, authorities: &[Vec<u8>], report: &mut Report) {
     for (file, proof) in proofs {
         let hash = proof.checkpoint.body_sha256();
         for (kind, bytes) in &file.stamps {
             let ending = kind.ending();
             match anchor::says(*kind, bytes, &hash.0) {
                 Ok(Says::At(time)) => {
-                    report.notes.push(format!(
-                        "{}: its .{ending} states that this head was there at {time}, so its entries were written before",
-                        file.name
-                    ));
-                    report.not_checked.push(format!(
-                        "the authority's signature on the .{ending} of {}: write the note body to a file and run  openssl \
-                         ts -verify -digest {} -in FILE.tsr -CAfile CA.pem",
-                        file.name,
-                        hash.to_hex()
-                    ));
+                    let said = stamped(&file.name, &hash, (bytes, time), authorities, report);
+                    if let Err(what) = said {
+                        report.tampered(Flaw {
+                            position: Some(proof.index),
+                            what: format!("{}: its .{ending}: {what}", file.name),
+                        });
+                    }
                 }
                 Ok(Says::Leads { blocks, pending }) => {
                     let to = match blocks.first() {
@@ -178,6 +176,39 @@ fn stamps(proofs: &Proofs<'_>, report: &mut Report) {
             }
         }
     }
+}
+
+/// What an authority's time stamp states, and by whom.
+fn stamped(
+    name: &str,
+    hash: &Hash,
+    (bytes, time): (&[u8], Timestamp),
+    authorities: &[Vec<u8>],
+    report: &mut Report,
+) -> Result<(), String> {
+    let unchecked = match authorities {
+        [] => Some("no certificate of it was given (--tsa)".to_owned()),
+        _ => match authority::check(bytes, time, authorities)? {
+            Signed::ByAuthority => None,
+            Signed::Unknown(why) => Some(why),
+        },
+    };
+    let by = match unchecked {
+        None => ", signed by an authority that was given,",
+        Some(_) => "",
+    };
+    report.notes.push(format!(
+        "{name}: its .tsr{by} states that this head was there at {time}, so its entries were written before"
+    ));
+    report.not_checked.push(match unchecked {
+        None => format!("whether the authority's certificate on the .tsr of {name} was revoked"),
+        Some(why) => format!(
+            "the authority's signature on the .tsr of {name}, because {why}; or run  openssl ts -verify -digest {} -in \
+             FILE.tsr -CAfile CA.pem",
+            hash.to_hex()
+        ),
+    });
+    Ok(())
 }
 
 type Proofs<'a> = Vec<(&'a HeadFile, TlogProof)>;

@@ -39,6 +39,8 @@ pub struct VerifySettings {
     pub covering: Option<Covering>,
     /// The log that this one says that it continues.
     pub continues: Option<Continued>,
+    /// Certificates (DER) of authorities whose time stamps are believed.
+    pub authorities: Vec<Vec<u8>>,
     /// How closely entries are read.
     pub strictness: Strictness,
     /// A PARTIAL verdict ends with 0.
@@ -54,6 +56,7 @@ impl Default for VerifySettings {
             rotations: Vec::new(),
             covering: None,
             continues: None,
+            authorities: Vec::new(),
             strictness: Strictness::Canonical,
             allow_partial: false,
         }

@@ -175,8 +175,8 @@ impl Item {
     }
 }
 
-/// What a member is from now on, where it says what it was, too.
-fn changed_to(value: &Value) -> Option<&Value> {
+/// What a member is from now on, where it says what it was, too: `{"old", "new"}` and nothing else.
+pub fn changed_to(value: &Value) -> Option<&Value> {
     let members = value.as_object()?;
     let is_change = members.len() == 2 && members.contains_key("old");
     members.get("new").filter(|_| is_change)

@@ -285,8 +285,19 @@ fn a_recompute_finds_what_a_new_version_would_have_told_and_twice_nothing() {
     );
     assert_eq!(kitchen.sensor()["ok_max"], json!(4.5));
     let path = format!("/v1/sensors/{sensor}/recompute");
-    let first = daybook.post(&path, &json!({})).expect(200);
+    let keyed = || {
+        let call = daybook.call("POST", &path).token(&daybook.owner_token());
+        call.header("Idempotency-Key", "k1").json(&json!({})).send()
+    };
+    let first = keyed().expect(200);
     assert_eq!(first["missed"].as_array().map(Vec::len), Some(1), "{first}");
+    let repeated = keyed();
+    assert_eq!(repeated.header("idempotent-replayed"), Some("true"));
+    let repeated = repeated.expect(200);
+    for member in ["missed", "from", "to", "position", "channel_id"] {
+        assert_eq!(repeated[member], first[member], "{member}");
+    }
+    assert_eq!(repeated["readings"], Value::Null);
     let again = daybook.post(&path, &json!({})).expect(200);
     assert_eq!(again["missed"], json!([]));
     let events = kitchen.until("", |events| states(events) == ["cleared"]);

@@ -286,6 +286,22 @@ impl Daybook {
         panic!("the read models do not catch up");
     }
 
+    /// Waits until an evidence pack is ready or has failed; `poll` is where to look.
+    ///
+    /// # Panics
+    /// Where nothing becomes of it.
+    pub fn until_made(&self, poll: &Value) -> Value {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            let pack = self.get(poll.as_str().expect("where to look")).expect(200);
+            if !matches!(pack["state"].as_str(), Some("queued" | "running")) {
+                return pack;
+            }
+            std::thread::yield_now();
+        }
+        panic!("nothing became of the pack");
+    }
+
     /// A request to be sent.
     pub fn call<'a>(&'a self, method: &'a str, path: &str) -> Call<'a> {
         Call {

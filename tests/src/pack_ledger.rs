@@ -11,7 +11,7 @@ use chain_publisher::pack::walk::{Piece, Walk};
 use chain_publisher::pack::zip::{Archive, Crc32, ZipWriter};
 use chain_publisher::pack::{
     DayLines, Days, FileOf, MANIFEST, MANIFEST_NOTE, Made, MakeError, Manifest, NODES, Order, PackReport,
-    PackSource, Query, StreamIndex, Subject, alarm_query, derive, make, note_text, verify,
+    PackSource, Query, StreamIndex, Subject, derive, find_alarm, make, note_text, verify,
 };
 use chain_publisher::ports_source::{HeadFiles, PortsSource};
 use commands::sequencer::{EventGroup, PendingReading, PendingValue, ReadingGroup, StreamPositions};
@@ -261,7 +261,7 @@ impl PackLedger {
     }
 
     /// The same, and alarms: the first of device 1's temperature, opened on 20 May and acknowledged on 21 May, with the
-    /// channel's state; and one of device 2's.
+    /// channel's state and a rule of 17 May that was changed on 18 May; one of device 2's; and another of device 1's.
     ///
     /// # Panics
     /// Where the sequencer refuses anything.
@@ -275,7 +275,8 @@ impl PackLedger {
     /// # Panics
     /// Where there is none.
     pub fn alarm_query(&self, alarm: &str) -> Query {
-        alarm_query(&*self.log, &Positions(&self.positions), alarm, Days::default()).expect("an alarm")
+        let found = find_alarm(&*self.log, &Positions(&self.positions), alarm).expect("an alarm");
+        found.query(Days::default()).expect("its days")
     }
 
     /// The same facts, recorded and signed by somebody else's keys.
@@ -645,6 +646,19 @@ enum Story {
     Pruned(&'static str),
 }
 
+/// A rule of a channel: made, or changed.
+fn rule_of(channel: &str, version: u32) -> NewEvent {
+    let rule = id(IdKind::Rule, 9);
+    let definition = |ok_max| json!({"grace_min": 0, "kind": "range", "ok_max": ok_max});
+    let (event_type, definition) = match version {
+        1 => ("RuleCreated", definition(5)),
+        _ => ("RuleChanged", json!({"new": definition(8), "old": definition(5)})),
+    };
+    let fact = json!({"channel": channel, "definition": definition, "reason_text": sealed(), "tzdb": "2025b",
+        "version": version});
+    event(Some(1), ("rule", &rule), channel, event_type, &fact)
+}
+
 /// An alarm of the channel of that device's temperature.
 fn alarm_of(channel: &str, n: u8, at: Timestamp) -> Vec<NewEvent> {
     let alarm = id(IdKind::Alarm, n);
@@ -701,10 +715,19 @@ async fn record(seed: u8, story: Story) -> PackLedger {
         .concat(),
     );
     recorder.events(events).await;
+    let temperature = |n| {
+        let registry = recorder.registry.read();
+        let device = registry.device_anywhere(&device(n)).expect("a device");
+        let channel = registry.channel_by_key(device, "temperature");
+        channel.expect("a channel").id.to_string()
+    };
     // 17 and 18 May.
-    for _ in 0..2 {
+    for version in [1, 2] {
         recorder.readings(1, &[1, 2, 3], 4).await;
         recorder.readings(2, &[4], 3).await;
+        if story == Story::Alarms {
+            recorder.events(vec![rule_of(&temperature(1), version)]).await;
+        }
         recorder.midnight();
     }
     // 19 May is idle.
@@ -733,16 +756,10 @@ async fn record(seed: u8, story: Story) -> PackLedger {
         )])
         .await;
     recorder.readings(1, &[1, 2], 2).await;
-    let temperature = |n| {
-        let registry = recorder.registry.read();
-        let device = registry.device_anywhere(&device(n)).expect("a device");
-        let channel = registry.channel_by_key(device, "temperature");
-        channel.expect("a channel").id.to_string()
-    };
     if story == Story::Alarms {
         let now = domain::ports::Clock::now(&*recorder.clock);
-        for n in [1, 2] {
-            recorder.events(alarm_of(&temperature(n), n, now)).await;
+        for (n, device) in [(1, 1), (2, 2), (3, 1)] {
+            recorder.events(alarm_of(&temperature(device), n, now)).await;
         }
     }
     recorder.midnight();

@@ -135,3 +135,27 @@ impl Drop for MailServer {
         let _ = self.child.wait();
     }
 }
+
+/// The words of a mail with their line breaks of quoted-printable undone.
+pub fn words(message: &str) -> String {
+    message
+        .replace("\r\n", "\n")
+        .replace("=\n", "")
+        .replace("=3D", "=")
+}
+
+/// The path of a message's link of a kind, such as `/a/…` for an acknowledgement.
+///
+/// # Panics
+/// Where there is none.
+pub fn link(message: &str, kind: &str) -> String {
+    let text = words(message);
+    let at = text
+        .find(&format!("/{kind}/"))
+        .unwrap_or_else(|| panic!("no /{kind}/ in {text}"));
+    let rest = &text[at..];
+    let end = rest
+        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_')))
+        .unwrap_or(rest.len());
+    rest[..end].to_owned()
+}

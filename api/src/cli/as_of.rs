@@ -16,7 +16,6 @@ use commands::sequencer::{StreamPositions, read_positions};
 use domain::checkpoint::SignedCheckpoint;
 use domain::entry::Entry;
 use domain::event::Metadata;
-use domain::in_force::LEDGER_STREAM;
 use domain::ports::{Clock, Entropy, EventLog, KeyStore};
 use domain::{Date, Position, TreeSize};
 use serde_json::Value;
@@ -95,9 +94,9 @@ impl AsOf {
         let positions = read_positions(origin, ledger, ledger, ledger, decided.size())
             .map_err(|error| Failure::failed(format!("{error}; `daybook verify` says more")))?;
         let account = account_of(ledger, &positions, &self.site, &decided).await?;
-        let mut streams = positions.of_account(&account);
-        streams.push(positions.of(LEDGER_STREAM.0, LEDGER_STREAM.1));
-        let folded = fold(ledger, streams, decided.size()).await.map_err(failure)?;
+        let folded = fold(ledger, &positions, &account, decided.size())
+            .await
+            .map_err(failure)?;
         let site = folded
             .at_site(&self.site, decided.at)
             .ok_or_else(|| no_site(&self.site, &decided))?;

@@ -1,6 +1,7 @@
 //! Every evidence pack that was asked for and is remembered: the queue, the walls, the limits, what a restart finds.
 //!
-//! Invariants: a change is on disk before it is told; what belongs to another account is not there; files without a job
+//! Invariants: a change is on disk before it is told; what belongs to another account is not there, and takes neither
+//! an account's turn nor its share of the room; files without a job
 //! are removed at the start, jobs without their file say so.
 //! What if we crash between a file's name and its job's state: the file is removed and the pack made again. Between
 //! state `made` and the ledger: it is recorded after the restart, or found there.
@@ -49,6 +50,10 @@ struct Inner {
     /// By number, which is the order in which they were asked for.
     jobs: BTreeMap<u64, Job>,
     next: u64,
+    /// When each account had its turn last, so that nobody waits for all that somebody else asked for.
+    turns: BTreeMap<String, u64>,
+    /// How many turns there were.
+    turn: u64,
     /// The one under way: its number, entries done and in all.
     progress: Option<(u64, u64, u64)>,
     stopping: bool,
@@ -231,7 +236,8 @@ impl Shelf {
         !inner.stopping
     }
 
-    /// The next one to be made or recorded, once there is one; `None` after that long, or where it was stopped.
+    /// The next one to be made or recorded, once there is one: the oldest of the account that had no turn for the
+    /// longest. `None` after that long, or where it was stopped.
     pub(super) fn next(&self, within: Duration) -> Option<Job> {
         let until = Instant::now() + within;
         let mut inner = self.inner.lock();
@@ -239,8 +245,8 @@ impl Shelf {
             if inner.stopping {
                 return None;
             }
-            if let Some(job) = inner.jobs.values().find(|job| !job.state.is_over()) {
-                return Some(job.clone());
+            if let Some(job) = inner.in_turn() {
+                return Some(job);
             }
             if self.changed.wait_until(&mut inner, until).timed_out() {
                 return None;
@@ -267,22 +273,16 @@ impl Shelf {
         inner.jobs.insert(job.number, job);
     }
 
-    /// Makes room for so many bytes of an account by letting its oldest packs expire; whether there is.
+    /// Makes room for so many bytes of an account by letting packs expire; whether there is. Each account that keeps
+    /// something has the same share: within it, nothing goes for another's sake. Its own oldest go first; what others
+    /// have beyond their shares is lent to them, and goes where that is enough.
     pub(super) fn make_room(&self, account: &str, bytes: u64, bytes_max: u64, now: Timestamp) -> bool {
-        loop {
-            let inner = self.inner.lock();
-            let kept: u64 = inner.jobs.values().map(Job::kept_bytes).sum();
-            let is_ready = |job: &&Job| job.account == account && matches!(job.state, State::Ready { .. });
-            let own = inner.jobs.values().filter(is_ready).count();
-            if kept.saturating_add(bytes) <= bytes_max && own < KEPT_PER_ACCOUNT_MAX {
-                return true;
-            }
-            let Some(oldest) = inner.jobs.values().find(is_ready).cloned() else {
-                return kept.saturating_add(bytes) <= bytes_max;
-            };
-            drop(inner);
-            self.expire(oldest, now);
+        let going = self.inner.lock().going(account, bytes, bytes_max);
+        let Some(going) = going else { return false };
+        for job in going {
+            self.expire(job, now);
         }
+        true
     }
 
     /// Lets expire and forgets what is due.
@@ -343,6 +343,50 @@ impl Shelf {
 }
 
 impl Inner {
+    /// The next job in turn, whose account has its turn with it.
+    fn in_turn(&mut self) -> Option<Job> {
+        let waits = self.jobs.values().filter(|job| !job.state.is_over());
+        let last = |job: &&Job| self.turns.get(&job.account).copied().unwrap_or_default();
+        let job = waits.min_by_key(|job| (last(job), job.number))?.clone();
+        self.turn += 1;
+        self.turns.insert(job.account.clone(), self.turn);
+        let jobs = &self.jobs;
+        self.turns
+            .retain(|account, _| jobs.values().any(|job| job.account == *account));
+        Some(job)
+    }
+
+    /// The packs that expire for so many bytes of an account; `None` where there is no room, and nothing expires.
+    fn going(&self, account: &str, bytes: u64, bytes_max: u64) -> Option<Vec<Job>> {
+        let mut kept: BTreeMap<&str, u64> = BTreeMap::from([(account, 0)]);
+        let mut ready: Vec<&Job> = Vec::new();
+        for job in self.jobs.values().filter(|job| job.kept_bytes() > 0) {
+            *kept.entry(&job.account).or_default() += job.kept_bytes();
+            if matches!(job.state, State::Ready { .. }) {
+                ready.push(job);
+            }
+        }
+        let share = bytes_max / kept.len() as u64;
+        let mut going = Vec::new();
+        loop {
+            let own = ready.iter().filter(|job| job.account == account).count();
+            let fits = kept.values().sum::<u64>().saturating_add(bytes) <= bytes_max;
+            if fits && own < KEPT_PER_ACCOUNT_MAX {
+                return Some(going);
+            }
+            let beyond = |account: &str, more: u64| kept[account].saturating_add(more).saturating_sub(share);
+            let of_own = |job: &&Job| job.account == account;
+            let own_goes = own >= KEPT_PER_ACCOUNT_MAX || beyond(account, bytes) > 0;
+            let lent = |job: &&Job| job.account != account && beyond(&job.account, 0) > 0;
+            let most = |job: &&Job| (beyond(&job.account, 0), std::cmp::Reverse(job.number));
+            let oldest = ready.iter().copied().find(of_own).filter(|_| own_goes);
+            let next = oldest.or_else(|| ready.iter().copied().filter(lent).max_by_key(most))?;
+            *kept.get_mut(&*next.account)? -= next.kept_bytes();
+            ready.retain(|job| job.number != next.number);
+            going.push(next.clone());
+        }
+    }
+
     fn told(&self, job: &Job) -> Told {
         let progress = self.progress.filter(|(number, ..)| *number == job.number);
         Told {
@@ -517,6 +561,71 @@ mod tests {
         assert_eq!(again.job.number, 4, "numbers go on");
         let told = shelf.one("acc_a", "pck_ready").expect("remembered");
         assert_eq!(told.job.reason_text, None, "words are kept no longer than needed");
+    }
+
+    #[test]
+    fn accounts_are_served_in_turn_whoever_asked_for_how_many() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shelf = Shelf::open(dir.path(), at(0)).expect("opens");
+        for (id, account) in [
+            ("pck_a1", "acc_a"),
+            ("pck_a2", "acc_a"),
+            ("pck_a3", "acc_a"),
+            ("pck_b1", "acc_b"),
+            ("pck_b2", "acc_b"),
+            ("pck_c1", "acc_c"),
+        ] {
+            shelf.ask(job(id, account)).expect("taken on");
+        }
+        let another = |id: &str| job(id, "acc_a");
+        let mut order = Vec::new();
+        while let Some(job) = shelf.next(Duration::ZERO) {
+            order.push(job.id.clone());
+            shelf.set(Job {
+                state: ready(1, at(100)),
+                ..job
+            });
+            // Whoever asks again and again for one at a time does not come before those who wait.
+            if order.len() == 1 {
+                shelf.ask(another("pck_a4")).expect("taken on");
+            }
+        }
+        assert_eq!(
+            order,
+            [
+                "pck_a1", "pck_b1", "pck_c1", "pck_a2", "pck_b2", "pck_a3", "pck_a4"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_accounts_share_is_its_own_and_what_others_have_beyond_theirs_is_lent() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shelf = Shelf::open(dir.path(), at(0)).expect("opens");
+        let there = |account: &str, ids: &[&str]| -> Vec<&'static str> {
+            ids.iter().map(|id| word(&shelf, account, id)).collect()
+        };
+        for id in ["pck_a1", "pck_a2", "pck_a3"] {
+            put(&shelf, id, "acc_a", 30);
+        }
+        // One account has nearly all of it; another's share is half.
+        assert!(!shelf.make_room("acc_b", 101, 100, at(1)), "more than there is");
+        assert_eq!(there("acc_a", &["pck_a1", "pck_a2", "pck_a3"]), ["ready"; 3]);
+        assert!(shelf.make_room("acc_b", 50, 100, at(1)));
+        assert_eq!(
+            there("acc_a", &["pck_a1", "pck_a2", "pck_a3"]),
+            ["expired", "expired", "ready"]
+        );
+        put(&shelf, "pck_b1", "acc_b", 50);
+        // Whoever has its share takes of its own.
+        assert!(shelf.make_room("acc_b", 50, 100, at(1)));
+        assert_eq!(
+            (there("acc_a", &["pck_a3"]), there("acc_b", &["pck_b1"])),
+            (vec!["ready"], vec!["expired"])
+        );
+        // What is within a share goes for nobody.
+        assert!(!shelf.make_room("acc_b", 71, 100, at(1)));
+        assert_eq!(there("acc_a", &["pck_a3"]), ["ready"]);
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod email;
 pub mod guard;
 mod lane;
 pub mod links;
-mod outcome;
+pub mod outcome;
 mod paths;
 pub mod telegram;
 mod trials;

@@ -6,7 +6,8 @@
 
 use crate::app::App;
 use crate::back_off;
-use commands::sequencer::{EventGroup, RecordError};
+use commands::handlers::Actor;
+use commands::sequencer::{EventGroup, RecordError, Recorded};
 use domain::canonical::{Canonical, CanonicalError};
 use domain::entry::NewEvent;
 use domain::event::notification::{
@@ -161,33 +162,41 @@ impl App {
         }
     }
 
-    /// Asks for a notification to be sent again, or for a new one that says `code`. Gives its id.
+    /// Asks for a notification to be sent again, or for a new one that says `code`. The same request with the same
+    /// idempotency key asks once.
     ///
     /// # Errors
     /// As recording.
     pub async fn requeue(
         &self,
-        account: &str,
-        actor: &str,
+        actor: &Actor,
         outcome: &NotificationOutcome,
-    ) -> Result<Position, RecordError> {
+    ) -> Result<Recorded, RecordError> {
         let mut event = new_event(
-            account,
+            &actor.account,
             domain::event::notification::NOTIFICATION_REQUEUED,
             outcome,
         )
         .map_err(|error| RecordError::TooLarge(error.to_string()))?;
-        let metadata = metadata(account, actor);
+        let metadata = Metadata {
+            owner: Some(actor.account.clone()),
+            ..actor.metadata(None)
+        };
         event.metadata = metadata
             .write()
             .map_err(|error| RecordError::TooLarge(error.to_string()))?;
         let group = EventGroup {
             events: vec![(event, None)],
+            idempotency: actor.idempotency,
             ..EventGroup::default()
         };
-        let recorded = self.sequencer().record(group).await?;
-        Ok(Position(recorded.positions.end.saturating_sub(1)))
+        self.sequencer().record(group).await
     }
+}
+
+/// The last position of what was recorded.
+pub fn last_of(recorded: &Recorded) -> Position {
+    Position(recorded.positions.end.saturating_sub(1))
 }
 
 fn metadata(account: &str, actor: &str) -> Metadata {

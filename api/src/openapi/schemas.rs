@@ -369,7 +369,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
     ),
     schema!("NewSilence": "from" "~time" "Now by default.", "to" "time" "At most 31 days later.", "reason" "any" "Why."),
     schema!("Recomputed":
-        "channel_id" "string" "", "from" "time" "", "to" "time" "", "readings" "integer" "",
+        "channel_id" "string" "", "from" "time" "", "to" "time" "", "readings" "integer?" "Values tried; null in a repeated answer.",
         "missed" "[string]" "Alarms that had been missing; each has its entries now.", "position" "integer?" "",
     ),
     schema!("CalibrationList": "data" "[#Calibration]" "Newest first.", "next_cursor" "string?" "", "has_more" "boolean" ""),

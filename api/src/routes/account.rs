@@ -50,7 +50,7 @@ async fn one(ctx: Ctx) -> Answer {
         return now(&ctx);
     }
     let id = &ctx.caller.user()?.account;
-    let view = as_of::view(&ctx.app, id, &ctx.request).await?;
+    let view = as_of::view(&ctx).await?;
     let account = view.account(id).ok_or_else(not_found)?;
     let response = view.answer(&shape(&ctx.app, account), [("account", id.clone())]);
     Ok(reply::tagged(response, &account.state.sequence.to_string()))

@@ -8,14 +8,14 @@
 
 use super::entries::read_error;
 use crate::app::App;
-use crate::as_of::{Decided, Moment, MomentError, Proofs, Show, each_entry, fold};
+use crate::as_of::{Decided, Moment, MomentError, Proofs, Show, configuration, each_entry, fold};
 use crate::errors::ApiError;
 use crate::reply::{self, Response};
 use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
 use domain::Timestamp;
 use domain::entry::Entry;
-use domain::in_force::{Evidence, InForce, LEDGER_STREAM};
+use domain::in_force::{Evidence, InForce};
 use domain::registry::Registry;
 use parking_lot::RwLockReadGuard;
 use serde::Serialize;
@@ -25,6 +25,8 @@ use warp::http::{HeaderName, StatusCode};
 
 /// The position at which an answer about the past was decided.
 pub const AS_OF_HEADER: HeaderName = HeaderName::from_static("daybook-as-of");
+/// What a look into the past costs beyond the request: everything that was ever configured is read and folded.
+const FURTHER_REQUESTS: usize = 9;
 /// Entries named in one answer.
 const ENTRIES_MAX: usize = 1_000;
 
@@ -50,7 +52,9 @@ pub const ROUTES: &[Route] = &[Route {
 }];
 
 async fn site(ctx: Ctx) -> Answer {
-    let (app, account) = (&ctx.app, &ctx.caller.user()?.account);
+    let (app, user) = (&ctx.app, ctx.caller.user()?);
+    let account = &user.account;
+    app.limits().further_requests(&user.user, FURTHER_REQUESTS)?;
     let wants_proof = ctx
         .request
         .query_as::<bool>("proof", "true or false")?
@@ -61,9 +65,7 @@ async fn site(ctx: Ctx) -> Answer {
         None => Moment::Time(app.clock().now()),
     };
     let decided = decide(app, moment, "at").await?;
-    let mut streams = app.sequencer().positions().of_account(account);
-    streams.push(app.sequencer().positions().of(LEDGER_STREAM.0, LEDGER_STREAM.1));
-    let folded = fold(app.log(), streams, decided.size())
+    let folded = fold(app.log(), app.sequencer().positions(), account, decided.size())
         .await
         .map_err(|error| moment_error("at", &error))?;
     let found = folded
@@ -200,14 +202,18 @@ pub fn is_asked(request: &Request) -> bool {
 /// The registry that a request asks about.
 ///
 /// # Errors
-/// 400 for a moment that is none or has not come, 404 for one after the ledger's end or before its beginning.
-pub async fn view<'a>(app: &'a App, account: &str, request: &Request) -> Result<View<'a>, ApiError> {
-    let Some(asked) = request.query("as_of").filter(|text| !text.is_empty()) else {
+/// 400 for a moment that is none or has not come, 404 for one after the ledger's end or before its beginning, 429 for
+/// somebody who asks about the past too often.
+pub async fn view(ctx: &Ctx) -> Result<View<'_>, ApiError> {
+    let (app, user) = (&*ctx.app, ctx.caller.user()?);
+    let Some(asked) = ctx.request.query("as_of").filter(|text| !text.is_empty()) else {
         return Ok(View::Live(app.registry().read()));
     };
+    app.limits().further_requests(&user.user, FURTHER_REQUESTS)?;
     let moment = Moment::parse(&asked).map_err(|error| moment_error("as_of", &error))?;
     let decided = decide(app, moment, "as_of").await?;
-    let streams = app.sequencer().positions().of_account(account);
+    let positions = app.sequencer().positions();
+    let streams = configuration(app.log(), positions, &user.account, decided.size()).await?;
     let (mut registry, mut evidence) = (Registry::default(), InForce::default());
     each_entry(app.log(), streams, decided.size(), |bytes| {
         let entry = Entry::read(bytes).map_err(ApiError::internal)?;

@@ -330,14 +330,14 @@ async fn remove(mut ctx: Ctx) -> Answer {
 }
 
 async fn test(mut ctx: Ctx) -> Answer {
-    let (super::devices::Nothing {}, _) = change::read(&mut ctx).await?;
-    let requeued = outbound::test(&ctx.app, ctx.caller.user()?, ctx.id()).await?;
+    let (super::devices::Nothing {}, change) = change::read(&mut ctx).await?;
+    let requeued = outbound::test(&ctx.app, ctx.caller.user()?, &change.actor, ctx.id()).await?;
     Ok(outbound::accepted(&requeued))
 }
 
 async fn confirm(mut ctx: Ctx) -> Answer {
-    let (super::devices::Nothing {}, _) = change::read(&mut ctx).await?;
-    let requeued = outbound::confirm(&ctx.app, ctx.caller.user()?, ctx.id()).await?;
+    let (super::devices::Nothing {}, change) = change::read(&mut ctx).await?;
+    let requeued = outbound::confirm(&ctx.app, ctx.caller.user()?, &change.actor, ctx.id()).await?;
     Ok(outbound::accepted(&requeued))
 }
 

@@ -164,7 +164,7 @@ async fn list(ctx: Ctx) -> Answer {
         ));
     }
     let lives = ctx.app.lives(&user.account, None).await?;
-    let view = as_of::view(&ctx.app, &user.account, request).await?;
+    let view = as_of::view(&ctx).await?;
     if let Some(site) = &site
         && view.site(&user.account, site).is_none()
     {
@@ -198,7 +198,7 @@ async fn list(ctx: Ctx) -> Answer {
 async fn one(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
     let lives = ctx.app.life_of(&user.account, ctx.id()).await?;
-    let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
+    let view = as_of::view(&ctx).await?;
     let device = view
         .device(&user.account, ctx.id())
         .filter(|device| !device.state.removed)

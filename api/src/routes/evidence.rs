@@ -17,7 +17,7 @@ use crate::evidence::shelf::{AskError, Told};
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use bytes::Bytes;
-use chain_publisher::pack::{AlarmError, Days, Query, QueryError, StreamIndex, Subject, alarm_query};
+use chain_publisher::pack::{AlarmError, Days, Query, QueryError, StreamIndex, Subject, find_alarm};
 use commands::handlers::Actor;
 use commands::sequencer::StreamPositions;
 use domain::event::Reason;
@@ -232,13 +232,12 @@ async fn alarm(app: &Arc<App>, account: &str, id: String, days: Days) -> Result<
     let (asker, asked) = (Arc::clone(app), id.clone());
     let found = tokio::task::spawn_blocking(move || {
         let streams = Streams(asker.sequencer().positions());
-        alarm_query(asker.log(), &streams, &id, days)
+        find_alarm(asker.log(), &streams, &id)
     });
     let none = || ApiError::not_found("alarm_not_found", "there is no such alarm in this account");
-    let query = match found.await.map_err(ApiError::internal)? {
-        Ok(query) => query,
+    let found = match found.await.map_err(ApiError::internal)? {
+        Ok(found) => found,
         Err(AlarmError::Unknown(_)) => return Err(none()),
-        Err(AlarmError::Query(error)) => return Err(no_query(error)),
         Err(error @ AlarmError::NoChannel(_)) => {
             let (account, id) = (account.to_owned(), asked);
             let theirs = app.ask(move |rows| rows.alarm(&account, &id)).await?;
@@ -249,11 +248,11 @@ async fn alarm(app: &Arc<App>, account: &str, id: String, days: Days) -> Result<
         }
         Err(error) => return Err(ApiError::internal(error)),
     };
-    let channel = query.subject.channel().unwrap_or_default();
-    match app.registry().read().channel(account, channel) {
-        Some(_) => Ok(query),
-        None => Err(none()),
+    // Of another account's alarm nothing is said, also not that these days are none of its.
+    if app.registry().read().channel(account, &found.channel).is_none() {
+        return Err(none());
     }
+    found.query(days).map_err(no_query)
 }
 
 /// Where entries are, as the sequencer knows.

@@ -88,7 +88,7 @@ pub const ROUTES: &[Route] = &[
 async fn list(ctx: Ctx) -> Answer {
     let listing = Listing::of(&ctx.request, "integrations")?;
     let account = &ctx.caller.user()?.account;
-    let view = as_of::view(&ctx.app, account, &ctx.request).await?;
+    let view = as_of::view(&ctx).await?;
     let page = listing.page(
         view.integrations(account, listing.after),
         |it| it.created.position,
@@ -100,7 +100,7 @@ async fn list(ctx: Ctx) -> Answer {
 
 async fn one(ctx: Ctx) -> Answer {
     let account = &ctx.caller.user()?.account;
-    let view = as_of::view(&ctx.app, account, &ctx.request).await?;
+    let view = as_of::view(&ctx).await?;
     let it = view.integration(account, ctx.id()).filter(|it| !it.state.removed);
     let it = it.ok_or_else(not_found)?;
     let response = view.answer(&shape(&ctx, it), [("integration", ctx.id().to_owned())]);

@@ -9,12 +9,17 @@ use crate::app::App;
 use crate::auth::User;
 use crate::entry_filter::moment;
 use crate::errors::ApiError;
+use crate::notify::outcome::last_of;
 use crate::reply::{self, Response};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use commands::handlers::Actor;
+use commands::record::Recorder as _;
+use commands::sequencer::Recorded;
 use domain::Position;
 use domain::aggregate::contact::ContactState;
+use domain::entry::Entry;
 use domain::event::contact::ContactKind;
-use domain::event::notification::NotificationOutcome;
+use domain::event::notification::{NOTIFICATION_REQUEUED, NotificationOutcome};
 use domain::ids::IdKind;
 use projections::query::{Outbound, OutboundFilter};
 use serde_json::{Value, json};
@@ -117,8 +122,8 @@ fn shape(one: &Outbound) -> Value {
 }
 
 async fn redeliver(mut ctx: Ctx) -> Answer {
-    let (super::devices::Nothing {}, _) = change::read(&mut ctx).await?;
-    let again = again(&ctx.app, ctx.caller.user()?, ctx.id()).await?;
+    let (super::devices::Nothing {}, change) = change::read(&mut ctx).await?;
+    let again = again(&ctx.app, ctx.caller.user()?, &change.actor, ctx.id()).await?;
     Ok(accepted(&again))
 }
 
@@ -128,70 +133,86 @@ pub struct Requeued {
     pub id: String,
     /// The entry.
     pub position: Position,
+    /// An earlier request with the same idempotency key asked for it.
+    pub replayed: bool,
 }
 
 /// The answer to what is going to be sent.
 pub(super) fn accepted(requeued: &Requeued) -> Response {
-    reply::json(
+    let response = reply::json(
         StatusCode::ACCEPTED,
         &json!({"notification_id": requeued.id, "position": requeued.position}),
-    )
+    );
+    if requeued.replayed {
+        reply::with(response, change::REPLAYED, "true")
+    } else {
+        response
+    }
 }
 
 /// Sends a notification again, under the same id.
 ///
 /// # Errors
 /// 403 where the role may not; `notification_not_found`, `still_due`, `not_active`; 503.
-pub async fn again(app: &App, user: &User, id: &str) -> Result<Requeued, ApiError> {
+pub async fn again(app: &App, user: &User, actor: &Actor, id: &str) -> Result<Requeued, ApiError> {
     user.check_may_change()?;
-    let (account, asked) = (user.account.clone(), id.to_owned());
-    let found = app.ask(move |rows| rows.notification(&account, &asked)).await?;
+    let (account, named) = (user.account.clone(), id.to_owned());
+    let found = app.ask(move |rows| rows.notification(&account, &named)).await?;
     let found = found.ok_or_else(|| {
         ApiError::not_found(
             "notification_not_found",
             "there is no such notification in this account",
         )
     })?;
+    if let Some(earlier) = earlier(app, actor).await? {
+        return Ok(earlier);
+    }
     if found.state == "due" {
         return Err(ApiError::conflict("still_due", "it is going to be sent already"));
     }
     let due = found.due;
     active(app, user, &due.contact)?;
     let outcome = outcome(&due.contact, due.via, &due.id, due.event, "redeliver");
-    requeued(app, user, outcome).await
+    asked(app, actor, &outcome).await
 }
 
 /// Sends a test to a contact.
 ///
 /// # Errors
 /// `contact_not_found`, `not_active`, `rate_limited`; 503.
-pub async fn test(app: &App, user: &User, contact: &str) -> Result<Requeued, ApiError> {
+pub async fn test(app: &App, user: &User, actor: &Actor, contact: &str) -> Result<Requeued, ApiError> {
     exists(app, user, contact)?;
+    if let Some(earlier) = earlier(app, actor).await? {
+        return Ok(earlier);
+    }
     let via = active(app, user, contact)?;
-    new(app, user, contact, via, "test").await
+    new(app, actor, contact, via, "test").await
 }
 
 /// Asks a mailbox again to confirm.
 ///
 /// # Errors
 /// `contact_not_found`, `not_confirmable`, `rate_limited`; 503.
-pub async fn confirm(app: &App, user: &User, contact: &str) -> Result<Requeued, ApiError> {
+pub async fn confirm(app: &App, user: &User, actor: &Actor, contact: &str) -> Result<Requeued, ApiError> {
     exists(app, user, contact)?;
+    if let Some(earlier) = earlier(app, actor).await? {
+        return Ok(earlier);
+    }
     confirmable(app, user, contact)?;
-    new(app, user, contact, ContactKind::Email, "confirm").await
+    new(app, actor, contact, ContactKind::Email, "confirm").await
 }
 
 /// A new notification to a contact, that says `what`.
 async fn new(
     app: &App,
-    user: &User,
+    actor: &Actor,
     contact: &str,
     via: ContactKind,
     what: &'static str,
 ) -> Result<Requeued, ApiError> {
     let address = {
         let registry = app.registry().read();
-        let found = registry.contact(&user.account, contact);
+        let found = registry.contact(&actor.account, contact);
         found.and_then(|it| app.text("contact", &it.id, it.state.address.as_ref()))
     };
     app.limits().ask(address.as_deref().unwrap_or(contact))?;
@@ -199,15 +220,52 @@ async fn new(
     app.entropy().fill(&mut random);
     let id = IdKind::Notification.id(&random);
     let newest = app.newest().unwrap_or(Position::FIRST);
-    requeued(app, user, outcome(contact, via, &id, newest, what)).await
+    asked(app, actor, &outcome(contact, via, &id, newest, what)).await
 }
 
-async fn requeued(app: &App, user: &User, outcome: NotificationOutcome) -> Result<Requeued, ApiError> {
-    let position = app.requeue(&user.account, &user.user, &outcome).await?;
+/// Asks, and says what is going to be sent.
+async fn asked(app: &App, actor: &Actor, outcome: &NotificationOutcome) -> Result<Requeued, ApiError> {
+    let recorded = app.requeue(actor, outcome).await?;
+    if recorded.replayed {
+        return replayed(app, &recorded).await;
+    }
+    let position = last_of(&recorded);
     app.settled(position.get() + 1).await;
+    Ok(Requeued {
+        id: outcome.notification.clone(),
+        position,
+        replayed: false,
+    })
+}
+
+/// What an earlier request with the same idempotency key asked for.
+async fn earlier(app: &App, actor: &Actor) -> Result<Option<Requeued>, ApiError> {
+    let Some(idempotency) = actor.idempotency else {
+        return Ok(None);
+    };
+    match app.sequencer().replayed(idempotency).await? {
+        Some(recorded) => replayed(app, &recorded).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What was asked for then, as its entry tells.
+async fn replayed(app: &App, recorded: &Recorded) -> Result<Requeued, ApiError> {
+    let position = last_of(recorded);
+    let block = app.log().read_at(&[position]).await?;
+    let entry = block.get(0).and_then(|(_, bytes)| Entry::read(bytes).ok());
+    let entry = entry.filter(|entry| entry.event_type == NOTIFICATION_REQUEUED);
+    let outcome = entry.and_then(|entry| serde_json::from_slice::<NotificationOutcome>(entry.payload).ok());
+    let outcome = outcome.ok_or_else(|| {
+        ApiError::conflict(
+            "idempotency_conflict",
+            "this idempotency key was used for another kind of request: use a new one",
+        )
+    })?;
     Ok(Requeued {
         id: outcome.notification,
         position,
+        replayed: true,
     })
 }
 

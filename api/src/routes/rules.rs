@@ -17,7 +17,7 @@ use domain::registry::{InForce, Registry};
 use domain::rule::Definition;
 use domain::rule::back_test::{BackTest, PastReading, back_test};
 use domain::time::DAY_US;
-use projections::query::{TimelineFilter, TimelineItem};
+use projections::query::{RecentValue, TimelineFilter, TimelineItem};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use warp::http::StatusCode;
@@ -445,17 +445,23 @@ impl App {
         };
         // One that has to wait holds nothing yet.
         let _place = self.trials().acquire().await.map_err(ApiError::internal)?;
-        let mut readings = self.past(account, channel, false, from, to).await?;
-        if let Some(other) = &definition.another_channel {
-            readings.extend(self.past(account, other, true, from, to).await?);
-            readings.sort_by_key(|reading| (reading.measured_at, !reading.other, reading.position));
-        }
-        let tried =
-            tokio::task::spawn_blocking(move || back_test(&definition, &timezone, readings, to)).await;
-        Ok(tried.map_err(ApiError::internal)??)
+        let own = self.past(account, channel, false, from, to).await?;
+        let others = match &definition.another_channel {
+            Some(other) => Some(self.past(account, other, true, from, to).await?),
+            None => None,
+        };
+        let tried = tokio::task::spawn_blocking(move || {
+            let mut readings = own.readings();
+            if let Some(others) = others {
+                readings.extend(others.readings());
+                readings.sort_by_key(|reading| (reading.measured_at, !reading.other, reading.position));
+            }
+            back_test(&definition, &timezone, readings, to)
+        });
+        Ok(tried.await.map_err(ApiError::internal)??)
     }
 
-    /// A channel's corrected values.
+    /// A channel's values.
     async fn past(
         &self,
         account: &str,
@@ -463,7 +469,7 @@ impl App {
         other: bool,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<PastReading>, ApiError> {
+    ) -> Result<Past, ApiError> {
         let (account, channel) = (account.to_owned(), channel.to_owned());
         let values = self
             .ask(move |rows| rows.values(&account, &channel, from, to, VALUES_MAX + 1))
@@ -474,14 +480,27 @@ impl App {
                 format!("a rule is tried on at most {VALUES_MAX} values: ask for a shorter time"),
             ));
         }
-        let past = values.into_iter().map(|value| PastReading {
+        Ok(Past { values, other })
+    }
+}
+
+/// Values of a channel as they were measured, corrected.
+struct Past {
+    values: Vec<RecentValue>,
+    other: bool,
+}
+
+impl Past {
+    /// As the engine takes them; up to a million, so that this is done beside the requests.
+    fn readings(self) -> Vec<PastReading> {
+        let past = self.values.into_iter().map(|value| PastReading {
             measured_at: value.at,
-            other,
+            other: self.other,
             position: value.position,
             recorded_at: value.at,
             value: value.value,
         });
-        Ok(past.collect())
+        past.collect()
     }
 }
 

@@ -82,7 +82,7 @@ pub const ROUTES: &[Route] = &[
 async fn of_device(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
     let lives = ctx.app.life_of(&user.account, ctx.id()).await?;
-    let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
+    let view = as_of::view(&ctx).await?;
     let device = view
         .device(&user.account, ctx.id())
         .filter(|device| !device.state.removed)
@@ -106,7 +106,7 @@ async fn one(ctx: Ctx) -> Answer {
     } else {
         lives_of(&ctx, ctx.id()).await?
     };
-    let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
+    let view = as_of::view(&ctx).await?;
     let channel = find(&view, &user.account, ctx.id()).ok_or_else(not_found)?;
     Ok(answer(&ctx.app, &view, StatusCode::OK, channel, &lives))
 }

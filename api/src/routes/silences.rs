@@ -203,11 +203,21 @@ async fn recompute(mut ctx: Ctx) -> Answer {
         });
         (channel.id.to_string(), rules.collect::<Vec<_>>())
     };
+    // Who may not, or asked already, has nothing worked out.
+    let before = ctx
+        .app
+        .management()
+        .may_recompute(&change.actor, &change.reason)
+        .await?;
+    if let Some((outcome, then)) = before {
+        let answer = recomputed(&then, None, Some(outcome.positions.start));
+        return Ok(change::repeated(reply::ok(&answer), &outcome));
+    }
     let mut tried = 0;
-    let (found, outcome) = loop {
+    let (mut answer, outcome) = loop {
         tried += 1;
         let found = ctx.app.missing_alarms(&account, &channel, &rules).await?;
-        let recomputed = RulesRecomputed {
+        let recorded = RulesRecomputed {
             channel: channel.clone(),
             from: found.from,
             missed: found.missed.iter().map(|alarm| alarm.id.clone()).collect(),
@@ -220,14 +230,15 @@ async fn recompute(mut ctx: Ctx) -> Answer {
                 .collect(),
             to: found.to,
         };
+        let answer = recomputed(&recorded, Some(found.readings), None);
         let recorded = ctx
             .app
             .management()
             .recomputed(
                 &change.actor,
                 &change.reason,
-                recomputed,
-                found.missed.clone(),
+                recorded,
+                found.missed,
                 found.sequence,
             )
             .await;
@@ -235,20 +246,24 @@ async fn recompute(mut ctx: Ctx) -> Answer {
             // The rules at work told something of this channel meanwhile: it may be what seemed to be missing.
             Err(ManageError::Rejected(rejection))
                 if rejection.code == PRECONDITION_FAILED && tried < RECOMPUTES_MAX => {}
-            recorded => break (found, recorded?),
+            recorded => break (answer, recorded?),
         }
     };
-    let ids: Vec<&str> = found.missed.iter().map(|alarm| alarm.id.as_str()).collect();
     change::settle(&ctx, &outcome).await;
-    let response = reply::ok(&json!({
-        "channel_id": channel,
+    answer["position"] = json!(outcome.recorded_at.map(|_| outcome.positions.start));
+    Ok(change::repeated(reply::ok(&answer), &outcome))
+}
+
+/// What was found, as the API says it; how many readings were tried is known to who tried them only.
+fn recomputed(found: &RulesRecomputed, readings: Option<u64>, position: Option<u64>) -> Value {
+    json!({
+        "channel_id": found.channel,
         "from": found.from,
         "to": found.to,
-        "readings": found.readings,
-        "missed": ids,
-        "position": outcome.recorded_at.map(|_| outcome.positions.start),
-    }));
-    Ok(change::repeated(response, &outcome))
+        "readings": readings,
+        "missed": found.missed,
+        "position": position,
+    })
 }
 
 /// What a recompute found.

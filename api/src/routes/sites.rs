@@ -88,7 +88,7 @@ pub const ROUTES: &[Route] = &[
 async fn list(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
     let listing = Listing::of(&ctx.request, "sites")?;
-    let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
+    let view = as_of::view(&ctx).await?;
     let page = listing.page(
         view.sites(&user.account, listing.after),
         |site| site.created.position,
@@ -100,7 +100,7 @@ async fn list(ctx: Ctx) -> Answer {
 
 async fn one(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
-    let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
+    let view = as_of::view(&ctx).await?;
     let site = view.site(&user.account, ctx.id()).ok_or_else(not_found)?;
     let response = view.answer(&shape(&ctx.app, site), [("site", ctx.id().to_owned())]);
     Ok(reply::tagged(response, &site.state.sequence.to_string()))

@@ -89,7 +89,7 @@ async fn list(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
     let listing = Listing::of(&ctx.request, "tokens")?;
     let page = {
-        let view = as_of::view(&ctx.app, &user.account, &ctx.request).await?;
+        let view = as_of::view(&ctx).await?;
         let now = view.at(ctx.app.clock().now());
         let owner = match ctx.request.query("owner").filter(|owner| !owner.is_empty()) {
             Some(owner) => whose(&view, user, &owner)?,

@@ -89,7 +89,7 @@ pub const ROUTES: &[Route] = &[
 async fn list(ctx: Ctx) -> Answer {
     let listing = Listing::of(&ctx.request, "users")?;
     let account = &ctx.caller.user()?.account;
-    let view = as_of::view(&ctx.app, account, &ctx.request).await?;
+    let view = as_of::view(&ctx).await?;
     let page = listing.page(
         view.users(account, listing.after),
         |user| user.created.position,
@@ -101,7 +101,7 @@ async fn list(ctx: Ctx) -> Answer {
 
 async fn one(ctx: Ctx) -> Answer {
     let account = &ctx.caller.user()?.account;
-    let view = as_of::view(&ctx.app, account, &ctx.request).await?;
+    let view = as_of::view(&ctx).await?;
     let user = view.user(account, ctx.id()).filter(|user| !user.state.removed);
     let user = user.ok_or_else(not_found)?;
     let response = view.answer(&shape(&ctx.app, user), [("user", ctx.id().to_owned())]);

@@ -5,6 +5,7 @@ use crate::service::Service;
 use api::data_source::DataSource;
 use chain_publisher::VerifySettings;
 use chain_publisher::anchor::AnchorKind;
+use chain_publisher::anchor::authority::certificates;
 use chain_publisher::kept_heads::{HeadFile, verify_heads};
 use chain_publisher::source::LogSource;
 use domain::Date;
@@ -202,6 +203,7 @@ fn a_head_is_time_stamped_when_the_authority_and_the_calendars_are_back() {
     let (holds, said) = run(tools.path(), "openssl", &verify);
     assert!(holds && said.contains("Verification: OK"), "{said}");
     what_an_auditor_is_told(&head, &tsr, &ots);
+    what_an_auditor_of_the_authority_is_told(tools.path(), &head, &tsr);
     by_the_client(tools.path(), &ots, &hash.to_hex());
 }
 
@@ -273,6 +275,76 @@ fn what_an_auditor_is_told(head: &[u8], tsr: &[u8], ots: &[u8]) {
         let report = report(vec![(kind, bytes)]);
         assert_eq!(report.exit_code, 1, "{report}");
     }
+}
+
+/// The same head and stamp by who names the authority: signed by it, by another, and with a byte changed.
+fn what_an_auditor_of_the_authority_is_told(dir: &Path, head: &[u8], tsr: &[u8]) {
+    let other = dir.join("other");
+    std::fs::create_dir(&other).expect("made");
+    make_authority(&other);
+    let judged = |tsr: &[u8], authorities: &[&Path]| {
+        let file = HeadFile {
+            name: "2026-05-17.tlog-proof".to_owned(),
+            bytes: head.to_vec(),
+            stamps: vec![(AnchorKind::Rfc3161, tsr.to_vec())],
+        };
+        let read = |path: &&Path| {
+            let bytes = std::fs::read(path).expect("readable");
+            certificates(&bytes).expect("certificates")
+        };
+        let settings = VerifySettings {
+            authorities: authorities.iter().flat_map(read).collect(),
+            ..VerifySettings::default()
+        };
+        let report = verify_heads(&[file], &settings, None).expect("a verdict");
+        (report.exit_code, report.to_string())
+    };
+    let (ca, tsa, theirs) = (dir.join("ca.pem"), dir.join("tsa.pem"), other.join("ca.pem"));
+    for given in [&[&*ca][..], &[&*tsa], &[&*theirs, &*ca]] {
+        let (code, said) = judged(tsr, given);
+        assert!(
+            code == 3 && said.contains("signed by an authority that was given"),
+            "{given:?}: {said}"
+        );
+        assert!(
+            said.contains("was revoked") && !said.contains("openssl ts"),
+            "{said}"
+        );
+    }
+    let (code, said) = judged(tsr, &[&theirs]);
+    assert!(
+        code == 1 && said.contains("not by an authority that was given"),
+        "{said}"
+    );
+    // The last bytes are the signature's; a byte of the serial number is of what is signed.
+    let mut flipped = tsr.to_vec();
+    *flipped.last_mut().expect("bytes") ^= 1;
+    let (code, said) = judged(&flipped, &[&ca]);
+    assert!(code == 1 && said.contains("signature does not hold"), "{said}");
+    let accuracy = tsr
+        .windows(5)
+        .rposition(|part| part == [0x30, 3, 2, 1, 1])
+        .expect("an accuracy of a second");
+    let mut restated = tsr.to_vec();
+    restated[accuracy + 4] = 2;
+    let (code, said) = judged(&restated, &[&ca]);
+    assert!(
+        code == 1 && said.contains("not what its authority signed"),
+        "{said}"
+    );
+    // As it is typed.
+    for (name, bytes) in [("2026-05-17.tlog-proof", head), ("2026-05-17.tsr", tsr)] {
+        std::fs::write(dir.join(name), bytes).expect("written");
+    }
+    let program = tests::daybook::verifier().to_str().expect("a path of ours");
+    let typed = |ca: &str| run(dir, program, &["head", "2026-05-17.tlog-proof", "--tsa", ca]);
+    assert!(
+        typed("ca.pem")
+            .1
+            .contains("signed by an authority that was given")
+    );
+    assert!(typed("other/ca.pem").1.starts_with("TAMPERED"));
+    assert!(typed("tsa.key").1.contains("it is no certificate"));
 }
 
 /// The file is one that the `ots` client reads, where that can be had.

@@ -126,6 +126,70 @@ fn a_pack_over_http_is_verified_by_a_kept_head_and_a_reading_taken_out_is_missed
 }
 
 #[test]
+fn a_pack_of_an_alarm_is_verified_by_a_kept_head_and_is_incomplete_without_the_alarm() {
+    let service = Service::start("2026-05-17T10:00:00Z");
+    let (_, site) = service.site("Kitchen");
+    let (status, device) = service.post(
+        "/v1/devices",
+        &json!({"site_id": site["id"], "local_id": "fridge", "name": "Fridge", "model": "diy_esp32"}),
+    );
+    assert_eq!(status, 201, "{device}");
+    let token = text(&device["ingest_token"]);
+    let send = |value: f64| {
+        service.clock.pass(60);
+        let body = json!({"device": "fridge", "measurements": [{"type": "temperature", "value": value}]});
+        let (status, taken) = service.post_as(&token, "/v1/ingest", &body);
+        assert_eq!(status, 200, "{taken}");
+    };
+    send(4.0);
+    let sensors = service.json(&format!("/v1/devices/{}/sensors", text(&device["id"])));
+    let rules = format!("/v1/channels/{}/rules", text(&sensors["data"][0]["channel_id"]));
+    let rule = json!({"kind": "range", "ok_max": 5.0, "grace_min": 0, "severity": "warn", "name": "cold"});
+    let (status, made) = service.post(&rules, &rule);
+    assert_eq!(status, 201, "{made}");
+    send(9.5);
+    let is_of_rule = |event: &Value| event["rule_id"] == made["id"];
+    let events = service.until("/v1/events", |events| {
+        events["data"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(is_of_rule))
+    });
+    let all = events["data"].as_array().expect("a list");
+    let alarm = text(&all.iter().find(|event| is_of_rule(event)).expect("an alarm")["id"]);
+    send(4.0);
+    // The day of the alarm, the day of its last entry and the day after are over.
+    for day in [DAY, "2026-05-18", "2026-05-19"] {
+        service.clock.pass(86_400);
+        service.until("/v1/heads", |heads| heads["data"][0]["date"] == day);
+    }
+    let head = service.get("/heads/2026/2026-05-19.tlog-proof").1;
+    let made = ready(&service, &json!({"alarm_id": alarm, "to": "2026-05-18"}));
+    assert_eq!(
+        (&made["query"]["from"], &made["open_from"]),
+        (&json!("2026-05-16"), &Value::Null)
+    );
+    let bytes = service.get(&text(&made["file"])).1;
+    let report = verdict(&bytes, &auditor(&service, &[&head]));
+    assert_eq!(report.report.verdict.word(), "VERIFIED", "{report}");
+    let app = service.app.as_ref().expect("it runs");
+    let mut files = Files::of(&bytes);
+    let opened = files.entries_with("AlarmOpened");
+    let gone = opened
+        .iter()
+        .find(|(_, line)| line.contains(&alarm))
+        .expect("its first entry")
+        .0;
+    files.lines("entries.ndjson", |line| {
+        tests::pack_ledger::position_of(line) != gone
+    });
+    files.rederive();
+    files.renode(app.tiles());
+    files.reseal(app.receipt_signer());
+    let less = verdict(&files.zip(), &auditor(&service, &[&head]));
+    assert_eq!(less.report.verdict.word(), "INCOMPLETE", "{less}");
+}
+
+#[test]
 fn the_verifier_in_python_that_a_pack_brings_along_agrees() {
     let Some(python) = debian::program(&["python3"], &["python3"]) else {
         eprintln!("NOT TESTED: there is no python3 here");

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use tests::certificates::Certificates;
 use tests::python;
 use tests::receiver::{Answer, Came, Receiver};
-use tests::smtp::MailServer;
+use tests::smtp::{MailServer, link, words};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -549,26 +549,6 @@ fn mailing(settings: &mut Settings, port: u16) {
 fn mail_server(dir: &std::path::Path) -> MailServer {
     let certificates = Certificates::make(dir, "good");
     MailServer::start(&dir.join("mails"), "none", &certificates).expect("a mail server")
-}
-
-/// The words of a mail with their line breaks of quoted-printable undone.
-fn words(message: &str) -> String {
-    message
-        .replace("\r\n", "\n")
-        .replace("=\n", "")
-        .replace("=3D", "=")
-}
-
-fn link(message: &str, kind: &str) -> String {
-    let text = words(message);
-    let at = text
-        .find(&format!("/{kind}/"))
-        .unwrap_or_else(|| panic!("no /{kind}/ in {text}"));
-    let rest = &text[at..];
-    let end = rest
-        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_')))
-        .unwrap_or(rest.len());
-    rest[..end].to_owned()
 }
 
 #[test]

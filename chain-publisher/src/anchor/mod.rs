@@ -2,9 +2,11 @@
 //!
 //! Both are over SHA-256 of the checkpoint's note body (FORMAT §5), so that cosignature lines may still be added.
 //! Invariants: what an authority or a calendar answers is read within limits and must be about that hash, or it is not
-//! kept; its own signature is not checked here, and that is said: `openssl ts` and the `ots` client do.
+//! kept; an authority's own signature is checked against certificates that the asker names (`authority`); what is not
+//! checked is said, and what does: `openssl ts` and the `ots` client.
 //! Not here: when they are asked for (`api`), where the files lie (`layout`, `commands`).
 
+pub mod authority;
 mod http;
 pub mod ots;
 pub mod rfc3161;

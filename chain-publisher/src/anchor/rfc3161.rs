@@ -1,24 +1,26 @@
 //! RFC 3161: the request to a time-stamping authority, and what its answer says.
 //!
 //! Invariants: an answer is kept only if it grants a token over exactly the hash that was sent; the file is the whole
-//! `TimeStampResp`, as `openssl ts -verify -in` takes it. The authority's signature is not checked here.
+//! `TimeStampResp`, as `openssl ts -verify -in` takes it.
 //! Source: RFC 3161 §2.4; X.690 (DER: one length, one encoding).
-//! Not here: HTTP (`http`).
+//! Not here: HTTP (`http`), the authority's signature (`authority`).
 
 use super::http;
 use domain::Timestamp;
 
 /// The object identifier of SHA-256, with tag and length.
-const SHA256_OID: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+pub(super) const SHA256_OID: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
 /// … of `id-signedData`.
 const SIGNED_DATA_OID: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
 /// … of `id-ct-TSTInfo`.
-const TST_INFO_OID: &[u8] = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x04";
-const INTEGER: u8 = 0x02;
-const OCTET_STRING: u8 = 0x04;
+pub(super) const TST_INFO_OID: &[u8] = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x04";
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const OCTET_STRING: u8 = 0x04;
 const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
-const EXPLICIT_0: u8 = 0xa0;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const EXPLICIT_0: u8 = 0xa0;
+/// What is said of anything that has not the form.
+pub(super) const MALFORMED: &str = "it is no RFC 3161 time stamp";
 
 /// A `TimeStampReq` over a SHA-256, which asks for the certificate too. Every length is below 128.
 pub fn request(sha256: &[u8; 32]) -> Vec<u8> {
@@ -59,30 +61,10 @@ pub fn ask(url: &str, sha256: &[u8; 32]) -> Result<Vec<u8>, String> {
 /// # Errors
 /// In words: refused, malformed, or of another hash.
 pub fn read(bytes: &[u8], sha256: &[u8; 32]) -> Result<Timestamp, String> {
-    const MALFORMED: &str = "it is no RFC 3161 time stamp";
-    let mut whole = Der(bytes);
-    let mut response = whole
-        .take(SEQUENCE)
-        .filter(|_| whole.0.is_empty())
-        .ok_or(MALFORMED)?;
-    let mut status = response.take(SEQUENCE).ok_or(MALFORMED)?;
-    match status.take(INTEGER).ok_or(MALFORMED)?.0 {
-        [0 | 1] => {}
-        other => return Err(format!("the authority refuses it (status {other:?})")),
-    }
-    let mut token = response.take(SEQUENCE).ok_or(MALFORMED)?;
-    token.skip(SIGNED_DATA_OID).ok_or(MALFORMED)?;
-    let mut signed = token
-        .take(EXPLICIT_0)
-        .and_then(|mut it| it.take(SEQUENCE))
-        .ok_or(MALFORMED)?;
+    let mut signed = signed_data(bytes)?;
     signed.take(INTEGER).ok_or(MALFORMED)?;
     signed.any().ok_or(MALFORMED)?;
-    let mut content = signed.take(SEQUENCE).ok_or(MALFORMED)?;
-    content.skip(TST_INFO_OID).ok_or(MALFORMED)?;
-    let mut info = content
-        .take(EXPLICIT_0)
-        .and_then(|mut it| it.take(OCTET_STRING))
+    let mut info = content(&mut signed)
         .and_then(|mut it| it.take(SEQUENCE))
         .ok_or(MALFORMED)?;
     info.take(INTEGER).ok_or(MALFORMED)?;
@@ -96,6 +78,34 @@ pub fn read(bytes: &[u8], sha256: &[u8; 32]) -> Result<Timestamp, String> {
     info.take(INTEGER).ok_or(MALFORMED)?;
     let time = info.take(GENERALIZED_TIME).ok_or(MALFORMED)?;
     time_of(time.0).ok_or_else(|| MALFORMED.to_owned())
+}
+
+/// The members of the `SignedData` in a `TimeStampResp` that grants one.
+///
+/// # Errors
+/// In words: refused, malformed.
+pub(super) fn signed_data(bytes: &[u8]) -> Result<Der<'_>, String> {
+    let mut whole = Der(bytes);
+    let mut response = whole
+        .take(SEQUENCE)
+        .filter(|_| whole.0.is_empty())
+        .ok_or(MALFORMED)?;
+    let mut status = response.take(SEQUENCE).ok_or(MALFORMED)?;
+    match status.take(INTEGER).ok_or(MALFORMED)?.0 {
+        [0 | 1] => {}
+        other => return Err(format!("the authority refuses it (status {other:?})")),
+    }
+    let mut token = response.take(SEQUENCE).ok_or(MALFORMED)?;
+    token.skip(SIGNED_DATA_OID).ok_or(MALFORMED)?;
+    let signed = token.take(EXPLICIT_0).and_then(|mut it| it.take(SEQUENCE));
+    signed.ok_or_else(|| MALFORMED.to_owned())
+}
+
+/// What is signed: the bytes of the `TSTInfo`.
+pub(super) fn content<'a>(signed: &mut Der<'a>) -> Option<Der<'a>> {
+    let mut content = signed.take(SEQUENCE)?;
+    content.skip(TST_INFO_OID)?;
+    content.take(EXPLICIT_0)?.take(OCTET_STRING)
 }
 
 /// `YYYYMMDDHHMMSS[.f]Z`, as DER allows it.
@@ -122,11 +132,11 @@ fn time_of(text: &[u8]) -> Option<Timestamp> {
 
 /// DER that is left to read.
 #[derive(Clone, Copy)]
-struct Der<'a>(&'a [u8]);
+pub(super) struct Der<'a>(pub &'a [u8]);
 
 impl<'a> Der<'a> {
     /// The next element, with its tag.
-    fn any(&mut self) -> Option<(u8, Self)> {
+    pub fn any(&mut self) -> Option<(u8, Self)> {
         let (&[tag, first], rest) = self.0.split_first_chunk()?;
         let (len, rest) = match first {
             0..=0x7f => (usize::from(first), rest),
@@ -143,7 +153,7 @@ impl<'a> Der<'a> {
     }
 
     /// The content of the next element, where it has that tag.
-    fn take(&mut self, tag: u8) -> Option<Self> {
+    pub fn take(&mut self, tag: u8) -> Option<Self> {
         let mut after = *self;
         let (found, content) = after.any()?;
         if found != tag {
@@ -153,7 +163,14 @@ impl<'a> Der<'a> {
         Some(content)
     }
 
-    fn skip(&mut self, bytes: &[u8]) -> Option<()> {
+    /// The next element whole, with tag and length.
+    pub fn raw(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let before = self.0;
+        self.take(tag)?;
+        Some(&before[..before.len() - self.0.len()])
+    }
+
+    pub fn skip(&mut self, bytes: &[u8]) -> Option<()> {
         self.0 = self.0.strip_prefix(bytes)?;
         Some(())
     }

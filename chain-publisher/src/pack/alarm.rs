@@ -5,7 +5,7 @@
 //! Not here: who may ask (`api`), the pack (`make`).
 
 use super::make::StreamIndex;
-use super::manifest::{Query, Subject};
+use super::manifest::{Query, QueryError, Subject};
 use crate::ports_source::{read_error, wait};
 use crate::source::SourceError;
 use domain::entry::Entry;
@@ -35,7 +35,7 @@ pub enum AlarmError {
     NoChannel(String),
     /// The days given are none.
     #[error(transparent)]
-    Query(#[from] super::QueryError),
+    Query(#[from] QueryError),
     /// What it says of itself does not read.
     #[error("the ledger does not fit together: position {position}: {reason}")]
     Damaged {
@@ -49,16 +49,41 @@ pub enum AlarmError {
     Source(#[from] SourceError),
 }
 
-/// The query of an alarm's pack.
+/// An alarm as its own entries tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundAlarm {
+    /// The channel that it is of.
+    pub channel: String,
+    id: String,
+    began: Date,
+    ended: Date,
+}
+
+impl FoundAlarm {
+    /// The query of its pack.
+    ///
+    /// # Errors
+    /// [`QueryError`] where the days given are none.
+    pub fn query(self, given: Days) -> Result<Query, QueryError> {
+        let subject = Subject::Alarm {
+            id: self.id,
+            channel: self.channel,
+        };
+        let from = given.from.unwrap_or_else(|| self.began.previous());
+        let to = given.to.unwrap_or_else(|| self.ended.next());
+        Query::new(subject, from, to)
+    }
+}
+
+/// Looks for an alarm.
 ///
 /// # Errors
 /// [`AlarmError`].
-pub fn alarm_query(
+pub fn find_alarm(
     log: &dyn EventLog,
     streams: &dyn StreamIndex,
     alarm: &str,
-    given: Days,
-) -> Result<Query, AlarmError> {
+) -> Result<FoundAlarm, AlarmError> {
     let positions = streams.positions("alarm", alarm);
     let (Some(first), Some(last)) = (positions.first().copied(), positions.last().copied()) else {
         return Err(AlarmError::Unknown(alarm.to_owned()));
@@ -75,14 +100,12 @@ pub fn alarm_query(
     })?;
     let opened = opened.ok_or_else(|| AlarmError::NoChannel(alarm.to_owned()))?;
     let ended = at(log, last, |entry| Ok(entry.recorded_at))?;
-    let began = opened.began_at.min(recorded).date();
-    let subject = Subject::Alarm {
-        id: alarm.to_owned(),
+    Ok(FoundAlarm {
         channel: opened.channel,
-    };
-    let from = given.from.unwrap_or_else(|| began.previous());
-    let to = given.to.unwrap_or_else(|| ended.date().next());
-    Ok(Query::new(subject, from, to)?)
+        id: alarm.to_owned(),
+        began: opened.began_at.min(recorded).date(),
+        ended: ended.date(),
+    })
 }
 
 fn at<T>(

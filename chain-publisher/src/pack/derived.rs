@@ -10,6 +10,7 @@ use domain::Date;
 use domain::Position;
 use domain::canonical::{Canonical, CanonicalError, write_number};
 use domain::entry::Entry;
+use domain::in_force::changed_to;
 use domain::reading::{READING_RECORDED, READINGS, Reading};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -18,6 +19,9 @@ use std::collections::{BTreeMap, HashMap};
 
 /// The first line of `readings.csv`.
 pub const CSV_HEADER: &str = "position,recorded_at,received_at,measured_at,time_from,device,key,value,unit\n";
+
+/// Why something was changed, in words: of the change, not of what holds after it.
+const REASON_TEXT: &str = "reason_text";
 
 /// A channel as its registration has it.
 #[derive(Deserialize)]
@@ -37,7 +41,7 @@ pub fn derive(query: &Query, lines: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String>
     let given = lines.split(|b| *b == b'\n').filter(|line| !line.is_empty());
     for line in given.filter(|line| !line.starts_with(b"{\"leaf_hash\"")) {
         let entry = Entry::decode(line).map_err(|error| error.to_string())?;
-        if is_configuration(&entry) {
+        if is_told(&entry) {
             config.take(&entry)?;
         }
         rows.take(&entry, &mut csv)?;
@@ -45,8 +49,8 @@ pub fn derive(query: &Query, lines: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String>
     Ok((csv, config.encode().map_err(|error| error.to_string())?))
 }
 
-/// Whether `config.json` tells of an entry's stream.
-pub fn is_configuration(entry: &Entry<'_>) -> bool {
+/// Whether `config.json` tells of an entry's stream: also of those that are facts and not configuration.
+pub fn is_told(entry: &Entry<'_>) -> bool {
     !matches!(entry.aggregate_type, READINGS | TOKENS) && !entry.stream_is("ledger", "main")
 }
 
@@ -228,23 +232,28 @@ impl Config {
     }
 }
 
-/// What is so after one more event; whether it says anything about that.
+/// What is so after one more event; whether it says anything about that. What only happened, such as an
+/// acknowledgement, says nothing.
 fn overlay(value: &mut Map<String, Value>, event_type: &str, mut fact: Map<String, Value>) -> bool {
-    if event_type == "DeviceMoved"
-        && let Some(site) = fact.remove("to_site")
-    {
-        value.insert("site".to_owned(), site);
-        return true;
-    }
-    let Some(Value::Object(changes)) = fact.remove("changes") else {
-        return false;
+    let laid: Map<String, Value> = if event_type == "DeviceMoved" {
+        let site = fact.remove("to_site");
+        site.map(|site| ("site".to_owned(), site)).into_iter().collect()
+    } else if let Some(changes) = fact.remove("changes") {
+        let Value::Object(changes) = changes else {
+            return false;
+        };
+        let new = |(field, mut change): (String, Value)| Some((field, change.get_mut("new")?.take()));
+        changes.into_iter().filter_map(new).collect()
+    } else if fact.values().any(|member| changed_to(member).is_some()) {
+        fact.remove(REASON_TEXT);
+        let now = |(field, member): (String, Value)| (field, changed_to(&member).cloned().unwrap_or(member));
+        fact.into_iter().map(now).collect()
+    } else {
+        Map::new()
     };
-    for (field, mut change) in changes {
-        if let Some(new) = change.get_mut("new") {
-            value.insert(field, new.take());
-        }
-    }
-    true
+    let says = !laid.is_empty();
+    value.extend(laid);
+    says
 }
 
 #[cfg(test)]
@@ -328,6 +337,45 @@ mod tests {
                 "at_start": {"position": 3, "value": {"site": "s2", "local_id": "a", "cadence_s": null}},
                 "events": [{"event_type": "DeviceChanged", "position": 5}],
             }])
+        );
+    }
+
+    #[test]
+    fn a_rule_that_was_changed_is_in_force_as_it_was_changed_and_an_event_that_changes_nothing_says_nothing()
+    {
+        let facts = [
+            (
+                "rule",
+                "RuleCreated",
+                json!({"channel": "chn_t", "definition": {"ok_max": 5}, "version": 1, "tzdb": "2025a"}),
+            ),
+            (
+                "rule",
+                "RuleChanged",
+                json!({"channel": "chn_t", "definition": {"old": {"ok_max": 5}, "new": {"ok_max": 8}},
+                    "version": 2, "tzdb": "2025b", "reason_text": {"sealed": {}}}),
+            ),
+            ("alarm", "AlarmOpened", json!({"severity": "warning", "value": 9})),
+            ("alarm", "AlarmAcknowledged", json!({"reason": "seen"})),
+        ];
+        let subject = Subject::Device("dev_a".to_owned());
+        let query = Query::new(subject, Date::from_days(3), Date::from_days(4)).expect("a query");
+        let mut config = Config::new(&query);
+        for (at, (kind, event, fact)) in (0..).zip(&facts) {
+            let bytes = entry(at, 1, (kind, "x"), event, fact);
+            config
+                .take(&Entry::decode(&bytes).expect("an entry"))
+                .expect("taken");
+        }
+        let found: Value = serde_json::from_slice(&config.encode().expect("JSON")).expect("JSON");
+        assert_eq!(
+            found["streams"],
+            json!([
+                {"stream": "alarm/x", "events": [],
+                    "at_start": {"position": 2, "value": {"severity": "warning", "value": 9}}},
+                {"stream": "rule/x", "events": [], "at_start": {"position": 1, "value": {"channel": "chn_t",
+                    "definition": {"ok_max": 8}, "version": 2, "tzdb": "2025b"}}},
+            ])
         );
     }
 

@@ -35,7 +35,7 @@ mod verify;
 pub mod walk;
 pub mod zip;
 
-pub use alarm::{AlarmError, Days, alarm_query};
+pub use alarm::{AlarmError, Days, FoundAlarm, find_alarm};
 pub use derived::derive;
 pub use lines::MapLine;
 pub use make::{DayLines, Made, MakeError, Order, PackSource, StreamIndex, make};

@@ -6,7 +6,7 @@
 
 use super::ENTRIES;
 use super::artefacts::Registered;
-use super::derived::{CSV_HEADER, Config, Rows, is_configuration};
+use super::derived::{CSV_HEADER, Config, Rows, is_told};
 use super::manifest::{FileOf, Query, Subject};
 use super::plan::is_at;
 use super::read::{Lines, Stop, flaw, flaw_at};
@@ -275,7 +275,7 @@ impl<'a> Pass<'a> {
         {
             self.at_site.insert(entry.aggregate_id.to_owned());
         }
-        if is_configuration(entry)
+        if is_told(entry)
             && let Err(what) = self.config.take(entry)
         {
             self.derivable = false;

@@ -6,12 +6,13 @@
 
 use super::ledgered::changed_meanwhile;
 use super::{Actor, ManageError, Management, Outcome, Request, Step};
+use domain::Position;
 use domain::aggregate::alarm::AlarmCommand;
 use domain::aggregate::standing::StandingCommand;
 use domain::aggregate::user::Right;
 use domain::entry::Entry;
 use domain::event::metadata::REASON_NOT_GIVEN;
-use domain::event::{AlarmCleared, AlarmOpened, Metadata, Reason, RulesRecomputed, Signature};
+use domain::event::{AlarmCleared, AlarmOpened, Event, Metadata, Reason, RulesRecomputed, Signature};
 use domain::rejection::Rejection;
 
 /// An alarm that had been missing: it began and ended.
@@ -103,6 +104,34 @@ impl Management {
         };
         self.of_alarm(actor, &coded, alarm, if_match, command, Right::Handle)
             .await
+    }
+
+    /// Whether somebody may have a channel's rules tried again, before that is done; and what came of it, where they
+    /// asked already with the same idempotency key.
+    ///
+    /// # Errors
+    /// [`ManageError`]: `forbidden`, `idempotency_conflict`.
+    pub async fn may_recompute(
+        &self,
+        actor: &Actor,
+        reason: &Reason,
+    ) -> Result<Option<(Outcome, RulesRecomputed)>, ManageError> {
+        actor.may(Right::Handle)?;
+        reason.check()?;
+        let Some(outcome) = self.earlier(actor, "state").await? else {
+            return Ok(None);
+        };
+        let first = [Position(outcome.positions.start)];
+        let block = self.ports.log.read_at(&first).await;
+        let block = block.map_err(|error| ManageError::Unavailable(error.to_string()))?;
+        let entry = block.get(0).and_then(|(_, bytes)| Entry::read(bytes).ok());
+        let event = entry.and_then(|entry| Event::read(entry.event_type, entry.payload).ok());
+        match event {
+            Some(Event::RulesRecomputed(recomputed)) => Ok(Some((outcome, recomputed))),
+            _ => Err(ManageError::Unavailable(
+                "what was recorded cannot be read".to_owned(),
+            )),
+        }
     }
 
     /// Somebody does not take an alarm for over, whether values ended it or a person did.

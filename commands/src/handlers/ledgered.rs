@@ -343,7 +343,7 @@ impl Management {
                 log: self.ports.log.clone(),
                 index: self.ports.index.clone(),
                 gathered: gathered.clone(),
-                metadata: request.actor.metadata(request.reason),
+                metadata: request.actor.metadata(Some(request.reason)),
                 owner: step.owner(&request.actor.account).to_owned(),
             };
             let handling = Handling {

@@ -99,7 +99,8 @@ impl Actor {
         Err(Rejection::new(Fault::Forbidden, "forbidden", words))
     }
 
-    fn metadata(&self, reason: &Reason) -> Metadata {
+    /// What is recorded of who asked, by what right, and why.
+    pub fn metadata(&self, reason: Option<&Reason>) -> Metadata {
         let text = |hash: Hash| hash.to_base64();
         Metadata {
             account: Some(self.account.clone()),
@@ -108,7 +109,7 @@ impl Actor {
             causation_id: None,
             idempotency: self.idempotency.map(|i| text(i.key)),
             owner: None,
-            reason: Some(ReasonCode {
+            reason: reason.map(|reason| ReasonCode {
                 code: reason.code.clone(),
             }),
             request_hash: self.idempotency.map(|i| text(i.request)),

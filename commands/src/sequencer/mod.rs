@@ -37,7 +37,7 @@ pub use index::{read_index, read_positions};
 pub use owner::{BESIDE_ENTRIES, SNAPSHOT_ENTRIES};
 pub use recover::LoadError;
 pub use rotate::{Keys, NextKey, RotationOrder, Settled, Signers};
-pub use state::StreamPositions;
+pub use state::{StreamPositions, Unlearnt};
 pub use types::{
     EventGroup, GroupAnswer, GroupReading, Idempotency, PendingReading, PendingValue, ReadingGroup,
     ReadingOutcome, RecordError, Recorded, RecordedEntry, Status, Writing,

@@ -66,6 +66,30 @@ struct Places {
     streams: HashMap<[u8; 16], Vec<Position>>,
     /// The streams of an account, in order of their first entries.
     accounts: HashMap<[u8; 16], Vec<[u8; 16]>>,
+    /// What was learnt of an account's streams by who read their first entries.
+    learnt: HashMap<[u8; 16], Learnt>,
+    /// Rises when everything is replaced: what was read before says nothing of what is there now.
+    generation: u64,
+}
+
+/// Names tell nothing of what a stream is; of facts, such as alarms, there may be very many, and what is no fact is
+/// asked for again and again.
+#[derive(Debug, Default)]
+struct Learnt {
+    /// How many of the account's streams were looked at, from the first on.
+    looked_at: usize,
+    /// Which of them are wanted, in order of their first entries.
+    wanted: Vec<[u8; 16]>,
+}
+
+/// Streams of an account that nobody looked at yet: where their first entries are.
+#[derive(Debug)]
+pub struct Unlearnt {
+    /// The positions, in the order in which the streams began.
+    pub firsts: Vec<Position>,
+    account: [u8; 16],
+    looked_at: usize,
+    generation: u64,
 }
 
 impl StreamPositions {
@@ -81,6 +105,50 @@ impl StreamPositions {
         let names = places.accounts.get(&blind(account));
         let streams = names.into_iter().flatten();
         streams
+            .filter_map(|name| places.streams.get(name).cloned())
+            .collect()
+    }
+
+    /// The streams of an account that begin below a size and that nobody looked at yet, so that
+    /// [`StreamPositions::learn`] is told of each whether it is wanted.
+    pub fn unlearnt(&self, account: &str, end: TreeSize) -> Unlearnt {
+        let (places, account) = (self.0.read(), blind(account));
+        let looked_at = places.learnt.get(&account).map_or(0, |learnt| learnt.looked_at);
+        let names = places.accounts.get(&account).map_or(&[][..], Vec::as_slice);
+        let first = |name| places.streams.get(name)?.first().copied();
+        let firsts = names.iter().skip(looked_at).map_while(first);
+        Unlearnt {
+            firsts: firsts.take_while(|first| end.contains(*first)).collect(),
+            account,
+            looked_at,
+            generation: places.generation,
+        }
+    }
+
+    /// Keeps which of these streams are wanted, one answer for each of the first of them. Who looked at the same ones
+    /// meanwhile was first, and found the same.
+    pub fn learn(&self, unlearnt: &Unlearnt, are_wanted: &[bool]) {
+        let places = &mut *self.0.write();
+        let learnt = places.learnt.entry(unlearnt.account).or_default();
+        if places.generation != unlearnt.generation || learnt.looked_at != unlearnt.looked_at {
+            return;
+        }
+        let names = places
+            .accounts
+            .get(&unlearnt.account)
+            .map_or(&[][..], Vec::as_slice);
+        let names = &names[unlearnt.looked_at.min(names.len())..];
+        let wanted = names.iter().zip(are_wanted).filter(|(_, wanted)| **wanted);
+        learnt.wanted.extend(wanted.map(|(name, _)| *name));
+        learnt.looked_at += are_wanted.len().min(names.len());
+    }
+
+    /// The positions of an account's wanted streams, stream by stream, of those that were looked at.
+    pub fn wanted(&self, account: &str) -> Vec<Vec<Position>> {
+        let places = self.0.read();
+        let learnt = places.learnt.get(&blind(account));
+        let names = learnt.into_iter().flat_map(|learnt| &learnt.wanted);
+        names
             .filter_map(|name| places.streams.get(name).cloned())
             .collect()
     }
@@ -107,7 +175,7 @@ impl StreamPositions {
     /// Everything that `gathered` holds, in one step; `gathered` is empty after it.
     pub(super) fn take_over(&self, gathered: &Self) {
         let all = std::mem::take(&mut *gathered.0.write());
-        *self.0.write() = all;
+        self.put(all);
     }
 
     /// Takes these in place of what is there; `accounts` says whose the streams are, in order of first entries.
@@ -123,7 +191,13 @@ impl StreamPositions {
         for (account, name) in accounts.filter(|(_, name)| places.streams.contains_key(name)) {
             places.accounts.entry(account).or_default().push(name);
         }
-        *self.0.write() = places;
+        self.put(places);
+    }
+
+    fn put(&self, mut places: Places) {
+        let mut now = self.0.write();
+        places.generation = now.generation + 1;
+        *now = places;
     }
 
     /// The positions of every entry but readings, rising.
@@ -501,6 +575,47 @@ struct UplinkMark {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_streams_first_entry_is_looked_at_once_and_only_what_is_wanted_is_told() {
+        let positions = StreamPositions::default();
+        let name = |text: &str| blind(text);
+        let push = |stream: &str, at: u64| positions.push(name("acc_a"), name(stream), Position(at));
+        for (stream, at) in [("site/a", 1), ("alarm/a", 2), ("site/a", 3), ("rule/a", 4)] {
+            push(stream, at);
+        }
+        positions.push(name("acc_b"), name("site/b"), Position(5));
+        let firsts = |end| positions.unlearnt("acc_a", TreeSize(end)).firsts;
+        assert_eq!(
+            firsts(4),
+            [Position(1), Position(2)],
+            "what began later is not asked about"
+        );
+        let unlearnt = positions.unlearnt("acc_a", TreeSize(6));
+        assert_eq!(unlearnt.firsts, [Position(1), Position(2), Position(4)]);
+        // Not all of them at once.
+        positions.learn(&unlearnt, &[true, false]);
+        assert_eq!(firsts(6), [Position(4)]);
+        assert_eq!(positions.wanted("acc_a"), [vec![Position(1), Position(3)]]);
+        // Somebody else looked at the same: nothing is learnt twice.
+        positions.learn(&unlearnt, &[true, false, true]);
+        assert_eq!(positions.wanted("acc_a").len(), 1);
+        let rest = positions.unlearnt("acc_a", TreeSize(6));
+        positions.learn(&rest, &[true]);
+        push("alarm/b", 6);
+        push("site/a", 7);
+        assert_eq!(firsts(8), [Position(6)]);
+        assert_eq!(
+            positions.wanted("acc_a"),
+            [vec![Position(1), Position(3), Position(7)], vec![Position(4)]]
+        );
+        // After everything was replaced, what was looked at before says nothing.
+        let stale = positions.unlearnt("acc_a", TreeSize(8));
+        positions.replace(HashMap::new(), std::iter::empty());
+        positions.learn(&stale, &[true]);
+        assert!(positions.wanted("acc_a").is_empty() && firsts(8).is_empty());
+        assert!(positions.wanted("acc_b").is_empty());
+    }
 
     #[test]
     fn a_stream_that_moved_is_told_once_and_again_when_it_moves_again() {

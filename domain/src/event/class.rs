@@ -165,4 +165,30 @@ mod tests {
         }
         assert_eq!(Class::parse("Ledger"), None);
     }
+
+    #[test]
+    fn the_catalogue_names_each_event_once_with_the_class_that_it_has() {
+        let catalogue = include_str!("../../../docs/events.md");
+        let mut told = Vec::new();
+        for line in catalogue.lines().filter(|line| line.starts_with("| ")) {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, _, events, class, ..] = cells[..] else {
+                continue;
+            };
+            // The heading and its rule have no class.
+            let Some(class) = Class::parse(class) else {
+                continue;
+            };
+            let names = events
+                .split(',')
+                .map(|name| name.trim().trim_matches('`').to_owned());
+            told.extend(names.map(|name| (name, class)));
+        }
+        told.sort_unstable();
+        let known: Vec<(String, Class)> = CLASS_TABLE
+            .iter()
+            .map(|(name, class)| ((*name).to_owned(), *class))
+            .collect();
+        assert_eq!(told, known);
+    }
 }

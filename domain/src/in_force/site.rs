@@ -1,7 +1,7 @@
 //! What of an account's configuration was in force at one site.
 //!
 //! Invariants: a device is where its moves say it stood at that time; what names nothing of the site and nothing of
-//! another is the whole account's and holds here too; what was taken away is not in force.
+//! another is the whole account's and holds here too; what was taken away, or is over by itself, is not in force.
 //! Not here: the fold (`in_force`).
 
 use super::{InForce, Item, TokenItem};
@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Types that have a list of their own.
 const LISTED: &[&str] = &["account", "site", "device", "channel", "user", "integration"];
+/// What holds until a time that it names.
+const SILENCE: &str = "silence";
 /// Beginnings of ids that tie something to a place.
 const PLACES: &[&str] = &["site_", "dev_", "chn_", "snr_"];
 
@@ -63,7 +65,11 @@ impl InForce {
             .filter(|token| token.is_good_at(at))
             .collect();
         let mut others: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
-        for item in self.items.values().filter(|item| !item.ended) {
+        for item in self
+            .items
+            .values()
+            .filter(|item| !item.ended && !is_over(item, at))
+        {
             if !LISTED.contains(&&*item.aggregate_type) && holds_at(item, &places) {
                 others.entry(&item.aggregate_type).or_default().push(item);
             }
@@ -79,6 +85,13 @@ impl InForce {
             others,
         })
     }
+}
+
+/// Whether something ended by itself: a silence that runs out has no entry of its own.
+fn is_over(item: &Item, at: Timestamp) -> bool {
+    let end = item.text("to").filter(|_| item.aggregate_type == SILENCE);
+    let end = end.and_then(|to| Timestamp::parse_rfc3339(to).ok());
+    end.is_some_and(|end| end <= at)
 }
 
 /// Whether something is of one of these places, or of no place in particular.

@@ -128,6 +128,46 @@ fn streams_that_nobody_here_knows_are_in_force_where_they_point_to() {
 }
 
 #[test]
+fn a_silence_holds_until_it_is_over_and_one_to_come_is_said() {
+    let mut small = Small::default();
+    small
+        .add("site/site_a", "SiteCreated", json!({}))
+        .add("device/dev_a", "DeviceRegistered", json!({"site": "site_a"}))
+        .add("channel/chn_a", "ChannelRegistered", json!({"device": "dev_a"}));
+    for (id, from, to) in [
+        (
+            "sil_a",
+            "2026-05-17T09:00:00.000000Z",
+            "2026-05-17T10:00:00.000000Z",
+        ),
+        (
+            "sil_b",
+            "2026-05-17T09:00:00.000000Z",
+            "2026-05-17T12:00:00.000000Z",
+        ),
+        (
+            "sil_c",
+            "2026-05-18T09:00:00.000000Z",
+            "2026-05-18T10:00:00.000000Z",
+        ),
+    ] {
+        let payload = json!({"channel": "chn_a", "from": from, "to": to});
+        small.add(&format!("silence/{id}"), "SilenceOpened", payload);
+    }
+    let silences = |when: &str| {
+        let found = small.fold.at_site("site_a", at(when)).expect("a site");
+        found
+            .others
+            .get("silence")
+            .map(|silences| ids(silences))
+            .unwrap_or_default()
+    };
+    assert_eq!(silences("2026-05-17T09:59:59Z"), ["sil_a", "sil_b", "sil_c"]);
+    assert_eq!(silences("2026-05-17T10:00:00Z"), ["sil_b", "sil_c"]);
+    assert!(silences("2026-05-18T10:00:00Z").is_empty());
+}
+
+#[test]
 fn what_says_what_it_was_and_is_holds_as_it_is() {
     let mut small = Small::default();
     small

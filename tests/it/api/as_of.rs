@@ -94,6 +94,22 @@ fn a_moment_that_has_not_come_or_was_before_the_ledger_is_refused_in_words() {
     }
 }
 
+#[test]
+fn the_past_costs_more_of_a_persons_rate_than_the_present() {
+    for path in ["/v1/sites?as_of=3", "/v1/sites/{site}/as-of"] {
+        let daybook = Daybook::with().set("user_rate_per_minute", 60).start();
+        let (site, ..) = daybook.device("hut01");
+        let path = path.replace("{site}", &site);
+        // As many requests of the plain kind would pass.
+        let refused = (0..30)
+            .map(|_| daybook.get(&path))
+            .find(|answer| answer.status != 200)
+            .unwrap_or_else(|| panic!("{path} is asked for ever"));
+        assert!(refused.header("retry-after").is_some());
+        assert_eq!(refused.refused(429), "rate_limited", "{path}");
+    }
+}
+
 /// Device ids of a document, in order.
 fn devices(document: &Value) -> Vec<String> {
     let all = document["devices"].as_array().expect("devices");
@@ -257,6 +273,7 @@ fn what_a_webhook_is_signed_with_and_where_it_goes_is_in_no_read() {
     assert_eq!(value["address_index"], Value::Null);
 }
 
+/// Proofs are under whichever checkpoint is the latest.
 fn strip_proofs(mut value: Value) -> Value {
     match &mut value {
         Value::Object(members) => {

@@ -3,20 +3,7 @@
 //! Not here: what packs prove (`pack`, and the service under a clock of the test's).
 
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 use tests::daybook::Daybook;
-
-fn until_over(daybook: &Daybook, poll: &Value) -> Value {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(120) {
-        let pack = daybook.get(poll.as_str().expect("where to look")).expect(200);
-        if !matches!(pack["state"].as_str(), Some("queued" | "running")) {
-            return pack;
-        }
-        std::thread::yield_now();
-    }
-    panic!("nothing became of it");
-}
 
 #[test]
 fn a_pack_is_asked_for_watched_and_fetched() {
@@ -31,7 +18,7 @@ fn a_pack_is_asked_for_watched_and_fetched() {
     );
     let asked = asked.expect(202);
     assert_eq!(asked["state"], "queued");
-    let pack = until_over(&daybook, &asked["poll"]);
+    let pack = daybook.until_made(&asked["poll"]);
     assert_eq!(
         (&pack["state"], &pack["values"]),
         (&json!("ready"), &json!(10)),
@@ -101,7 +88,7 @@ fn what_cannot_be_is_refused_with_its_reason() {
     assert_eq!(days(json!({"more": 1})).refused(400), "bad_json");
     // Days that the ledger has not had: taken on, and failed with the reason.
     let asked = days(json!({})).expect(202);
-    let pack = until_over(&daybook, &asked["poll"]);
+    let pack = daybook.until_made(&asked["poll"]);
     assert_eq!(
         (&pack["state"], &pack["error"]["code"]),
         (&json!("failed"), &json!("nothing_there")),
@@ -130,7 +117,7 @@ fn a_key_makes_a_repetition_the_same_pack_also_after_a_kill() {
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.expect(202)["id"], first["id"]);
     assert_eq!(ask(&daybook, "2999-01-02").refused(409), "idempotency_conflict");
-    assert_eq!(until_over(&daybook, &first["poll"])["state"], "ready");
+    assert_eq!(daybook.until_made(&first["poll"])["state"], "ready");
 }
 
 #[test]

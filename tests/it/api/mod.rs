@@ -8,6 +8,7 @@ mod ingest;
 mod ledger;
 mod limits;
 mod measurements;
+mod repeats;
 mod resources;
 mod restart;
 mod stream;

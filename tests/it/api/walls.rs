@@ -239,6 +239,19 @@ fn another_accounts_ids_are_not_there_on_any_route() {
             .send();
         assert_eq!(asked.status, 404, "{name}: {}", asked.text());
     }
+    // Also where the days are none of the alarm's.
+    for days in [json!({}), json!({"from": "2999-01-02", "to": "2999-01-01"})] {
+        let mut body = json!({"alarm_id": theirs.event});
+        for (name, day) in days.as_object().expect("members") {
+            body[name] = day.clone();
+        }
+        let asked = daybook
+            .call("POST", "/v1/evidence")
+            .token(&token)
+            .json(&body)
+            .send();
+        assert_eq!(asked.refused(404), "alarm_not_found", "{body}");
+    }
     let moved = daybook
         .call("POST", "/v1/devices")
         .token(&token)

@@ -1,10 +1,11 @@
 //! The table of attacks: each row is done to real files, shown to a real process, and noticed in the words that stand here.
 //!
 //! Invariant: the table in `docs/threat-model.md` is made of these rows (`UPDATE_GOLDENS=1` writes it).
-//! `logs` copies of whole logs · `packs` evidence packs, receipts, watchers, witnesses · `services` a service's own files.
+//! `logs` copies of whole logs · `messages` links and webhooks · `packs` evidence packs, receipts, watchers, witnesses · `services` a service's own files.
 //! Not here: every forgery of a pack (`pack::forged`), every flipped byte (`verify::flips`).
 
 mod logs;
+mod messages;
 mod packs;
 mod services;
 
@@ -107,9 +108,16 @@ rows! {
     a_stub_without_a_law: "a reading hidden behind a stub", "`daybook-verify log`", "its bytes are gone, and no RetentionApplied of 2026-05-20", logs::hidden;
     a_reading_left_out: "a reading removed from a pack", "`daybook-verify pack`", "sequence 7 on 2026-05-18 is missing", packs::reading_removed;
     a_stream_left_out: "a stream of an owner left out of a pack", "`daybook-verify pack`", "INCOMPLETE: ", packs::stream_removed;
+    an_alarm_left_out: "an alarm left out of its pack", "`daybook-verify pack`", "the first entry of the alarm ", packs::alarm_removed;
+    another_alarm_left_out: "another alarm of the channel left out of a pack", "`daybook-verify pack`", "INCOMPLETE: ", packs::other_alarm_removed;
     a_pack_with_its_own_key: "a pack that brings its own key and policy", "`daybook-verify pack`", "UNANCHORED: ", packs::own_key;
     pruned_readings_in_a_pack: "pruned readings shown in a pack", "`daybook-verify pack`", "readings of 2026-05-18 are shown after position", packs::shown_after;
     a_lie_to_a_witness: "a witness lied to with two trees", "`daybook witness`", "409 300", packs::two_trees;
+    a_forged_link: "the link of a message forged", "whoever opens it", "This link leads nowhere", messages::forged_link;
+    a_link_used_again: "the link of a message used again, to say something else", "whoever opens it", "This link was used already", messages::link_used_again;
+    a_webhook_to_this_machine: "a webhook that leads to this machine", "the outbound log", "target_not_allowed", messages::webhook_to_this_machine;
+    a_redirect_to_a_file: "a webhook that redirects to a file", "the outbound log", "bad_redirect", messages::redirect_to_a_file;
+    a_redirect_without_end: "a webhook that redirects without end", "the outbound log", "too_many_redirects", messages::redirect_without_end;
     a_swapped_sealed_value: "a sealed value swapped for another's", "whoever opens it", "the sealed value was changed, or belongs to another place", packs::sealed;
 }
 

@@ -1,6 +1,7 @@
 //! Attacks on what leaves the house piece by piece: packs, receipts, looks at a checkpoint, witnesses, sealed values.
 
 use super::{Desk, option, verify};
+use crate::pack::alarm;
 use crate::pack::forged::{FROM, Forger, TO, prune};
 use crate::verify::exported;
 use chain_publisher::pack::Subject;
@@ -45,6 +46,21 @@ pub fn reading_removed() -> Said {
 pub fn stream_removed() -> Said {
     let forger = Forger::new();
     judged(&forger.day_left_out(), &forger.ledger)
+}
+
+fn alarms_pack(name: &str) -> Said {
+    let ledger = PackLedger::record_with_alarms();
+    let packs = alarm::packs(&ledger);
+    let (_, pack) = packs.iter().find(|(of, _)| *of == name).expect("a pack");
+    judged(pack, &ledger)
+}
+
+pub fn alarm_removed() -> Said {
+    alarms_pack("alarm-left-out")
+}
+
+pub fn other_alarm_removed() -> Said {
+    alarms_pack("another-alarm-left-out")
 }
 
 pub fn shown_after() -> Said {

@@ -3,6 +3,7 @@
 //! `verify.html` runs in a real browser from `file://`, and packs are dropped on it; `verify.py` runs as it is typed.
 //! What the short one leaves to the others is listed here pack by pack.
 
+use super::alarm;
 use super::forged::{FROM, Forger, TO};
 use chain_publisher::pack::{self, Subject};
 use domain::ids::IdKind;
@@ -26,6 +27,7 @@ const PY_COLUMNS_MAX: usize = 112;
 const NOT_DONE_BY_PY: &[(&str, &str)] = &[
     ("readings-csv-changed", "readings.csv, config.json and policy"),
     ("config-changed", "readings.csv, config.json and policy"),
+    ("rule-in-force-changed", "readings.csv, config.json and policy"),
     ("policy-changed", "readings.csv, config.json and policy"),
     ("before-changed", "chains of streams"),
     ("channel-removed", "the configuration that readings rest on"),
@@ -50,7 +52,6 @@ impl Shared {
     fn new() -> Self {
         let forger = Forger::new();
         let (ledger, head) = (&forger.ledger, forger.ledger.head(TO));
-        let settings = ledger.auditor(&[&head]);
         let dir = tempfile::tempdir().expect("a scratch directory");
         let clip = dir.path().join("clip");
         std::fs::write(&clip, CLIP).expect("writable");
@@ -89,8 +90,21 @@ impl Shared {
             }),
         ];
         packs.extend(forger.all().into_iter().map(|(name, bytes, ..)| (name, bytes)));
+        Self::of(ledger, &head, packs)
+    }
+
+    /// Packs of an alarm.
+    fn with_alarms() -> Self {
+        let ledger = PackLedger::record_with_alarms();
+        Self::of(&ledger, &ledger.head("2026-05-31"), alarm::packs(&ledger))
+    }
+
+    /// These packs, and what an auditor kept of their ledger.
+    fn of(ledger: &PackLedger, head: &[u8], packs: Vec<(&str, Vec<u8>)>) -> Self {
+        let settings = ledger.auditor(&[head]);
+        let dir = tempfile::tempdir().expect("a scratch directory");
         let keep = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).expect("writable");
-        keep("head.tlog-proof", &head);
+        keep("head.tlog-proof", head);
         keep("log.vkey", format!("{}\n", ledger.key).as_bytes());
         let judge = |(name, bytes): (&str, Vec<u8>)| {
             keep(&format!("{name}.pack.zip"), &bytes);
@@ -130,11 +144,14 @@ fn the_short_verifier_is_short_and_agrees_wherever_it_looks() {
     let text = std::fs::read_to_string(PY).expect("readable");
     let widest = text.lines().map(|line| line.chars().count()).max();
     assert!(text.lines().count() <= PY_LINES_MAX && widest <= Some(PY_COLUMNS_MAX));
-    let shared = Shared::new();
-    let (key, head) = (shared.path("log.vkey"), shared.path("head.tlog-proof"));
+    let (shared, alarms) = (Shared::new(), Shared::with_alarms());
     let mut wrong = Vec::new();
-    for (name, word, code) in &shared.packs {
-        let file = shared.path(&format!("{name}.pack.zip"));
+    for (of, (name, word, code)) in [&shared, &alarms]
+        .into_iter()
+        .flat_map(|of| of.packs.iter().map(move |pack| (of, pack)))
+    {
+        let file = of.path(&format!("{name}.pack.zip"));
+        let (key, head) = (of.path("log.vkey"), of.path("head.tlog-proof"));
         let (found, said) = py(&[&file, Path::new("--key"), &key, Path::new("--head"), &head]);
         let left_out = NOT_DONE_BY_PY.iter().find(|(pack, _)| pack == name);
         let agrees = found == i32::from(*code) && said.starts_with(*word);
@@ -147,6 +164,7 @@ fn the_short_verifier_is_short_and_agrees_wherever_it_looks() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    let (key, head) = (shared.path("log.vkey"), shared.path("head.tlog-proof"));
     let good = shared.path("good.pack.zip");
     assert_eq!(py(&[&good, Path::new("--key"), &key]).0, 3);
     assert_eq!(py(&[&good]).0, 3);
@@ -189,13 +207,15 @@ fn dropped(browser: &mut Chromium, pack: &Path) -> Value {
 #[test]
 fn the_page_agrees_on_every_pack_that_is_dropped_on_it() {
     let Some(mut browser) = browser() else { return };
-    let shared = Shared::new();
-    open(&mut browser, &shared.key, &shared.path("head.tlog-proof"));
     let mut wrong = Vec::new();
-    for (name, word, code) in &shared.packs {
-        let report = dropped(&mut browser, &shared.path(&format!("{name}.pack.zip")));
-        if (&report["exit"], word.is_empty() || report["verdict"] == *word) != (&Value::from(*code), true) {
-            wrong.push(format!("{name}: expected {word} ({code}): {report}"));
+    for shared in [Shared::new(), Shared::with_alarms()] {
+        open(&mut browser, &shared.key, &shared.path("head.tlog-proof"));
+        for (name, word, code) in &shared.packs {
+            let report = dropped(&mut browser, &shared.path(&format!("{name}.pack.zip")));
+            if (&report["exit"], word.is_empty() || report["verdict"] == *word) != (&Value::from(*code), true)
+            {
+                wrong.push(format!("{name}: expected {word} ({code}): {report}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));

@@ -4,7 +4,7 @@
 //! do who has the receipt key but not the log's.
 
 mod agree;
-mod alarm;
+pub mod alarm;
 mod cli;
 pub mod forged;
 mod good;

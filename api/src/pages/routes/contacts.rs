@@ -180,14 +180,16 @@ pub async fn rotate_secret(mut visit: Visit) -> Answer {
 }
 
 pub async fn test(mut visit: Visit) -> Answer {
-    visit.form().await?;
-    let tried = outbound::test(&visit.ctx.app, &visit.user, visit.ctx.id()).await;
+    let form = visit.form().await?;
+    let actor = visit.actor(&form, "");
+    let tried = outbound::test(&visit.ctx.app, &visit.user, &actor, visit.ctx.id()).await;
     said_of(&visit, tried.map(|_| "tested")).await
 }
 
 pub async fn confirm(mut visit: Visit) -> Answer {
-    visit.form().await?;
-    let asked = outbound::confirm(&visit.ctx.app, &visit.user, visit.ctx.id()).await;
+    let form = visit.form().await?;
+    let actor = visit.actor(&form, "");
+    let asked = outbound::confirm(&visit.ctx.app, &visit.user, &actor, visit.ctx.id()).await;
     said_of(&visit, asked.map(|_| "asked")).await
 }
 

@@ -43,8 +43,9 @@ async fn with(visit: &Visit, notice: Option<(StatusCode, Notice)>) -> Answer {
 }
 
 pub async fn redeliver(mut visit: Visit) -> Answer {
-    visit.form().await?;
-    match outbound::again(&visit.ctx.app, &visit.user, visit.ctx.id()).await {
+    let form = visit.form().await?;
+    let actor = visit.actor(&form, "");
+    match outbound::again(&visit.ctx.app, &visit.user, &actor, visit.ctx.id()).await {
         Ok(_) => Ok(to("/app/outbound", "again")),
         Err(error) => with(&visit, Some(refused_button(error)?)).await,
     }
