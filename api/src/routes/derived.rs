@@ -64,7 +64,7 @@ pub const ROUTES: &[Route] = &[
             query: &[],
             body: None,
             status: 204,
-            answer: "",
+            answer: "Nothing",
         }),
     },
 ];
