@@ -195,6 +195,16 @@ impl Telling {
         })
     }
 
+    /// Waits until so many messages of this sort are recorded as sent: one that has arrived is not yet, and what comes
+    /// next is counted from when it is.
+    fn sent(&self, what: &str, count: usize) {
+        self.until(what, || {
+            let all = self.get("/v1/outbound?type=NotificationSent");
+            let sent = all["data"].as_array()?.iter().filter(|one| one["what"] == what);
+            (sent.count() >= count).then_some(())
+        });
+    }
+
     /// A site with a device and a channel: (site, device, channel).
     fn channel(&self, local: &str) -> (String, String, String) {
         let site = self.post("/v1/sites", &json!({"name": "Kitchen", "vertical": "climate"}));
@@ -1128,6 +1138,7 @@ fn a_way_that_fails_for_five_minutes_is_an_alarm_that_the_other_tells_and_that_e
             .any(|text| text.contains("by email have failed for 5\u{a0}min"))
             .then_some(())
     });
+    telling.sent("path_failed", 1);
     telling.pass(30);
     // It is not waited for the hour any more.
     telling.until("the alarm", || {
@@ -1203,6 +1214,7 @@ fn a_day_that_was_closed_is_told_with_its_head_and_a_trial_wants_an_answer() {
     let digest = told("2026-05-18 in your sites");
     let text = digest["text"].as_str().expect("text");
     assert!(text.contains("c2sp.org/tlog-proof@v1"), "{text}");
+    telling.sent("daily", 1);
     telling.pass(20);
     set(json!({"challenge": true}));
     // The whole way: an alarm that is marked as a trial, its message, its link, and what came of it.
@@ -1247,6 +1259,7 @@ fn a_day_that_was_closed_is_told_with_its_head_and_a_trial_wants_an_answer() {
         came().iter().filter(|one| has(one)).count()
     };
     telling.until("the second trial", || (count("TEST ALARM") == 2).then_some(()));
+    telling.sent("challenge", 2);
     let mut second = came().into_iter().map(|one| one.json()).filter(|one| {
         one["text"]
             .as_str()
@@ -1364,6 +1377,7 @@ fn a_person_opens_an_alarm_again_and_whoever_is_told_of_alarms_is_told_once_more
     telling.until("the alarm", || {
         texts().iter().any(|text| text.contains("at 9.4")).then_some(())
     });
+    telling.sent("alarm_opened", 1);
     telling.clears(&alarm);
     let path = format!("/v1/events/{alarm}");
     let again = json!({"reason": {"code": "not_over", "text": "the door is open still"}});
