@@ -13,7 +13,7 @@ use tests::python;
 
 const PACKAGES: &[&str] = &["python-dateutil==2.9.0.post0", "tzdata==2025.2"];
 /// Rules that are compared.
-const RULES: usize = 4_000;
+const RULES: usize = 2_000;
 /// Zones whose clocks change by an hour, by half an hour, at other hours, or never; south and north.
 const ZONES: &[&str] = &[
     "Europe/Berlin",
