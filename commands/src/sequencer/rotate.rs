@@ -11,8 +11,8 @@
 //! 5. The rotation's proof is kept beside the heads, from the checkpoint in the guard, which is still the latest.
 //! 6. The caller puts the new key's file in the old one's place. A crash before it: all of this is found done.
 //!
-//! Where another process signs, 2 and 4 are its own, and so is 5, which it finds by the entry; only a key that signs no
-//! checkpoints can come into force here then.
+//! Where another process signs, 2 and 4 are its own (`sign_handover`), and so are 5 and 6: it finds the entry. Nobody is
+//! told to sign here then.
 //! Invariants: no checkpoint that includes the entry is ever signed by the old key alone; none larger than that of 4
 //! before the proof of 5 is kept.
 //! Not here: key files and their order (`keys`), who may ask (`api`).
