@@ -80,6 +80,8 @@ fn pictures_of_a_running_service_are_taken_where_they_are_asked_for() {
             ("ledger", "/ledger"),
             ("check", "/ledger/verify"),
             ("evidence", "/app/evidence"),
+            ("contacts", "/app/contacts"),
+            ("outbound", "/app/outbound"),
             ("alarms", "/app/alarms"),
         ] {
             browser.open(&format!("{own}{path}"));
