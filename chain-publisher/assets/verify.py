@@ -50,8 +50,8 @@ def note(data, keys, what):  # its text, which at least one of the keys signed, 
     return text + "\n"
 def checkpoint(data, keys, what):  # origin, size, root; a head ends in a checkpoint
     if data.startswith(b"c2sp.org/tlog-proof@"): data = data.split(b"\n\n", 1)[1]
-    origin, size, root, _ = note(data, keys, what).split("\n")
-    return origin, int(size), unb64(root)
+    named = [key for key in keys if data.startswith(key.split("+")[0].encode() + b"\n")]  # no recovery key
+    origin, size, root, _ = note(data, named, what).split("\n"); return origin, int(size), unb64(root)
 def fold(leaf, index, size, path):  # the root that an audit path leads to
     need(bool(path) == (size > 1) and index < size, "a proof is too long or too short")
     if size == 1: return leaf

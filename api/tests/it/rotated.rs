@@ -281,6 +281,8 @@ fn every_verifier_follows_rotations_of_the_log_key_and_of_the_recovery_key() {
         let (code, said) = run(&[rotated.logs[0].clone(), rotated.logs[2].clone()]);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains("the log's key was replaced"), "{said}");
+        let (code, said) = run(&rotated.recoveries);
+        assert_eq!(code, Some(2), "a recovery key signs no checkpoint: {said}");
     } else {
         eprintln!("NOT TESTED: there is no python3 here");
     }
