@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long a start or stop may take on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at what is being made.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What the service says once it listens.
 const LISTENING: &str = "daybook is listening on ";
 
@@ -297,7 +299,8 @@ impl Daybook {
             if !matches!(pack["state"].as_str(), Some("queued" | "running")) {
                 return pack;
             }
-            std::thread::yield_now();
+            // No oftener than a person may ask.
+            std::thread::park_timeout(LOOK_AGAIN);
         }
         panic!("nothing became of the pack");
     }

@@ -354,7 +354,7 @@ fn thirty_days_go_out_once_and_in_order_whatever_channel_is_out_of_order_meanwhi
         all_are_signed(&scratch);
     }
 
-    // The webhook: in order, each day taken once, signed, the same id for the same day.
+    // The webhook: in order, each day once for whoever keeps ids, signed, the same id for the same day.
     let deliveries = receiver.deliveries.lock().expect("not poisoned").clone();
     let secret = chain_publisher::publish::webhook::WebhookSecret::parse(SECRET).expect("a secret");
     let mut taken = Vec::new();
@@ -366,11 +366,13 @@ fn thirty_days_go_out_once_and_in_order_whatever_channel_is_out_of_order_meanwhi
             body["data"]["head"].as_str().map(str::as_bytes),
             Some(&*head(date))
         );
-        if *was_taken {
-            taken.push(date);
+        // A stop between the delivery and its outcome delivers again, under the same id.
+        if *was_taken && taken.last() != Some(&(date, id)) {
+            taken.push((date, id));
         }
     }
-    assert_eq!(taken, dates);
+    let days: Vec<Date> = taken.iter().map(|(date, _)| *date).collect();
+    assert_eq!(days, dates);
     assert!(
         deliveries.iter().any(|delivery| !delivery.4),
         "it was out of order for a while"

@@ -116,7 +116,7 @@ fn several_channels_are_each_answered_once_with_what_their_points_stand_for() {
     let answer = daybook.get(&format!(
         "/v1/measurements?channel_ids={channel},{channel}&{RANGE}&agg=auto"
     ));
-    assert_eq!(answer.text().matches(&channel).count(), 3, "{}", answer.text());
+    assert_eq!(answer.text().matches(&channel).count(), 4, "{}", answer.text());
     let answer = answer.expect(200);
     assert_eq!(answer["aggs"][&channel], "raw");
     assert_eq!(answer["data"][&channel].as_array().map(Vec::len), Some(3));

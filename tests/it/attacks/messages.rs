@@ -92,7 +92,7 @@ pub fn link_used_again() -> Said {
     let told = told();
     let first = form(&told.daybook, &told.link, "reason=door_open");
     assert_eq!(first.0, 0, "{}", first.1);
-    form(&told.daybook, &told.link, "reason=defrost")
+    form(&told.daybook, &told.link, "reason=in_use")
 }
 
 /// What the outbound log says of a webhook with that URL.
