@@ -123,7 +123,8 @@ pub struct Settings {
 
     /// The directory of a `daybook publish`, a process of its own that holds the log key, signs this ledger's checkpoints
     /// and heads, and publishes them; this service then holds no log key and only reads there. Before the first start
-    /// only; not with `post_quantum`, and the log key cannot be replaced then. Default: none, and this service signs.
+    /// only; not with `post_quantum`; its log key is replaced in two steps (`daybook key rotate --publisher`). Default: none,
+    /// and this service signs.
     pub signed_elsewhere: Option<PathBuf>,
 
     /// The URL of an RFC 3161 time-stamping authority that is asked for a time stamp over each day's head,

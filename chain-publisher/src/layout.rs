@@ -17,8 +17,6 @@ pub const CHECKPOINT: &str = "checkpoint";
 pub const HEADS: &str = "heads";
 /// The folder of entries as lines.
 pub const ENTRIES: &str = "entries";
-/// The folder of tiles and bundles.
-pub const TILES: &str = "tile";
 /// The key that the log names as its own, one line.
 pub const VERIFIER_KEY: &str = "verifier-key";
 /// What this is.

@@ -134,7 +134,6 @@ pub struct Channel {
     /// When that was last.
     pub simple_changed: Mark,
     rules: Vec<Slot>,
-    watched_by: Vec<Slot>,
     /// Channels whose values are, or once were, made of this one's.
     feeds: Vec<Slot>,
     silences: Vec<Slot>,

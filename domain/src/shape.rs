@@ -305,6 +305,8 @@ mod tests {
             ("4.2", "4.2,\"x\":1"),
             ("req_a", "req_ab"),
             ("req_a", "re\\\"a"),
+            ("req_a", "re\\na"),
+            ("req_a", "re\\qa"),
             ("req_a", "re\",\""),
             ("req_a", "r\u{e9}q"),
             ("req_a", "req\u{7}a"),

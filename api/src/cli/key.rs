@@ -169,7 +169,8 @@ The service must be stopped; start it again afterwards. Whatever interrupts this
 the service, and it goes on where it was. With --config the settings that the service has.
 
 Where `daybook publish` holds the log key, stop both, then
-  daybook key rotate --publisher /var/lib/daybook-publish --data /var/lib/daybook     (as the publisher's user)
+  daybook key rotate --publisher /var/lib/daybook-publish --data /var/lib/daybook     (as the publisher's user, who
+                                                                                       must be able to read both)
   daybook key rotate --data /var/lib/daybook --config daybook.toml                    (as the service's user)
 and start both: the publisher signs with both keys, and goes on with the new one.
 Exit codes: 0 the new key is in force and on stdout; 1 it failed, nothing changed unless it says so; 2 usage.";
@@ -386,7 +387,8 @@ fn request(it: &Rotate, global: &Global) -> Outcome {
     }
     data(request.new_key())?;
     talk(&format!(
-        "It is asked for and not in force yet. Where the ledger is, with the service stopped:  {} key rotate --data {}",
+        "It is asked for and not in force yet. Where the ledger is, with the service stopped:  {} key rotate --data {} \
+         --config FILE",
         program(),
         shell_path(&settings.data)
     ));
@@ -428,8 +430,10 @@ fn tell(settings: &Settings, done: &Rekeyed, recovery: Option<&Path>, global: &G
     if let Some(path) = recovery {
         talk(&format!("Take {} off this machine again.", path.display()));
     }
+    // Only the settings tell the service who signs.
+    let config = settings.signed_elsewhere.as_ref().map_or("", |_| " --config FILE");
     talk(&format!(
-        "Start the service again:  {} serve --data {}",
+        "Start the service again:  {} serve --data {}{config}",
         program(),
         shell_path(&settings.data)
     ));

@@ -82,7 +82,7 @@ const EVENTS: &str = "AlarmOpened,AlarmRaised,AlarmEscalated,AlarmAcknowledged,A
      AlarmReopened,AlarmReopenedByPerson,AlarmClosed,ChannelStateChanged,DeviceStateChanged,SilenceOpened,SilenceEnded";
 /// What changes what is known of telling somebody.
 const TELLING: &str = "NotificationSent,NotificationFailed,NotificationDropped,NotificationDigested,\
-     NotificationRequeued,NotificationPathFailed,NotificationPathRestored";
+     NotificationRequeued";
 /// What changes a contact.
 const CONTACTS: &str = "ContactAdded,ContactChanged,ContactConfirmed,ContactLinked,ContactUnsubscribed,\
      ContactBounced,ContactRemoved";

@@ -14,10 +14,10 @@
 //! | `evidence` | evidence packs: asked for, watched, fetched |
 //! | `ledger` | the public page for auditors, and an entry with its proof |
 //! | `sign_in` | signing in, and errors |
+//! | `gather`, `routes` | what is shown to whom, and at which address |
 //!
 //! Invariants: every page works without JavaScript; nothing is fetched from elsewhere; state is never colour
 //! alone; the word "ok" stands on no page.
-//! | `gather`, `routes` | what is shown to whom, and at which address |
 //!
 //! Not here: queries, decisions.
 

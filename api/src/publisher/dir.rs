@@ -231,7 +231,7 @@ fn read_or_make(dir: &Path, asked: Option<&str>, entropy: &dyn Entropy) -> Resul
         Some(_) => Ok(key),
         None => {
             // The service may be another user, and reads it.
-            std::fs::write(&text_path, format!("{verifier}\n")).map_err(at(&text_path))?;
+            replace(&text_path, format!("{verifier}\n").as_bytes())?;
             Ok(key)
         }
     }

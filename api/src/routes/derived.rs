@@ -7,7 +7,7 @@
 use super::change;
 use crate::app::App;
 use crate::errors::ApiError;
-use crate::reply::{self, Response};
+use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use domain::event::Event;
 use domain::registry::Channel;
@@ -161,7 +161,7 @@ async fn patch(mut ctx: Ctx) -> Answer {
         (None, ..) => {
             return Err(ApiError::rejected(
                 "invalid_derivation",
-                "what was ended begins again with 'function' and 'sources'",
+                "this channel has no derivation in force; one that was ended begins again with 'function' and 'sources'",
             ));
         }
     };
@@ -199,9 +199,7 @@ async fn end(mut ctx: Ctx) -> Answer {
         .derive(&change.actor, &change.reason, ctx.id(), change.if_match, None)
         .await?;
     change::settle(&ctx, &outcome).await;
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(reply::no_content())
 }
 
 /// A value that another was made of.

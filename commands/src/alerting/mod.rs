@@ -245,8 +245,10 @@ impl Worker {
                 self.rest(LOOK).await;
                 continue;
             }
-            self.keep_where_due(&fold, stopping);
             if stopping {
+                if fold.size() > self.kept {
+                    self.keep(&fold);
+                }
                 return;
             }
             self.shared.followed.send_replace(fold.size());
@@ -427,12 +429,6 @@ impl Worker {
         let mut stopping = self.shared.stopping.subscribe();
         let stopped = stopping.wait_for(|stopping| *stopping);
         tokio::time::timeout(duration, stopped).await.is_ok()
-    }
-
-    fn keep_where_due(&mut self, fold: &Fold, stopping: bool) {
-        if stopping && fold.size() > self.kept {
-            self.keep(fold);
-        }
     }
 
     fn keep(&mut self, fold: &Fold) {

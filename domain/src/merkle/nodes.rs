@@ -184,11 +184,6 @@ impl MemoryNodes {
     pub fn level(&self, tile_level: usize) -> &[Hash] {
         self.nodes.levels.get(tile_level).map_or(&[], Vec::as_slice)
     }
-
-    /// The same, to be written over: for tests that forge.
-    pub fn level_mut(&mut self, tile_level: usize) -> Option<&mut Vec<Hash>> {
-        self.nodes.levels.get_mut(tile_level)
-    }
 }
 
 impl NodeReader for MemoryNodes {

@@ -447,7 +447,6 @@ impl Registry {
             simple_changed: incoming.mark,
             state,
             rules: Vec::new(),
-            watched_by: Vec::new(),
             feeds: Vec::new(),
             silences: Vec::new(),
         };
@@ -510,7 +509,6 @@ impl Registry {
             state,
         };
         self.rules.push(incoming.id(), rule);
-        self.watch(slot);
         Ok(())
     }
 
@@ -525,20 +523,7 @@ impl Registry {
             channel.simple_version = version;
             channel.simple_changed = incoming.mark;
         }
-        if let Some(slot) = self.rules.slot(incoming.id()) {
-            self.watch(slot);
-        }
         Ok(())
-    }
-
-    /// Notes on the channel that a comparison looks at that the rule does.
-    fn watch(&mut self, slot: Slot) {
-        let other = self.rules.at(slot).state.definition.another_channel.clone();
-        if let Some(channel) = other.and_then(|id| self.channels.get_mut(&id))
-            && !channel.watched_by.contains(&slot)
-        {
-            channel.watched_by.push(slot);
-        }
     }
 
     fn open_silence(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {

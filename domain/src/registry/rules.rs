@@ -59,14 +59,6 @@ impl Registry {
         rules.filter(|rule| !rule.state.removed)
     }
 
-    /// The rules of other channels that look at this one.
-    pub fn rules_watching<'r>(&'r self, channel: &'r Channel) -> impl Iterator<Item = &'r Rule> {
-        let rules = channel.watched_by.iter().map(|slot| self.rules.at(*slot));
-        rules.filter(|rule| {
-            !rule.state.removed && rule.state.definition.another_channel.as_deref() == Some(&*channel.id)
-        })
-    }
-
     /// The channels whose values are made of this one's.
     pub fn derived_from<'r>(&'r self, channel: &'r Channel) -> impl Iterator<Item = &'r Channel> {
         let fed = channel.feeds.iter().map(|slot| self.channels.at(*slot));

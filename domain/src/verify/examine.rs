@@ -32,6 +32,11 @@ impl Examiner {
         }
     }
 
+    /// How closely entries are read.
+    pub(super) fn strictness(&self) -> Strictness {
+        self.strictness
+    }
+
     /// Hashes and reads an entry.
     pub fn examine(&mut self, bytes: &[u8]) -> Examined {
         Examined {

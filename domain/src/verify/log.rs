@@ -90,7 +90,6 @@ struct Stream {
 
 /// Takes a ledger's entries in order.
 pub struct LogVerifier {
-    strictness: Strictness,
     examiner: Examiner,
     expected_origin: Option<String>,
     origin: Option<String>,
@@ -127,7 +126,6 @@ impl LogVerifier {
     /// A ledger from its first entry. `origin` and the known roots come from outside, or are marked as not.
     pub fn new(strictness: Strictness, origin: Option<&str>, known: Vec<KnownRoot>) -> Self {
         Self {
-            strictness,
             examiner: Examiner::new(strictness),
             expected_origin: origin.map(str::to_owned),
             origin: None,
@@ -187,7 +185,7 @@ impl LogVerifier {
         let leaf = examined.leaf();
         let position = self.hasher.size().next_position();
         let root_before = (self.failure.is_none() && is_day_closed(bytes)).then(|| self.hasher.root());
-        self.hasher.hashed(leaf);
+        self.hasher.leaf(leaf);
         if self.failure.is_some() {
             return leaf;
         }
@@ -203,7 +201,7 @@ impl LogVerifier {
 
     /// Takes the leaf hash of an entry whose bytes are withheld.
     pub fn withheld(&mut self, leaf: Hash) {
-        self.hasher.stub(leaf);
+        self.hasher.leaf(leaf);
         self.withheld += 1;
         self.day.withheld += 1;
     }
@@ -211,7 +209,7 @@ impl LogVerifier {
     /// Takes the leaf hash of an entry whose bytes are gone, and the position of what is said to have removed them.
     pub fn pruned(&mut self, leaf: Hash, by: Position) {
         self.pruning.gone(self.hasher.size().next_position(), by);
-        self.hasher.stub(leaf);
+        self.hasher.leaf(leaf);
     }
 
     /// Whether every entry so far was there with its bytes.
@@ -222,7 +220,7 @@ impl LogVerifier {
     /// No more entries.
     pub fn finish(mut self) -> LogReport {
         let mut not_checked = Vec::new();
-        if self.strictness == Strictness::Hashes {
+        if self.examiner.strictness() == Strictness::Hashes {
             not_checked.push("canonical form of the entries".to_owned());
         }
         if self.withheld > 0 {

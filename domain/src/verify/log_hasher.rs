@@ -170,13 +170,8 @@ impl LogHasher {
         std::mem::swap(nodes, &mut self.above.nodes);
     }
 
-    /// Takes the next leaf hash, of an entry that was hashed elsewhere.
-    pub(super) fn hashed(&mut self, leaf: Hash) {
-        self.push(leaf);
-    }
-
-    /// Takes the next leaf hash, of an entry whose bytes are pruned or withheld.
-    pub fn stub(&mut self, leaf: Hash) {
+    /// Takes the next leaf hash: of an entry that was hashed elsewhere, or whose bytes are pruned or withheld.
+    pub fn leaf(&mut self, leaf: Hash) {
         self.push(leaf);
     }
 
@@ -435,7 +430,7 @@ mod tests {
         let run = |touched: Option<usize>| {
             let mut hasher = LogHasher::new(vec![known(50, Kept::Outside)]);
             for (i, leaf) in leaves.iter().enumerate() {
-                hasher.stub(if touched == Some(i) {
+                hasher.leaf(if touched == Some(i) {
                     Hash::default()
                 } else {
                     *leaf

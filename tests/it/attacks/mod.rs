@@ -1,7 +1,12 @@
 //! The table of attacks: each row is done to real files, shown to a real process, and noticed in the words that stand here.
 //!
 //! Invariant: the table in `docs/threat-model.md` is made of these rows (`UPDATE_GOLDENS=1` writes it).
-//! `logs` copies of whole logs · `messages` links and webhooks · `packs` evidence packs, receipts, watchers, witnesses · `services` a service's own files.
+//!
+//! - `logs`: copies of whole logs.
+//! - `messages`: links and webhooks.
+//! - `packs`: evidence packs, receipts, watchers, witnesses.
+//! - `services`: a service's own files.
+//!
 //! Not here: every forgery of a pack (`pack::forged`), every flipped byte (`verify::flips`).
 
 mod logs;

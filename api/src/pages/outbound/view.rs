@@ -209,12 +209,13 @@ pub const OUTCOMES: [(&str, &str); 5] = [
 ];
 
 /// What can be said, by code and word.
-pub const WHAT: [(&str, &str); 17] = [
+pub const WHAT: [(&str, &str); 19] = [
     ("alarm_opened", "alarm opened"),
     ("alarm_escalated", "alarm got worse"),
     ("alarm_reopened", "alarm not over after all"),
     ("alarm_ack", "alarm acknowledged"),
     ("alarm_cleared", "alarm over"),
+    ("alarm_closed", "alarm closed"),
     ("alarm_silenced", "alarm while silenced"),
     ("device_offline", "device silent"),
     ("device_online", "device back"),
@@ -223,7 +224,8 @@ pub const WHAT: [(&str, &str); 17] = [
     ("report_ready", "report ready"),
     ("path_failed", "a way fails"),
     ("daily", "daily digest"),
-    ("challenge", "challenge"),
+    ("challenge", "trial alarm"),
+    ("challenge_failed", "trial alarm unanswered"),
     ("confirm", "request to confirm"),
     ("test", "test"),
     ("redeliver", "sent again"),
@@ -262,7 +264,6 @@ pub fn code_words(code: &str) -> Option<&'static str> {
         "erased" => "Its address was erased.",
         "overflow" => "Too much waited; a summary said it.",
         "redeliver" | "test" | "confirm" => "Somebody asked for it.",
-        "challenge" => "It was time for one.",
         "401" | "403" | "404" | "410" => "The receiver refused it, and would again.",
         "429" => "The receiver asks for fewer messages.",
         "500" | "502" | "503" | "504" => "The receiver has a fault of its own.",
