@@ -431,7 +431,10 @@ fn tell(settings: &Settings, done: &Rekeyed, recovery: Option<&Path>, global: &G
         talk(&format!("Take {} off this machine again.", path.display()));
     }
     // Only the settings tell the service who signs.
-    let config = settings.signed_elsewhere.as_ref().map_or("", |_| " --config FILE");
+    let config = settings
+        .signed_elsewhere
+        .as_ref()
+        .map_or("", |_| " --config FILE");
     talk(&format!(
         "Start the service again:  {} serve --data {}{config}",
         program(),

@@ -3,9 +3,10 @@
 //! Not here: the thread behind it (`owner`).
 
 use super::batch::ChannelMaker;
-use super::checkpoints::{CheckpointError, Checkpointer, HeadStore, Signing};
+use super::checkpoints::{CheckpointError, Checkpointer, Signing};
 use super::commit::set_writing;
 use super::days::DerivedStore;
+use super::head_store::HeadStore;
 use super::owner::Owner;
 use super::recover::LoadError;
 use super::rotate::{Keys, RotationOrder, Settled};
