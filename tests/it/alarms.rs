@@ -2,10 +2,9 @@
 
 use domain::Timestamp;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use tests::PATIENCE;
 use tests::daybook::Daybook;
-
-const WITHIN: Duration = Duration::from_secs(30);
 
 /// A kitchen with one probe, which sends what was measured some minutes ago.
 pub struct Kitchen {
@@ -65,7 +64,7 @@ impl Kitchen {
 
     /// The account's alarms, once they are as they should be.
     pub fn until(&self, query: &str, right: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let list = self.daybook.get(&format!("/v1/events{query}")).expect(200);
             let data = list["data"].as_array().expect("a list").clone();
@@ -79,7 +78,7 @@ impl Kitchen {
     }
 
     fn until_sensor(&self, member: &str, value: &Value) {
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + PATIENCE;
         while self.sensor()[member] != *value {
             assert!(Instant::now() < deadline, "{} is not {value}", self.sensor());
             self.daybook.until_projected();

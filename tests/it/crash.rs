@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
+use tests::PATIENCE;
 use tests::daybook::{Daybook, Options};
 use tests::dice::Dice;
 use tests::follower::{Claims, Follower};
@@ -33,8 +34,6 @@ const PHASE_US: u64 = 20_000;
 const START_US: u64 = 400_000;
 /// A graceful stop is killed within this time.
 const STOP_US: u64 = 50_000;
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Settings of a service that is to be tormented.
 fn unlimited() -> Options {

@@ -12,13 +12,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
+use tests::PATIENCE;
 use tests::daybook::{Daybook, Options, Reply};
 use tests::dice::Dice;
 use tests::follower::{Claims, Follower};
 use tests::load::{self, Answer, Device, NoAnswer, Sent};
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 fn unlimited() -> Options {
     Daybook::with()

@@ -532,10 +532,7 @@ fn until_cosigned(daybook: &Daybook, name: &str) {
         .text()
         .contains(name)
     {
-        assert!(
-            began.elapsed() < Duration::from_secs(60),
-            "no witness ever cosigned"
-        );
+        assert!(began.elapsed() < tests::PATIENCE, "no witness ever cosigned");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

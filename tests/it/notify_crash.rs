@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use tests::PATIENCE;
 use tests::daybook::Daybook;
 use tests::receiver::{Answer, Receiver};
 
@@ -30,7 +31,6 @@ const ROUNDS: [When; 6] = [
     When::Answered(Duration::from_millis(20)),
     When::Asked,
 ];
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn kill(pid: u32) {
     let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();

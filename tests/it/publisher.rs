@@ -11,12 +11,11 @@ use domain::verify::Verdict;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tests::PATIENCE;
 use tests::daybook::{Daybook, binary};
 use tests::dice::Dice;
 use tests::publisher::{ORIGIN, Publisher};
 
-/// How long the two may take to catch up.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Kills of either.
 const KILLS: usize = 8;
 

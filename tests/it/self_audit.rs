@@ -8,13 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tests::PATIENCE;
 use tests::certificates::Certificates;
 use tests::daybook::Daybook;
 use tests::receiver::{Answer, Receiver};
 use tests::smtp::MailServer;
-
-/// How long a pass may take to be heard of.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn audited_every_second() -> Daybook {
     Daybook::with()

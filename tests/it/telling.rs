@@ -7,15 +7,14 @@ use crate::browser::{Walk, browser};
 use crate::console::Person;
 use serde_json::json;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use tests::PATIENCE;
 use tests::certificates::Certificates;
 use tests::daybook::{Daybook, Options};
 use tests::receiver::{Answer, Receiver};
 use tests::smtp::MailServer;
 
 const OWNER: &str = "owner@localhost";
-/// How long something may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service that mails by this server, and sends to this machine.
 fn telling(mails: &MailServer) -> Options {

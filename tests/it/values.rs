@@ -4,10 +4,9 @@
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use tests::PATIENCE;
 use tests::daybook::Daybook;
-
-const WITHIN: Duration = Duration::from_secs(30);
 
 /// A device with its token.
 struct Probe {
@@ -81,7 +80,7 @@ impl Site {
     }
 
     fn until(&self, what: &str, right: impl Fn() -> bool) {
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + PATIENCE;
         while !right() {
             assert!(Instant::now() < deadline, "not in time: {what}");
             self.daybook.until_projected();

@@ -6,6 +6,7 @@
 //! asks anybody but its own service for, is kept until somebody looks.
 //! Source: Chrome DevTools Protocol. Not here: what pages should show (`tests/it/browser.rs`).
 
+use crate::PATIENCE;
 use crate::debian;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -14,8 +15,6 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// How long anything may take on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// What Debian calls it.
 const PACKAGE: &str = "chromium";
 /// Where it may be found.

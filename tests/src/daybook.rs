@@ -4,6 +4,7 @@
 //! the value; what it said on stderr is kept, because tests look for secrets in it.
 //! Not here: what is asked (`tests/it`).
 
+use crate::PATIENCE;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -13,8 +14,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long a start or stop may take on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at what is being made.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What the service says once it listens.

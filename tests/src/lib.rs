@@ -21,6 +21,12 @@
 //!
 //! Not here: tests (`it/`).
 
+use std::time::Duration;
+
+/// How long a test waits for what is bound to come before it says that it never came: long, since the machine may be
+/// busy, and since a test waits that long only to fail.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
 pub mod certificates;
 pub mod chromium;
 pub mod daybook;

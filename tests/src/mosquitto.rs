@@ -3,6 +3,7 @@
 //! Invariants: nothing but loopback; the process never outlives the value; what is retained survives a restart.
 //! Not here: what is published.
 
+use crate::PATIENCE;
 use crate::certificates::Certificates;
 use crate::debian;
 use std::collections::BTreeMap;
@@ -15,8 +16,6 @@ use std::time::{Duration, Instant};
 pub const USER: &str = "daybook";
 /// The user's password.
 pub const PASSWORD: &str = "a password of the test";
-/// How long it may take to come up.
-const PATIENCE: Duration = Duration::from_secs(30);
 const PACKAGES: &[&str] = &["mosquitto", "mosquitto-clients"];
 
 /// A broker.

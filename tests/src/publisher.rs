@@ -4,6 +4,7 @@
 //! Invariants: nothing but loopback; the process never outlives the value; what it said is kept.
 //! Not here: the service (`daybook`).
 
+use crate::PATIENCE;
 use crate::daybook::binary;
 use domain::note::VerifierKey;
 use std::fmt::Write as _;
@@ -15,8 +16,6 @@ use std::time::{Duration, Instant};
 
 /// The ledger that it signs for.
 pub const ORIGIN: &str = "log.example/main";
-/// How long it may take to end on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// What it says once it runs.
 const RUNNING: &str = "daybook publish is running";
 

@@ -3,14 +3,12 @@
 //! Invariants: each connection has a thread of its own and one request, so that one that hangs holds up no other.
 //! Not here: what is sent to it.
 
+use crate::PATIENCE;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-
-/// How long something may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request as it came.
 #[derive(Debug, Clone, Default)]

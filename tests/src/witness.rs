@@ -4,6 +4,7 @@
 //! beyond the formats.
 //! Not here: what is offered (`tests/it/witness`).
 
+use crate::PATIENCE;
 use crate::daybook::binary;
 use domain::Hash;
 use domain::TreeSize;
@@ -16,10 +17,7 @@ use domain::proof::consistency_proof;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-/// How long an answer may take on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// What it says once it listens.
 const LISTENING: &str = "daybook witness is listening on ";
 

@@ -17,9 +17,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tests::PATIENCE;
 use tests::publisher::{ORIGIN, Publisher};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// What `ots` is installed from, where it can be.
 const OTS_CLIENT: &str = "opentimestamps-client==0.7.2";
 

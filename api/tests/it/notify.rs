@@ -26,6 +26,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tests::PATIENCE;
 use tests::certificates::Certificates;
 use tests::python;
 use tests::receiver::{Answer, Came, Receiver};
@@ -33,8 +34,6 @@ use tests::smtp::{MailServer, link, words};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 const START: &str = "2026-05-18T09:00:00Z";
 
 /// A service in this process that tells people.

@@ -20,11 +20,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tests::PATIENCE;
 use tests::publisher::{ORIGIN, Publisher};
 use tests::witness::WitnessProcess;
-
-/// How long the two may take to catch up.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 fn until(what: &str, done: impl Fn() -> bool) {
     let began = Instant::now();

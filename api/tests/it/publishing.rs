@@ -15,13 +15,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tests::PATIENCE;
 use tests::certificates::Certificates;
 use tests::mosquitto::{self, Broker};
 use tests::smtp::{self, MailServer};
 
 const DAYS: usize = 30;
-/// How long the channels may take to catch up: a channel that was out of order for a minute waits as long.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// Whose mailbox a channel is.
 const AUDITOR: &str = "kim@example.eu";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

@@ -12,12 +12,10 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tests::PATIENCE;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-
-/// How long anything may take on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A clock that stands until it is moved.
 pub struct Moved {

@@ -23,12 +23,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tests::PATIENCE;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-/// How long anything may take on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
 const ORIGIN: &str = "log.example/main";
 
 /// A witness that can be stopped and started again at its address.

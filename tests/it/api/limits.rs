@@ -4,14 +4,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 use tests::daybook::Daybook;
 
 fn connect(daybook: &Daybook) -> TcpStream {
     let socket = TcpStream::connect(daybook.address()).expect("it listens");
-    socket
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a timeout");
+    socket.set_read_timeout(Some(tests::PATIENCE)).expect("a timeout");
     socket
 }
 

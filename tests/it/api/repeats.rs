@@ -3,7 +3,7 @@
 //! Not here: readings (`ingest`), creations (`resources`), evidence packs (`evidence`).
 
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tests::daybook::{Daybook, Reply};
 use tests::receiver::{Answer, Receiver};
 
@@ -35,7 +35,7 @@ fn until_sent(daybook: &Daybook, count: usize) -> Vec<Value> {
         if sent.len() >= count {
             return sent;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{sent:?}");
+        assert!(began.elapsed() < tests::PATIENCE, "{sent:?}");
         std::thread::yield_now();
     }
 }

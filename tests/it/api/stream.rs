@@ -5,7 +5,6 @@
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 use tests::daybook::Daybook;
 
 /// A stream as a browser would read it.
@@ -28,9 +27,7 @@ impl Stream {
 
     fn with(daybook: &Daybook, header: &str, path: &str, last: Option<u64>) -> Self {
         let mut socket = TcpStream::connect(daybook.address()).expect("it listens");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .expect("a timeout");
+        socket.set_read_timeout(Some(tests::PATIENCE)).expect("a timeout");
         let last = last.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
         write!(
             socket,

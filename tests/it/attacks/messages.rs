@@ -4,7 +4,8 @@
 //! what is read. Not here: links and deliveries as they should be (the API's own tests).
 
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use tests::PATIENCE;
 use tests::certificates::Certificates;
 use tests::daybook::Daybook;
 use tests::receiver::{Answer, Receiver};
@@ -12,11 +13,9 @@ use tests::smtp::{MailServer, link};
 
 type Said = (i32, String);
 
-const WITHIN: Duration = Duration::from_secs(60);
-
 fn until<T>(what: &str, there: impl Fn() -> Option<T>) -> T {
     let began = Instant::now();
-    while began.elapsed() < WITHIN {
+    while began.elapsed() < PATIENCE {
         if let Some(found) = there() {
             return found;
         }
