@@ -309,6 +309,7 @@ impl From<QueryError> for ApiError {
             QueryError::SiteNotFound(_) => Self::not_found("site_not_found", message),
             QueryError::BadCursor => Self::malformed("bad_cursor", message),
             QueryError::BadRange(_) => Self::malformed("bad_query", message),
+            QueryError::TooManyShared { .. } => Self::rejected("too_many_shared_values", message),
             QueryError::Receiver(_) => Self::internal(message),
             QueryError::Unavailable(_) => {
                 Self::unavailable("unavailable", "the read models do not answer now").caused_by(message)

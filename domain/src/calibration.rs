@@ -11,7 +11,11 @@ use crate::rule::kinds::VALUE_MAX;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The corrections of a channel, in the order in which their times begin.
+/// Most corrections of a channel that hold at once, each from its own time on. One a month for sixteen years; and few
+/// enough that rules, read models and answers keep every one, so that none is ever let go.
+pub const CALIBRATIONS_MAX: usize = 200;
+
+/// The corrections of a channel, rising in the times at which they begin; never two of one time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Calibrations(Vec<(Timestamp, Option<Correction>)>);
@@ -24,20 +28,21 @@ impl Calibrations {
 
     /// Adds what was recorded last: it holds from `valid_from` on.
     pub fn set(&mut self, valid_from: Timestamp, correction: Option<Correction>) {
-        self.0.retain(|(from, _)| *from < valid_from);
+        self.0.truncate(self.until(|from| from < valid_from));
         self.0.push((valid_from, correction));
     }
 
-    /// Lets go all but the newest `most`.
-    pub fn keep(&mut self, most: usize) {
-        let old = self.0.len().saturating_sub(most);
-        self.0.drain(..old);
+    /// How many begin before that is no longer so. Times rise, so a list of any length is asked a few times only.
+    fn until(&self, is_before: impl Fn(Timestamp) -> bool) -> usize {
+        self.0.partition_point(|(from, _)| is_before(*from))
     }
 
     /// What corrects a value that was measured then; `None` where nothing does.
     pub fn at(&self, measured_at: Timestamp) -> Option<Correction> {
-        let newest = self.0.iter().rev().find(|(from, _)| *from <= measured_at);
-        newest.and_then(|(_, correction)| *correction)
+        let (_, correction) = self
+            .0
+            .get(self.until(|from| from <= measured_at).checked_sub(1)?)?;
+        *correction
     }
 
     /// The value of a raw one that was measured then.
@@ -51,8 +56,9 @@ impl Calibrations {
     /// [`Shared`].
     pub fn over(&self, from: Timestamp, to: Timestamp) -> Result<Option<Correction>, Shared> {
         let first = self.at(from);
-        let later = self.0.iter().filter(|(at, _)| from < *at && *at < to);
-        match later.map(|(_, correction)| *correction).all(|it| it == first) {
+        let begin = self.until(|at| at <= from);
+        let later = &self.0[begin..self.until(|at| at < to).max(begin)];
+        match later.iter().all(|(_, correction)| *correction == first) {
             true => Ok(first),
             false => Err(Shared),
         }
@@ -91,8 +97,24 @@ mod tests {
         // What is said later of an earlier time takes the place of all that follows.
         it.set(t(15), None);
         assert_eq!((it.of(t(12), 4.0), it.of(t(25), 4.0)), (4.5, 4.0));
-        it.keep(1);
-        assert_eq!(it.of(t(12), 4.0), 4.0);
+    }
+
+    #[test]
+    fn of_as_many_as_there_may_be_each_holds_in_its_own_time() {
+        let mut it = Calibrations::default();
+        for n in 0..CALIBRATIONS_MAX as i64 {
+            it.set(t(10 * n), Some(Correction::Offset(n as f64)));
+        }
+        assert_eq!(it.at(t(-1)), None);
+        for n in 0..CALIBRATIONS_MAX as i64 {
+            let own = Some(Correction::Offset(n as f64));
+            assert_eq!((it.at(t(10 * n)), it.at(t(10 * n + 9))), (own, own));
+            assert_eq!(it.over(t(10 * n), t(10 * n + 10)), Ok(own));
+        }
+        assert_eq!(it.over(t(9), t(11)), Err(Shared));
+        assert_eq!(it.over(t(30), t(20)), Ok(Some(Correction::Offset(3.0))));
+        it.set(t(0), None);
+        assert_eq!(it.at(t(1_995)), None);
     }
 
     #[test]

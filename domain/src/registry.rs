@@ -18,7 +18,8 @@ pub use admit::{Admitted, NotAdmitted};
 pub use apply::RegistryError;
 pub use check::{
     ARTEFACTS_PER_OWNER_MAX, CHANNELS_PER_DEVICE_MAX, DERIVED_PER_SOURCE_MAX, RULES_PER_CHANNEL_MAX,
-    SILENCES_PER_CHANNEL_MAX, TRAY_DEVICES_MAX, TRAY_UPLINKS_MAX,
+    SILENCES_PER_CHANNEL_MAX, TRAILING_PER_ACCOUNT_MAX, TRAILING_PER_DEVICE_MAX, TRAY_DEVICES_MAX,
+    TRAY_UPLINKS_MAX,
 };
 pub use rules::{InForce, simple_rule_id};
 
@@ -55,6 +56,8 @@ pub struct Account {
     waiting: HashMap<Box<str>, Slot>,
     waiting_count: usize,
     owners: usize,
+    /// Channels that are made of past days of others.
+    trailing_count: usize,
     users: Vec<Slot>,
     sites: Vec<Slot>,
     devices: Vec<Slot>,

@@ -19,12 +19,11 @@ use domain::rule::engine::zone_of;
 use domain::rule::kinds::VALUE_MAX;
 use jiff::tz::TimeZone;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A derived channel at work.
 #[derive(Debug)]
 struct Target {
-    key: i64,
     derived: Derived,
     /// Of each source.
     calibrations: Vec<(i64, Calibrations)>,
@@ -34,12 +33,12 @@ struct Target {
     dirty: bool,
 }
 
-/// Every derived channel, read when the first reading needs them.
+/// Every derived channel, read when the first reading needs them; a change of one reads that one only.
 #[derive(Debug, Default)]
 pub(crate) struct Deriving {
     loaded: bool,
-    targets: Vec<Target>,
-    by_source: HashMap<i64, Vec<usize>>,
+    targets: BTreeMap<i64, Target>,
+    by_source: HashMap<i64, Vec<i64>>,
     /// Values that were made in this batch, in order of position.
     rows: Vec<Row>,
 }
@@ -59,7 +58,7 @@ impl Deriving {
     pub(crate) fn apply(&mut self, connection: &Connection, fact: &Fact<'_>) -> Result<(), ProjectionError> {
         match fact.entry.aggregate_type {
             // Whichever changed, zones are asked for again.
-            "site" | "device" => self.targets.iter_mut().for_each(|target| target.zone = None),
+            "site" | "device" => self.targets.values_mut().for_each(|target| target.zone = None),
             "channel" if matches!(fact.entry.event_type, "CalibrationSet" | "DerivationSet") => {
                 match fact.event()? {
                     Some(Event::CalibrationSet(set)) => self.calibrated(connection, fact, &set)?,
@@ -100,7 +99,7 @@ impl Deriving {
             ])?;
         let all = self
             .targets
-            .iter_mut()
+            .values_mut()
             .flat_map(|target| &mut target.calibrations);
         for (_, calibrations) in all.filter(|(source, _)| *source == channel) {
             calibrations.set(set.valid_from, set.correction.new);
@@ -117,7 +116,7 @@ impl Deriving {
         let Some(channel) = channel_key(connection, fact.entry.aggregate_id)? else {
             return Ok(());
         };
-        self.write(connection)?;
+        self.end(channel);
         connection
             .prepare_cached("DELETE FROM derivations WHERE channel = ?1")?
             .execute([channel])?;
@@ -129,43 +128,75 @@ impl Deriving {
                 };
                 sources.push(key as u32);
             }
-            store(connection, channel, &Derived::new(derivation.clone(), sources))?;
+            let derived = Derived::new(derivation.clone(), sources);
+            store(connection, channel, &derived)?;
+            // Where they were not read yet, it is read with the others.
+            if self.loaded {
+                let before = connection
+                    .prepare_cached("SELECT at FROM latest WHERE channel = ?1")?
+                    .query_row([channel], |row| row.get(0))
+                    .optional()?;
+                self.begin(connection, channel, derived, before)?;
+            }
         }
-        // What waits to be written stays; the channels are read again at the next reading.
-        (self.loaded, self.targets, self.by_source) = (false, Vec::new(), HashMap::new());
+        Ok(())
+    }
+
+    /// Forgets one; the values that it made and that wait to be written stay.
+    fn end(&mut self, key: i64) {
+        let Some(target) = self.targets.remove(&key) else {
+            return;
+        };
+        for (source, _) in &target.calibrations {
+            if let Some(of) = self.by_source.get_mut(source) {
+                of.retain(|derived| *derived != key);
+                if of.is_empty() {
+                    self.by_source.remove(source);
+                }
+            }
+        }
+    }
+
+    /// Puts one to work; `before` is the newest value of it that is written.
+    fn begin(
+        &mut self,
+        connection: &Connection,
+        key: i64,
+        derived: Derived,
+        before: Option<i64>,
+    ) -> Result<(), ProjectionError> {
+        // Values of this batch that are not written yet count too.
+        let waiting = self.rows.iter().filter(|made| made.channel == key);
+        let before = before.unwrap_or(i64::MIN);
+        let newest = waiting.map(|made| made.at).fold(before, i64::max);
+        let mut calibrations = Vec::new();
+        for source in derived.sources() {
+            let source = i64::from(*source);
+            self.by_source.entry(source).or_default().push(key);
+            calibrations.push((source, calibrations_of(connection, source)?));
+        }
+        let target = Target {
+            calibrations,
+            derived,
+            zone: None,
+            newest,
+            before,
+            dirty: false,
+        };
+        self.targets.insert(key, target);
         Ok(())
     }
 
     fn load(&mut self, connection: &Connection) -> Result<(), ProjectionError> {
         let mut statement = connection.prepare_cached(
-            "SELECT d.channel, d.state, l.at FROM derivations d LEFT JOIN latest l ON l.channel = d.channel
-             ORDER BY d.channel",
+            "SELECT d.channel, d.state, l.at FROM derivations d LEFT JOIN latest l ON l.channel = d.channel",
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (key, state): (i64, String) = (row.get(0)?, row.get(1)?);
             let derived: Derived = serde_json::from_str(&state)
                 .map_err(|_| ProjectionError::Damaged("a derived channel that does not read".to_owned()))?;
-            // Values of this batch that are not written yet count too.
-            let waiting = self.rows.iter().filter(|made| made.channel == key);
-            let before = row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MIN);
-            let mut target = Target {
-                key,
-                calibrations: Vec::new(),
-                derived,
-                zone: None,
-                newest: waiting.map(|made| made.at).fold(before, i64::max),
-                before,
-                dirty: false,
-            };
-            for source in target.derived.sources() {
-                let source = i64::from(*source);
-                self.by_source.entry(source).or_default().push(self.targets.len());
-                target
-                    .calibrations
-                    .push((source, calibrations_of(connection, source)?));
-            }
-            self.targets.push(target);
+            self.begin(connection, key, derived, row.get(2)?)?;
         }
         self.loaded = true;
         Ok(())
@@ -185,14 +216,16 @@ impl Deriving {
         if self.by_source.is_empty() {
             return Ok(());
         }
-        let mut wanted: Vec<usize> = values
+        let mut wanted: Vec<i64> = values
             .iter()
             .flat_map(|(channel, _)| self.by_source.get(channel).into_iter().flatten().copied())
             .collect();
         wanted.sort_unstable();
         wanted.dedup();
-        for index in wanted {
-            let target = &mut self.targets[index];
+        for key in wanted {
+            let Some(target) = self.targets.get_mut(&key) else {
+                continue;
+            };
             let mut given = Vec::with_capacity(target.calibrations.len());
             for (source, calibrations) in &target.calibrations {
                 let raw = values.iter().find(|(channel, _)| channel == source);
@@ -206,14 +239,14 @@ impl Deriving {
             }
             let zone = match &target.zone {
                 Some(zone) => zone,
-                None => target.zone.insert(zone_at(connection, target.key)?),
+                None => target.zone.insert(zone_at(connection, key)?),
             };
             target.dirty = true;
             if let Some(value) = target.derived.take(zone, measured_at, &given) {
                 let at = measured_at.as_micros();
                 target.newest = target.newest.max(at);
                 self.rows.push(Row {
-                    channel: target.key,
+                    channel: key,
                     at,
                     value,
                     position,
@@ -227,15 +260,15 @@ impl Deriving {
     /// Gives the values that were made in this batch, and writes what the channels remember; the batch ends.
     pub(crate) fn finish(&mut self, connection: &Connection) -> Result<Vec<Row>, ProjectionError> {
         self.write(connection)?;
-        for target in &mut self.targets {
+        for target in self.targets.values_mut() {
             target.before = target.newest;
         }
         Ok(std::mem::take(&mut self.rows))
     }
 
     fn write(&mut self, connection: &Connection) -> Result<(), ProjectionError> {
-        for target in self.targets.iter_mut().filter(|target| target.dirty) {
-            store(connection, target.key, &target.derived)?;
+        for (key, target) in self.targets.iter_mut().filter(|(_, target)| target.dirty) {
+            store(connection, *key, &target.derived)?;
             target.dirty = false;
         }
         Ok(())
@@ -286,7 +319,7 @@ fn zone_at(connection: &Connection, channel: i64) -> rusqlite::Result<TimeZone> 
     Ok(zone_of(name.flatten().as_deref().unwrap_or("UTC")))
 }
 
-/// The corrections of a channel.
+/// The corrections of a channel, in one pass: they come in the order in which their times begin.
 pub(crate) fn calibrations_of(connection: &Connection, channel: i64) -> rusqlite::Result<Calibrations> {
     let mut calibrations = Calibrations::default();
     let mut statement = connection.prepare_cached(

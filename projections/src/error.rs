@@ -89,6 +89,17 @@ pub enum QueryError {
     /// `from` after `to`, a limit of nothing, too many channels.
     #[error("{0}")]
     BadRange(String),
+    /// A bucket that several corrections share has more values than one is made anew of.
+    #[error(
+        "several calibrations share a bucket of {values} values, and an answer corrects at most {most} one by one: ask \
+         for a finer agg, a shorter range, or values=raw"
+    )]
+    TooManyShared {
+        /// Of the bucket that was one too many.
+        values: u64,
+        /// Most of an answer.
+        most: u64,
+    },
     /// The receiver of a stream went away.
     #[error("the receiver is gone: {0}")]
     Receiver(std::io::Error),

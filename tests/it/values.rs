@@ -377,6 +377,20 @@ fn a_derived_channel_is_made_changed_and_ended_by_an_owner() {
         daybook.post(&path, &json!({"label": "x"})).refused(400),
         "bad_json"
     );
+    // Those of past days are eight a device; one that ends makes room.
+    let mean = |n: usize| {
+        json!({"derivation": {"function": "mean_kinetic_temperature", "sources": [temperature],
+        "trailing_days": 90}, "label": format!("Store {n}")})
+    };
+    let means: Vec<String> = (0..8)
+        .map(|n| text(&daybook.post(&path, &mean(n)).expect(201), "channel_id"))
+        .collect();
+    assert_eq!(wrong(mean(8)), "too_many_trailing");
+    for channel in &means {
+        daybook
+            .delete(&format!("/v1/channels/{channel}/derivation?reason=gone"))
+            .expect(204);
+    }
     let body = json!({"derivation": {"function": "dewpoint", "sources": [temperature, humidity]}, "ok_max": 12,
         "reason": "cold wall"});
     let asked = daybook

@@ -42,7 +42,8 @@ const ALL: &[(u16, &str, &str)] = &[
     (
         422,
         "Rejected",
-        "Understood and not acceptable: out_of_range, unknown_kind, invalid_range, …",
+        "Understood and not acceptable: out_of_range, unknown_kind, invalid_range, too_many_calibrations, \
+         too_many_trailing, too_many_shared_values, …",
     ),
     (
         429,
@@ -150,7 +151,8 @@ fn knows(route: &Route, doc: &Doc, status: u16) -> bool {
         409 => changes && !public || ingest || route.path == "/v1/evidence/{id}/file",
         410 => route.path == "/v1/evidence/{id}/file",
         412 => is_conditional(route),
-        422 => changes || ingest,
+        // Measurements: too_many_shared_values.
+        422 => changes || ingest || route.path.ends_with("/measurements"),
         500 | 503 => true,
         _ => false,
     }

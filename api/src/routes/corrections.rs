@@ -44,7 +44,8 @@ pub const ROUTES: &[Route] = &[
         access: Access::Own,
         handler: |ctx| Box::pin(calibrate(ctx)),
         doc: Some(Doc {
-            summary: "Corrects a channel's values from some time on; without offset and two_point, no longer. Takes an \
+            summary: "Corrects a channel's values from some time on; without offset and two_point, no longer. What was \
+                      set for later times gives way; at most 200 are in force (too_many_calibrations). Takes an \
                       owner or compliance.",
             query: &[],
             body: Some("NewCalibration"),

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// Its name among what can be made again.
 const NAME: &str = "alerting";
 /// The version of what decisions are due and of the shape; another one is folded again.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Entries of configuration that are read at once.
 const READ_ENTRIES: usize = 4_096;
 

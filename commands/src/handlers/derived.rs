@@ -22,7 +22,7 @@ impl Management {
     ///
     /// # Errors
     /// [`ManageError`]: `device_not_found`, `channel_not_found`, `invalid_derivation`, `too_many_derived`,
-    /// `channel_exists`, `invalid_range`, `grace_too_long`.
+    /// `too_many_trailing`, `channel_exists`, `invalid_range`, `grace_too_long`.
     pub async fn create_derived(
         &self,
         actor: &Actor,
@@ -46,7 +46,7 @@ impl Management {
     ///
     /// # Errors
     /// [`ManageError`]: `channel_not_found`, `not_derived`, `other_function`, `invalid_derivation`,
-    /// `precondition_failed`.
+    /// `too_many_derived`, `too_many_trailing`, `precondition_failed`.
     pub async fn derive(
         &self,
         actor: &Actor,

@@ -18,7 +18,7 @@ impl Management {
     /// Sets how a channel's values are corrected from some time on.
     ///
     /// # Errors
-    /// [`ManageError`]: `channel_not_found`, `invalid_calibration`, `precondition_failed`.
+    /// [`ManageError`]: `channel_not_found`, `invalid_calibration`, `too_many_calibrations`, `precondition_failed`.
     pub async fn calibrate(
         &self,
         actor: &Actor,

@@ -6,6 +6,7 @@
 //! (`rule::presets`), which channel a value belongs to (`registry`).
 
 use super::{Aggregate, Stamp, text};
+use crate::calibration::CALIBRATIONS_MAX;
 use crate::event::contact::ChannelNotifications;
 use crate::event::{
     CalibrationSet, Change, Changed, ChannelChanges, ChannelNotificationsSet, ChannelRegistered, Correction,
@@ -67,6 +68,9 @@ pub struct Channel {
     /// How its values are corrected.
     #[serde(default)]
     pub calibration: Option<Calibration>,
+    /// The times from which its calibrations hold, rising: as many as are in force, each in its own time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calibrated_from: Vec<Timestamp>,
     /// What its values are made of, where they are made of other channels'.
     #[serde(default)]
     pub derivation: Option<Derivation>,
@@ -184,6 +188,9 @@ impl Aggregate for Channel {
                 self.is_derived = true;
             }
             Event::CalibrationSet(set) => {
+                self.calibrated_from
+                    .truncate(self.calibrated_before(set.valid_from));
+                self.calibrated_from.push(set.valid_from);
                 self.calibration = Some(Calibration {
                     correction: set.correction.new,
                     valid_from: set.valid_from,
@@ -292,7 +299,26 @@ impl Channel {
             .collect())
     }
 
+    /// Whether its values are made of past days of others now.
+    pub fn is_trailing(&self) -> bool {
+        self.derivation.as_ref().is_some_and(Derivation::is_trailing)
+    }
+
+    /// How many calibrations hold from before this time on; those from it on are replaced by one that is set for it.
+    fn calibrated_before(&self, valid_from: Timestamp) -> usize {
+        self.calibrated_from.partition_point(|from| *from < valid_from)
+    }
+
     fn calibrated(&self, new: &NewCalibration) -> Result<Vec<Event>, Rejection> {
+        if self.calibrated_before(new.valid_from) >= CALIBRATIONS_MAX {
+            return Err(Rejection::invalid(
+                "too_many_calibrations",
+                format!(
+                    "a channel has at most {CALIBRATIONS_MAX} calibrations in force: set one from an earlier time, \
+                     which takes the place of those after it"
+                ),
+            ));
+        }
         if let Some(correction) = new.correction {
             check_correction(correction)?;
         }

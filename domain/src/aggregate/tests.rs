@@ -1,14 +1,15 @@
 //! Rules of the aggregates: what is refused, and that every change carries what was there before.
 
 use super::account::AccountCommand;
-use super::channel::{ChannelCommand, ChannelPatch, NewChannel, is_key_of};
+use super::channel::{ChannelCommand, ChannelPatch, NewCalibration, NewChannel, is_key_of};
 use super::device::{DeviceCommand, DevicePatch, NewDevice};
 use super::integration::IntegrationCommand;
 use super::site::{SiteCommand, SitePatch};
 use super::tokens::{LIVE_MAX, TokensCommand};
 use super::user::UserCommand;
 use super::*;
-use crate::event::{TokenIssued, TokenKind, Vertical};
+use crate::calibration::CALIBRATIONS_MAX;
+use crate::event::{CalibrationSet, Change, Correction, TokenIssued, TokenKind, Vertical};
 use crate::ids::IdKind;
 use crate::rejection::Fault;
 use crate::rule::presets::limits as preset;
@@ -448,6 +449,65 @@ fn labels_and_units_of_a_channel_change_with_their_old_values() {
         Stream::<Channel>::default().refuses(ChannelCommand::Change(ChannelPatch::default())),
         "channel_not_found"
     );
+}
+
+#[test]
+fn a_channel_has_so_many_calibrations_in_force_and_no_more() {
+    let mut channel = channel();
+    let from = |s: i64| {
+        ChannelCommand::Calibrate(NewCalibration {
+            correction: Some(Correction::Offset(0.5)),
+            valid_from: Timestamp::default().plus_micros(s * 1_000_000),
+            due: None,
+            certificate: None,
+        })
+    };
+    for n in 0..CALIBRATIONS_MAX as i64 {
+        channel.does(from(10 * n)).expect("one more");
+    }
+    assert_eq!(channel.refuses(from(1_000_000)), "too_many_calibrations");
+    // One of the newest's own time takes its place, and one of an earlier time that of all after it.
+    channel.does(from(1_990)).expect("said again");
+    assert_eq!(channel.refuses(from(1_991)), "too_many_calibrations");
+    channel.does(from(995)).expect("instead of all after it");
+    assert_eq!(channel.state.calibrated_from.len(), 101);
+    channel.does(from(1_000_000)).expect("there is room again");
+}
+
+#[test]
+fn calibrations_beyond_the_limit_that_are_on_record_are_in_force_and_only_no_more_are_taken() {
+    let mut channel = channel();
+    let from = |s: i64| Timestamp::default().plus_micros(s * 1_000_000);
+    let most = CALIBRATIONS_MAX as i64;
+    for n in 0..most + 50 {
+        let set = Event::CalibrationSet(CalibrationSet {
+            certificate: None,
+            correction: Change {
+                old: None,
+                new: Some(Correction::Offset(n as f64)),
+            },
+            due: None,
+            valid_from: from(n),
+        });
+        let sequence = channel.state.sequence() + 1;
+        channel.state.apply(&set, Stamp { sequence, salt: SALT });
+    }
+    assert_eq!(channel.state.calibrated_from.len(), CALIBRATIONS_MAX + 50);
+    let set = |valid_from| {
+        ChannelCommand::Calibrate(NewCalibration {
+            correction: None,
+            valid_from,
+            due: None,
+            certificate: None,
+        })
+    };
+    for beyond in [most, most + 49, most + 50] {
+        assert_eq!(channel.refuses(set(from(beyond))), "too_many_calibrations");
+    }
+    channel
+        .does(set(from(most - 1)))
+        .expect("instead of all after it");
+    assert_eq!(channel.state.calibrated_from.len(), CALIBRATIONS_MAX);
 }
 
 #[test]

@@ -220,6 +220,7 @@ impl Registry {
             waiting: HashMap::new(),
             waiting_count: 0,
             owners: 0,
+            trailing_count: 0,
             users: Vec::new(),
             sites: Vec::new(),
             devices: Vec::new(),
@@ -457,8 +458,15 @@ impl Registry {
     fn change_channel(&mut self, incoming: &Incoming<'_>) -> Result<(), RegistryError> {
         let channel = known(incoming, self.channels.get_mut(incoming.id()))?;
         let before = channel.state.limits;
+        let was_trailing = channel.state.is_trailing();
         incoming.go_on(&mut channel.state)?;
         channel.changed = incoming.mark;
+        let is_trailing = channel.state.is_trailing();
+        if let Some(account) = self.accounts.get_mut(&channel.account) {
+            // How many there may be is not asked here: what is on record is on record, of any number.
+            let others = account.trailing_count.saturating_sub(usize::from(was_trailing));
+            account.trailing_count = others + usize::from(is_trailing);
+        }
         // Where the simple rule has a stream of its own, the limits only repeat what stands there.
         let own = super::rules::simple_rule_id(incoming.id());
         let led = self.rules.get(&own).is_some_and(|rule| !rule.state.removed);

@@ -30,6 +30,11 @@ pub const TRAY_UPLINKS_MAX: usize = 1_000;
 pub const RULES_PER_CHANNEL_MAX: usize = 16;
 /// Most derived channels of one source: each is made anew at each of its values.
 pub const DERIVED_PER_SOURCE_MAX: usize = 16;
+/// Most channels of one device that are made of past days of others: its meters' baselines, or its stores' mean kinetic
+/// temperatures. Each remembers up to 2,161 hours, some 90 kB as they are written, and writes them anew with its values.
+pub const TRAILING_PER_DEVICE_MAX: usize = 8;
+/// Most of them in one account: both baselines of 64 meters, 12 MB as they are written.
+pub const TRAILING_PER_ACCOUNT_MAX: usize = 128;
 /// Most silences of one channel that have not ended.
 pub const SILENCES_PER_CHANNEL_MAX: usize = 32;
 
@@ -54,6 +59,10 @@ struct Group<'r> {
     freed: BTreeSet<(Space, String, String)>,
     owners: BTreeMap<String, i64>,
     channels: BTreeMap<String, usize>,
+    /// The devices of the channels that begin in this group.
+    homes: BTreeMap<String, String>,
+    /// By device and by account.
+    trailing: BTreeMap<String, usize>,
     artefacts: BTreeMap<String, usize>,
     rules: BTreeMap<String, usize>,
     parked: BTreeMap<String, usize>,
@@ -81,6 +90,8 @@ impl Registry {
             freed: BTreeSet::new(),
             owners: BTreeMap::new(),
             channels: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            trailing: BTreeMap::new(),
             artefacts: BTreeMap::new(),
             rules: BTreeMap::new(),
             parked: BTreeMap::new(),
@@ -266,7 +277,7 @@ impl Group<'_> {
     }
 
     /// A derivation's sources measure themselves, and what the function takes.
-    fn derivation(&self, id: &str, account: &str, derivation: &Derivation) -> Result<(), Rejection> {
+    fn derivation(&mut self, id: &str, account: &str, derivation: &Derivation) -> Result<(), Rejection> {
         let invalid = |message: String| Rejection::invalid("invalid_derivation", message);
         for (source, kind) in derivation.sources.iter().zip(derivation.function.sources()) {
             self.has_channel(account, source)?;
@@ -294,6 +305,38 @@ impl Group<'_> {
                 return Err(Rejection::conflict(
                     "too_many_derived",
                     format!("at most {DERIVED_PER_SOURCE_MAX} channels are made of one: end one first"),
+                ));
+            }
+        }
+        if derivation.is_trailing() {
+            self.trailing(id, account)?;
+        }
+        Ok(())
+    }
+
+    /// One more channel that is made of past days, unless it is one already.
+    fn trailing(&mut self, id: &str, account: &str) -> Result<(), Rejection> {
+        let registry = self.registry;
+        let found = registry.channel(account, id);
+        if found.is_some_and(|it| it.state.is_trailing()) {
+            return Ok(());
+        }
+        let home = found.map(|it| it.state.device.clone());
+        let device = home.or_else(|| self.homes.get(id).cloned()).unwrap_or_default();
+        let of_device = registry
+            .device(account, &device)
+            .map_or(0, |it| registry.trailing_of(it));
+        let of_account = registry.account(account).map_or(0, |it| it.trailing_count);
+        for (of, there, most, what) in [
+            (device.as_str(), of_device, TRAILING_PER_DEVICE_MAX, "a device"),
+            (account, of_account, TRAILING_PER_ACCOUNT_MAX, "an account"),
+        ] {
+            let more = self.trailing.entry(of.to_owned()).or_default();
+            *more += 1;
+            if there + *more > most {
+                return Err(Rejection::invalid(
+                    "too_many_trailing",
+                    format!("{what} has at most {most} channels that are made of past days: end one first"),
                 ));
             }
         }
@@ -486,6 +529,7 @@ impl Group<'_> {
             id,
             holder.map(|c| &*c.id),
         )?;
+        self.homes.insert(id.to_owned(), channel.device.clone());
         let holder = registry.channel_by_sensor(account, &channel.sensor);
         self.take(Space::Sensor, "", &channel.sensor, id, holder.map(|c| &*c.id))?;
         let added = self.channels.entry(channel.device.clone()).or_default();

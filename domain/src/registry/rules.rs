@@ -6,8 +6,9 @@
 //! Invariant: a rule in force has exactly one definition and version at a position.
 //! Source: docs/rules.md. Not here: judging by rules (`rule::engine`).
 
+use super::check::{TRAILING_PER_ACCOUNT_MAX, TRAILING_PER_DEVICE_MAX};
 use super::lookup::listed;
-use super::{Channel, Mark, Registry, Rule, Silence};
+use super::{Channel, Device, Mark, Registry, Rule, Silence};
 use crate::ids::IdKind;
 use crate::position::Position;
 use crate::rule::Definition;
@@ -66,6 +67,20 @@ impl Registry {
             let sources = derived.state.derivation.as_ref().map(|it| &it.sources);
             sources.is_some_and(|sources| sources.iter().any(|source| **source == *channel.id))
         })
+    }
+
+    /// How many of a device's channels are made of past days of others.
+    pub fn trailing_of(&self, device: &Device) -> usize {
+        self.channels(device)
+            .filter(|channel| channel.state.is_trailing())
+            .count()
+    }
+
+    /// How many more of them may begin on a device.
+    pub fn trailing_room(&self, device: &Device) -> usize {
+        let of_account = self.account(&device.account).map_or(0, |it| it.trailing_count);
+        let room = TRAILING_PER_DEVICE_MAX.saturating_sub(self.trailing_of(device));
+        room.min(TRAILING_PER_ACCOUNT_MAX.saturating_sub(of_account))
     }
 
     /// A channel's simple rule.

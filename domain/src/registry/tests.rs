@@ -15,7 +15,8 @@ use crate::canonical::Canonical;
 use crate::entry::{Entry, NewEvent};
 use crate::event::TokenIssued;
 use crate::ids::IdKind;
-use ledger::{Ledger, acc, at, dev, id};
+use crate::rule::{Function, presets};
+use ledger::{Ledger, acc, at, dev, id, kinetic, trailing};
 
 #[test]
 fn devices_are_found_by_whatever_payloads_call_them() {
@@ -458,6 +459,140 @@ fn channels_of_a_device_are_bounded_and_listed_by_key() {
             .is_some()
     );
     assert!(ledger.registry.channel_by_key(device, "temperature").is_none());
+}
+
+#[test]
+fn channels_of_past_days_are_bounded_by_device_and_by_account() {
+    let mut ledger = Ledger::with_one_of_each();
+    let devices = (TRAILING_PER_ACCOUNT_MAX / TRAILING_PER_DEVICE_MAX) as u8;
+    for device in 2..=devices + 2 {
+        let name = format!("hut{device}");
+        ledger.device(1, device, &name, None, None).expect("registered");
+        ledger
+            .channel(1, &dev(device), 200 + device, "temperature")
+            .expect("registered");
+    }
+    let mut n = 0;
+    for device in 2..devices + 2 {
+        for _ in 0..TRAILING_PER_DEVICE_MAX {
+            ledger.trailing(&dev(device), n, 200 + device).expect("one more");
+            n += 1;
+        }
+        let room = |ledger: &Ledger| {
+            let found = ledger.registry.device(&acc(1), &dev(device)).expect("there");
+            ledger.registry.trailing_room(found)
+        };
+        assert_eq!(room(&ledger), 0);
+        assert_eq!(ledger.trailing(&dev(device), n, 202), Err("too_many_trailing"));
+    }
+    assert_eq!(
+        ledger.trailing(&dev(devices + 2), n, 200 + devices + 2),
+        Err("too_many_trailing")
+    );
+    // What is made otherwise is none more; what ended makes room, also for itself.
+    ledger.derive(0, Some(kinetic(203))).expect("of another source");
+    ledger.derive(0, None).expect("ended");
+    ledger
+        .trailing(&dev(devices + 2), n, 200 + devices + 2)
+        .expect("room");
+    assert_eq!(ledger.derive(0, Some(kinetic(203))), Err("too_many_trailing"));
+    // Within a group, earlier events count.
+    ledger.derive(1, None).expect("ended");
+    ledger.derive(2, None).expect("ended");
+    let begin = |ledger: &Ledger, n: u8| {
+        let command = ChannelCommand::Derive(Some(kinetic(203)));
+        ledger.decide::<aggregate::Channel>(&acc(1), &id(IdKind::Channel, n), command)
+    };
+    let mut group = Vec::new();
+    for n in 0..3 {
+        group.extend(begin(&ledger, n).expect("may be asked"));
+    }
+    assert_eq!(
+        ledger.registry.check(&group).map_err(|r| r.code),
+        Err("too_many_trailing")
+    );
+    assert_eq!(ledger.registry.check(&group[..2]), Ok(()));
+}
+
+#[test]
+fn a_preset_brings_as_many_channels_of_past_days_as_there_is_room_for() {
+    let mut ledger = Ledger::with_one_of_each();
+    let (site, meter) = (id(IdKind::Site, 9), dev(9));
+    let energy = SiteCommand::Create {
+        name: "A hall".into(),
+        vertical: "energy".into(),
+        timezone: "UTC".into(),
+        address: None,
+    };
+    ledger
+        .run::<aggregate::Site>(&acc(1), &site, energy)
+        .expect("created");
+    let register = DeviceCommand::Register(NewDevice {
+        site,
+        local_id: "meter".into(),
+        name: "A meter".into(),
+        model: "test".into(),
+        ..NewDevice::default()
+    });
+    ledger
+        .run::<aggregate::Device>(&acc(1), &meter, register)
+        .expect("registered");
+    ledger.channel(1, &meter, 250, "temperature").expect("registered");
+    let brings = |ledger: &Ledger| -> Vec<Function> {
+        let found = ledger.registry.device(&acc(1), &meter).expect("there");
+        let made = presets::completed(&ledger.registry, found, ("chn_new", "power", None));
+        made.iter().map(|derivation| derivation.function).collect()
+    };
+    let both = [Function::EnergyBaseline, Function::OverBaseline];
+    for n in 0..TRAILING_PER_DEVICE_MAX {
+        let room = (TRAILING_PER_DEVICE_MAX - n).min(both.len());
+        assert_eq!(brings(&ledger), both[..room]);
+        ledger.trailing(&meter, n as u8, 250).expect("one more");
+    }
+    assert_eq!(brings(&ledger), []);
+}
+
+#[test]
+fn channels_of_past_days_beyond_the_limits_that_are_on_record_are_folded_and_end_one_by_one() {
+    let mut ledger = Ledger::with_one_of_each();
+    ledger
+        .channel(1, &dev(1), 250, "temperature")
+        .expect("registered");
+    let most = TRAILING_PER_ACCOUNT_MAX as u8;
+    // More than a device may have, and no more than may be made of one channel.
+    let each = DERIVED_PER_SOURCE_MAX as u8 - 1;
+    for n in 0..most + 2 {
+        let device = 2 + n / each;
+        if n % each == 0 {
+            let name = format!("hut{device}");
+            ledger.device(1, device, &name, None, None).expect("registered");
+            ledger
+                .channel(1, &dev(device), 200 + device, "temperature")
+                .expect("registered");
+        }
+        let register = trailing(&dev(device), n, 200 + device);
+        let events = ledger.decide::<aggregate::Channel>(&acc(1), &id(IdKind::Channel, n), register);
+        ledger.have(&events.expect("may be asked"));
+    }
+    let room = |ledger: &Ledger, device: u8| {
+        let found = ledger.registry.device(&acc(1), &dev(device)).expect("there");
+        ledger.registry.trailing_room(found)
+    };
+    assert_eq!((room(&ledger, 1), room(&ledger, 2)), (0, 0));
+    assert_eq!(ledger.trailing(&dev(1), most + 2, 250), Err("too_many_trailing"));
+    // What is there may be made otherwise, and ended twice without a second one being missed.
+    let mut other = kinetic(202);
+    other.trailing_days = Some(30);
+    ledger.derive(0, Some(other)).expect("is one already");
+    for n in 0..3 {
+        ledger.derive(n, None).expect("ended");
+        let _ = ledger.derive(n, None);
+    }
+    assert_eq!((room(&ledger, 1), room(&ledger, 2)), (1, 0));
+    for n in 3..most + 2 {
+        ledger.derive(n, None).expect("ended");
+    }
+    assert_eq!(room(&ledger, 1), TRAILING_PER_DEVICE_MAX);
 }
 
 #[test]

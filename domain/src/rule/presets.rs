@@ -322,7 +322,8 @@ pub fn limits(vertical: Vertical, kind: &str, label: Option<&str>) -> Limits {
 }
 
 /// What a channel that is about to begin on a device completes: derivations that have all their sources now, of which
-/// it is one under `id`. Those that somebody made already are left out.
+/// it is one under `id`. Those that somebody made already are left out, and those of past days for which there is no
+/// room: what a preset brings never costs what it comes with.
 pub fn completed(
     registry: &Registry,
     device: &Device,
@@ -353,7 +354,13 @@ pub fn completed(
             trailing_days: None,
         })
     });
-    made.collect()
+    let mut room = registry.trailing_room(device);
+    made.filter(|derivation| {
+        let has_room = !derivation.is_trailing() || room > 0;
+        room -= usize::from(derivation.is_trailing() && has_room);
+        has_room
+    })
+    .collect()
 }
 
 fn fits(labels: &[&str], name: &str) -> bool {

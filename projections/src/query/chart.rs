@@ -1,17 +1,20 @@
 //! What a chart draws: an envelope of minimum, maximum and mean for each step of its width.
 //!
-//! Invariants: no more steps than asked; every extreme is in some step; steps without measurements are left out,
+//! Invariants: no more steps than asked; a bucket that several corrections share is drawn as its five minutes are, and
+//! of these the shared ones value by value; every extreme is in some step; steps without measurements are left out,
 //! and gaps are told apart, so that no line is drawn over a silence.
 //! Not here: SVG (`api`).
 
-use super::corrected::{Applied, Bucket, applied, bucket};
+use super::corrected::{Anew, Applied, applied};
 use super::gaps::{Gap, channel_gaps};
 use super::measurements::{Function, rollup_sql};
 use super::{ChannelRef, ReadModel, find_channel, time};
 use crate::derived::calibrations_of;
 use crate::error::QueryError;
-use crate::rollups::{Resolution, Rollup};
+use crate::rollups::{Resolution, Rollup, rows_between};
 use domain::Timestamp;
+use domain::calibration::Calibrations;
+use domain::event::Correction;
 use rusqlite::Connection;
 
 /// Most steps of a chart.
@@ -51,7 +54,7 @@ impl ReadModel {
     /// The envelope of a range in at most `steps` steps (1 to 4,000).
     ///
     /// # Errors
-    /// `ChannelNotFound`, `BadRange`, `Unavailable`.
+    /// `ChannelNotFound`, `BadRange`, `TooManyShared`, `Unavailable`.
     pub fn chart(
         &self,
         account: &str,
@@ -116,6 +119,7 @@ fn envelope(
         }
     };
     let calibrations = calibrations_of(connection, channel.key)?;
+    let of = (channel.key, &calibrations);
     match source(connection, channel, from, to, width)? {
         None => {
             let mut statement = connection.prepare_cached(
@@ -128,22 +132,45 @@ fn envelope(
             }
         }
         Some(resolution) => {
-            let mut statement = connection.prepare_cached(rollup_sql(resolution))?;
-            let mut rows = statement.query((channel.key, from - 1, to, i64::MAX))?;
-            while let Some(row) = rows.next()? {
-                let (at, rollup) = (row.get(0)?, Rollup::from_row(row, 1)??);
-                let it = bucket(
-                    connection,
-                    (channel.key, &calibrations),
-                    (resolution, at),
-                    &rollup,
-                )?;
-                add(at, Step::of_bucket(&rollup, &it));
-            }
+            let anew = &mut Anew::of_an_answer();
+            buckets(connection, of, (resolution, from, to), anew, &mut add)?;
         }
     }
     points.extend(open.map(|step| step.close()));
     Ok(points)
+}
+
+/// Gives the buckets of a range, each corrected as a whole; what several corrections share is given in smaller parts.
+fn buckets(
+    connection: &Connection,
+    (channel, calibrations): (i64, &Calibrations),
+    (resolution, from, to): (Resolution, i64, i64),
+    anew: &mut Anew,
+    each: &mut dyn FnMut(i64, Step),
+) -> Result<(), QueryError> {
+    let of = (channel, calibrations);
+    let mut statement = connection.prepare_cached(rollup_sql(resolution))?;
+    let mut rows = statement.query((channel, from - 1, to, i64::MAX))?;
+    while let Some(row) = rows.next()? {
+        let (at, rollup): (i64, _) = (row.get(0)?, Rollup::from_row(row, 1)??);
+        let ends = at + resolution.width_us();
+        match (calibrations.over(time(at), time(ends)), resolution) {
+            (Ok(correction), _) => each(at, Step::of_bucket(&rollup, correction)),
+            // Only the few minutes in which a correction begins are read value by value, not the day.
+            (Err(_), Resolution::Hour | Resolution::Day) => {
+                let parts = (Resolution::FiveMinutes, at, ends.min(to));
+                buckets(connection, of, parts, anew, each)?;
+            }
+            (Err(_), Resolution::FiveMinutes) => {
+                anew.take_whole(rollup.count)?;
+                for row in rows_between(connection, channel, at, ends.min(to))? {
+                    let value = calibrations.of(time(row.at), row.value);
+                    each(row.at, Step::of_one(row.at, value, row.value));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The coarsest rollup that is no wider than a step; raw measurements where a step is narrower than any, unless
@@ -182,15 +209,16 @@ impl Step {
         }
     }
 
-    fn of_bucket(rollup: &Rollup, it: &Bucket<'_>) -> Self {
+    fn of_bucket(rollup: &Rollup, correction: Option<Correction>) -> Self {
+        let number = |function: Function| function.of(rollup, correction);
         let count = rollup.count as f64;
         Self {
             index: 0,
             first_at: rollup.first.0,
             last_at: rollup.last.0,
-            min: it.number(Function::Min),
-            max: it.number(Function::Max),
-            sum: it.number(Function::Mean) * count,
+            min: number(Function::Min),
+            max: number(Function::Max),
+            sum: number(Function::Mean) * count,
             raw_sum: rollup.mean() * count,
             count: rollup.count,
         }

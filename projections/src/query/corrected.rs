@@ -2,7 +2,7 @@
 //!
 //! Invariants: what is stored is raw and stays; a bucket that one correction covers is corrected as a whole, because
 //! corrections are lines (one that falls turns lowest into highest, and quantiles about); a bucket that several share
-//! is made anew of its raw values.
+//! is made anew of its raw values, of which an answer reads so many and no more.
 //! Source: DESIGN "Decided". Not here: the line itself (`domain::calibration`), where corrections are kept (`derived`).
 
 use super::measurements::Function;
@@ -14,6 +14,10 @@ use domain::calibration::{Calibrations, corrected};
 use domain::event::Correction;
 use domain::{Position, Timestamp};
 use rusqlite::Connection;
+
+/// Most raw values that are read to make buckets of one answer anew; a tenth of a second's work. A day of a value each
+/// second has 86,400. A page that would need more ends before, and the next one goes on there.
+pub const ANEW_VALUES_MAX: u64 = 200_000;
 
 /// Most notes of an answer, the newest by when their readings were measured.
 pub const NOTES_MAX: usize = 100;
@@ -74,25 +78,71 @@ impl Bucket<'_> {
     }
 }
 
-/// A bucket with what corrects it.
+/// How many raw values an answer may still read to make buckets anew; several channels of one answer share it.
+#[derive(Debug)]
+pub(super) struct Anew {
+    left: u64,
+}
+
+/// The answer, or this page of it, ends here.
+#[derive(Debug)]
+pub(super) struct PageEnds;
+
+impl Anew {
+    /// For one answer.
+    pub(super) const fn of_an_answer() -> Self {
+        Self {
+            left: ANEW_VALUES_MAX,
+        }
+    }
+
+    /// Takes the values of a bucket. The first one always fits, so that every page of one channel goes on.
+    pub(super) fn take(&mut self, values: u64) -> Result<Result<(), PageEnds>, QueryError> {
+        if values > ANEW_VALUES_MAX {
+            return Err(QueryError::TooManyShared {
+                values,
+                most: ANEW_VALUES_MAX,
+            });
+        }
+        let Some(left) = self.left.checked_sub(values) else {
+            return Ok(Err(PageEnds));
+        };
+        self.left = left;
+        Ok(Ok(()))
+    }
+
+    /// Takes the values of a bucket for an answer that has no pages.
+    pub(super) fn take_whole(&mut self, values: u64) -> Result<(), QueryError> {
+        self.take(values)?.map_err(|PageEnds| QueryError::TooManyShared {
+            values,
+            most: ANEW_VALUES_MAX,
+        })
+    }
+}
+
+/// A bucket with what corrects it; where it has to be made anew and too many were, the page ends before it.
 pub(super) fn bucket<'r>(
     connection: &Connection,
     (channel, calibrations): (i64, &Calibrations),
     (resolution, from): (Resolution, i64),
     rollup: &'r Rollup,
-) -> Result<Bucket<'r>, QueryError> {
+    anew: &mut Anew,
+) -> Result<Result<Bucket<'r>, PageEnds>, QueryError> {
     let to = from + resolution.width_us();
     if let Ok(correction) = calibrations.over(time(from), time(to)) {
-        return Ok(Bucket::Under(rollup, correction));
+        return Ok(Ok(Bucket::Under(rollup, correction)));
+    }
+    if let Err(ends) = anew.take(rollup.count)? {
+        return Ok(Err(ends));
     }
     let mut rows = rows_between(connection, channel, from, to)?;
     for row in &mut rows {
         row.value = calibrations.of(time(row.at), row.value);
     }
-    Ok(match Rollup::of_rows(&rows, &mut Vec::new()) {
+    Ok(Ok(match Rollup::of_rows(&rows, &mut Vec::new()) {
         Some(anew) => Bucket::Anew(anew),
         None => Bucket::Under(rollup, calibrations.at(time(from))),
-    })
+    }))
 }
 
 impl Function {

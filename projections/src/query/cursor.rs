@@ -52,7 +52,9 @@ impl ListCursor {
         ) else {
             return Err(QueryError::BadCursor);
         };
-        if shape != SHAPE || of != channel || agg == Agg::Auto || last < from || last >= to {
+        // Of a page that was empty, the last is the one before its beginning.
+        if shape != SHAPE || of != channel || agg == Agg::Auto || last.saturating_add(1) < from || last >= to
+        {
             return Err(QueryError::BadCursor);
         }
         Ok(Self {

@@ -5,7 +5,7 @@
 //! Source: REFERENCE §1.6.
 //! Not here: content types, compression (`api`).
 
-use super::corrected::Values;
+use super::corrected::{Anew, Values};
 use super::cursor::ListCursor;
 use super::measurements::{MeasurementsQuery, Point, read, resolve};
 use super::{ReadModel, find_channel};
@@ -118,10 +118,16 @@ impl ReadModel {
             let more = self.ask(|connection| {
                 let found = find_channel(connection, account, channel)?;
                 at.agg = resolve(connection, &found, at.agg, from, to)?;
-                read(connection, found.key, &at, CHUNK, &mut |point| {
-                    chunk.push(point);
-                    Ok(())
-                })
+                read(
+                    connection,
+                    found.key,
+                    &at,
+                    (CHUNK, &mut Anew::of_an_answer()),
+                    &mut |point| {
+                        chunk.push(point);
+                        Ok(())
+                    },
+                )
             })?;
             for point in &chunk {
                 each(*point).map_err(QueryError::Receiver)?;

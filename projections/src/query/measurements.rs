@@ -7,13 +7,14 @@
 //! Source: REFERENCE §1.6.
 //! Not here: defaults that need a clock (`api`), streams (`export`).
 
-use super::corrected::{Applied, Values, applied, bucket, newest_mark};
+use super::corrected::{Anew, Applied, Values, applied, bucket, newest_mark};
 use super::cursor::ListCursor;
 use super::{ChannelRef, ReadModel, find_channel};
 use crate::derived::calibrations_of;
 use crate::error::QueryError;
 use crate::rollups::{Resolution, Rollup};
 use domain::Timestamp;
+use domain::calibration::Calibrations;
 use domain::hash::{base64url, sha256_of};
 use rusqlite::Connection;
 
@@ -202,10 +203,11 @@ impl Points {
 }
 
 impl ReadModel {
-    /// One page of a channel.
+    /// One page of a channel: at most `limit` points, and fewer where more than [`super::ANEW_VALUES_MAX`] values would
+    /// be corrected one by one.
     ///
     /// # Errors
-    /// `ChannelNotFound`, `BadRange`, `BadCursor`, `Unavailable`.
+    /// `ChannelNotFound`, `BadRange`, `BadCursor`, `TooManyShared` for one bucket of more, `Unavailable`.
     pub fn measurements(
         &self,
         account: &str,
@@ -215,14 +217,14 @@ impl ReadModel {
         query.check()?;
         self.ask(|connection| {
             let found = find_channel(connection, account, channel)?;
-            page(connection, &found, channel, query)
+            page(connection, &found, channel, query, &mut Anew::of_an_answer())
         })
     }
 
     /// The first page of each of several channels, in the order asked, from one snapshot.
     ///
     /// # Errors
-    /// As [`ReadModel::measurements`]; one channel that is not found fails all; `BadRange` beyond
+    /// As [`ReadModel::measurements`], of all of them together; one channel that is not found fails all; `BadRange` beyond
     /// [`CHANNELS_MAX`], and where a cursor is given, which is for one channel only.
     pub fn measurements_of(
         &self,
@@ -244,9 +246,10 @@ impl ReadModel {
                 .iter()
                 .map(|id| Ok((*id, find_channel(connection, account, id)?)))
                 .collect::<Result<Vec<_>, QueryError>>()?;
+            let mut anew = Anew::of_an_answer();
             found
                 .into_iter()
-                .map(|(id, channel)| Ok((id.to_owned(), page(connection, &channel, id, query)?)))
+                .map(|(id, channel)| Ok((id.to_owned(), page(connection, &channel, id, query, &mut anew)?)))
                 .collect()
         })
     }
@@ -291,6 +294,7 @@ fn page(
     channel: &ChannelRef,
     id: &str,
     query: &MeasurementsQuery,
+    anew: &mut Anew,
 ) -> Result<Points, QueryError> {
     let mut at = match &query.cursor {
         Some(text) => ListCursor::decode(text, id)?,
@@ -308,7 +312,7 @@ fn page(
         }
     };
     let mut data = Vec::with_capacity(query.limit.min(LIMIT_DEFAULT));
-    let more = read(connection, channel.key, &at, query.limit, &mut |point| {
+    let more = read(connection, channel.key, &at, (query.limit, anew), &mut |point| {
         data.push(point);
         Ok(())
     })?;
@@ -322,8 +326,9 @@ fn page(
         Values::Raw => Vec::new(),
         Values::Calibrated | Values::Both => applied(connection, channel.key, begins, ends)?,
     };
-    let next_cursor = data.last().filter(|_| more).map(|last| {
-        at.last = last.at.as_micros();
+    // Where the channels before it left no room for its first bucket, it is empty and goes on from its beginning.
+    let next_cursor = more.then(|| {
+        at.last = data.last().map_or(at.last, |last| last.at.as_micros());
         at.encode()
     });
     Ok(Points {
@@ -376,12 +381,13 @@ pub(super) fn resolve(
     Ok(Agg::Rollup(Resolution::Day))
 }
 
-/// Gives at most `limit` points behind `at.last` to `each`, and says whether there are more.
+/// Gives at most `limit` points behind `at.last` to `each`, fewer where too many would be made `anew`, and says whether
+/// there are more.
 pub(super) fn read(
     connection: &Connection,
     channel: i64,
     at: &ListCursor,
-    limit: usize,
+    (limit, anew): (usize, &mut Anew),
     each: &mut dyn FnMut(Point) -> Result<(), QueryError>,
 ) -> Result<bool, QueryError> {
     let (sql, resolution) = match at.agg {
@@ -391,7 +397,11 @@ pub(super) fn read(
             None,
         ),
     };
-    let calibrations = calibrations_of(connection, channel)?;
+    // What was recorded is not corrected, so nothing is read or made anew for it.
+    let calibrations = match at.values {
+        Values::Raw => Calibrations::default(),
+        Values::Calibrated | Values::Both => calibrations_of(connection, channel)?,
+    };
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query((channel, at.last, at.to, limit as i64 + 1))?;
     let mut given = 0;
@@ -399,14 +409,15 @@ pub(super) fn read(
         if given == limit {
             return Ok(true);
         }
-        given += 1;
         let begins: i64 = row.get(0)?;
         let (raw, value) = match resolution {
             Some(resolution) => {
                 let rollup = Rollup::from_row(row, 1)??;
                 let of = (channel, &calibrations);
-                let value = bucket(connection, of, (resolution, begins), &rollup)?.number(at.function);
-                (at.function.of(&rollup, None), value)
+                let Ok(it) = bucket(connection, of, (resolution, begins), &rollup, anew)? else {
+                    return Ok(true);
+                };
+                (at.function.of(&rollup, None), it.number(at.function))
             }
             None => {
                 let raw: f64 = row.get(1)?;
@@ -414,10 +425,11 @@ pub(super) fn read(
                 (at.function.of_one(raw), at.function.of_one(value))
             }
         };
+        given += 1;
         each(Point {
             at: super::time(begins),
             raw,
-            value: if at.values == Values::Raw { raw } else { value },
+            value,
         })?;
     }
     Ok(false)

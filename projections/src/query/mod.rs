@@ -21,7 +21,7 @@ mod trays;
 
 pub use alarms::{Alarm, AlarmCounts, AlarmFilter, AlarmPlace, StateOfChannel};
 pub use chart::{Chart, ChartPoint};
-pub use corrected::{Applied, NOTES_MAX, Values};
+pub use corrected::{ANEW_VALUES_MAX, Applied, NOTES_MAX, Values};
 pub use devices::{
     ChannelLatest, Concern, DeviceOverview, LatestValue, ONLINE_UNKNOWN_CADENCE_S, worst_first,
 };

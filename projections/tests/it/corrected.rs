@@ -4,8 +4,8 @@ use crate::support::{Scribe, at, minutes, sealed};
 use domain::Timestamp;
 use domain::calibration::Calibrations;
 use domain::event::Correction;
-use projections::query::{Agg, Function, MeasurementsQuery, Values};
-use projections::{ReadModel, Resolution};
+use projections::query::{ANEW_VALUES_MAX, Agg, Function, MeasurementsQuery, Values};
+use projections::{QueryError, ReadModel, Resolution};
 use serde_json::json;
 
 const FUNCTIONS: [Function; 5] = [
@@ -220,4 +220,111 @@ fn a_derived_channel_is_read_like_any_other() {
     scribe.reading("dev_1", minutes(61), &[("temperature", 40.0)]);
     let (_projector, model) = scribe.projected(&dir.path().join("rows.sqlite"));
     assert_eq!(read(&model, "chn_d", &raw).len(), 2);
+}
+
+/// Has every bucket of a day say that it is of so many values.
+fn weigh(path: &std::path::Path, values: u64) {
+    let raw = rusqlite::Connection::open(path).expect("opens");
+    raw.execute("UPDATE rollups_1d SET count = ?1", [values as i64])
+        .expect("updates");
+}
+
+#[test]
+fn a_page_ends_before_more_values_are_corrected_one_by_one_than_an_answer_may() {
+    let scribe = pair();
+    for day in 0..3 {
+        for hour in [1, 13] {
+            scribe.reading("dev_0", minutes(1_440 * day + 60 * hour), &[("temperature", 4.0)]);
+        }
+        let noon = minutes(1_440 * day + 720);
+        scribe.calibration("acc_a", "chn_0", noon, &json!({"offset": day + 1}));
+    }
+    scribe.reading("dev_1", minutes(60), &[("temperature", 4.0)]);
+    scribe.reading("dev_1", minutes(780), &[("temperature", 4.0)]);
+    scribe.calibration("acc_a", "chn_1", minutes(720), &json!({"offset": 5}));
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rows.sqlite");
+    let (_projector, model) = scribe.projected(&path);
+    let mut query = day(Values::Calibrated, Agg::Rollup(Resolution::Day), Function::Max);
+    query.to = minutes(1_440 * 9);
+    let pages = |query: &MeasurementsQuery| {
+        let (mut all, mut query) = (Vec::new(), query.clone());
+        loop {
+            let page = model.measurements("acc_a", "chn_0", &query)?;
+            all.push(page.data.iter().map(|it| it.value).collect::<Vec<f64>>());
+            query.cursor = page.next_cursor;
+            if query.cursor.is_none() {
+                return Ok::<_, QueryError>(all);
+            }
+        }
+    };
+    let of_days: Vec<f64> = pages(&query).expect("answers").concat();
+    assert_eq!(of_days, [5.0, 6.0, 7.0]);
+    // Two days fit, the third begins the next page; a stream goes on by itself.
+    weigh(&path, ANEW_VALUES_MAX / 2);
+    let split = pages(&query).expect("answers");
+    assert_eq!(split, [vec![5.0, 6.0], vec![7.0]]);
+    let mut streamed = Vec::new();
+    let count = model.stream("acc_a", "chn_0", &query, &mut |point| {
+        streamed.push(point.value);
+        Ok(())
+    });
+    assert_eq!((count.expect("streams"), streamed), (3, of_days));
+    // Several channels share the work: one for which nothing is left is empty, and its cursor goes on.
+    let several = model
+        .measurements_of("acc_a", &["chn_0", "chn_1"], &query)
+        .expect("answers");
+    let given = several.iter().map(|(_, page)| (page.data.len(), page.has_more()));
+    assert_eq!(given.collect::<Vec<_>>(), [(2, true), (0, true)]);
+    let mut rest = query.clone();
+    rest.cursor.clone_from(&several[1].1.next_cursor);
+    let rest = model.measurements("acc_a", "chn_1", &rest).expect("answers");
+    let values: Vec<f64> = rest.data.iter().map(|it| it.value).collect();
+    assert_eq!((values, rest.has_more()), (vec![9.0], false));
+    // What was recorded is not corrected, so nothing is made anew for it.
+    weigh(&path, ANEW_VALUES_MAX + 1);
+    assert!(matches!(
+        pages(&query),
+        Err(QueryError::TooManyShared { values, .. }) if values == ANEW_VALUES_MAX + 1
+    ));
+    query.values = Values::Raw;
+    assert_eq!(pages(&query).expect("answers"), [vec![4.0; 3]]);
+    // A chart reads the five minutes of a correction and not their day.
+    let chart = model
+        .chart("acc_a", "chn_0", minutes(0), minutes(1_440 * 3), 3)
+        .expect("answers");
+    let drawn: Vec<(f64, f64, u64)> = chart.points.iter().map(|it| (it.min, it.max, it.count)).collect();
+    assert_eq!(drawn, [(4.0, 5.0, 2), (5.0, 6.0, 2), (6.0, 7.0, 2)]);
+}
+
+#[test]
+fn a_change_of_one_derived_channel_reads_no_other_again() {
+    let scribe = pair();
+    for channel in ["chn_d", "chn_e"] {
+        scribe.channel("acc_a", "dev_0", channel, &format!("temperature/{channel}"));
+        let sources = json!({"function": "flow_delta", "sources": ["chn_0", "chn_1"]});
+        scribe.derivation("acc_a", channel, &sources);
+    }
+    scribe.reading("dev_0", minutes(0), &[("temperature", 60.0)]);
+    scribe.reading("dev_1", minutes(1), &[("temperature", 50.0)]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rows.sqlite");
+    let (projector, model) = scribe.projected(&path);
+    let raw = rusqlite::Connection::open(&path).expect("opens");
+    let other = "UPDATE derivations SET state = 'not read' WHERE channel =
+        (SELECT key FROM channels WHERE id = 'chn_e')";
+    assert_eq!(raw.execute(other, []).expect("updates"), 1);
+    drop(raw);
+    let turned = json!({"function": "flow_delta", "sources": ["chn_1", "chn_0"]});
+    scribe.derivation("acc_a", "chn_d", &turned);
+    scribe.reading("dev_0", minutes(2), &[("temperature", 61.0)]);
+    scribe.derivation("acc_a", "chn_d", &json!(null));
+    let last = scribe.reading("dev_1", minutes(3), &[("temperature", 40.0)]);
+    assert!(projector.wait_here(last), "{:?}", projector.status());
+    let query = day(Values::Calibrated, Agg::Raw, Function::Mean);
+    let values =
+        |channel: &str| -> Vec<f64> { read(&model, channel, &query).iter().map(|it| it.1).collect() };
+    assert_eq!(values("chn_e"), [10.0, 11.0, 21.0]);
+    // The other one began anew, so that it waits for both sources, and ended.
+    assert_eq!(values("chn_d"), [10.0]);
 }

@@ -12,6 +12,7 @@ use crate::entry::{Entry, NewEvent, Placement, encode};
 use crate::event::{Event, Metadata, Text, TokenIssued, UplinkParked};
 use crate::ids::IdKind;
 use crate::rejection::Rejection;
+use crate::rule::{Derivation, Function};
 use crate::sealed::{SealPlace, seal};
 
 const ORIGIN: &str = "daybook.test/log";
@@ -61,6 +62,29 @@ pub(super) fn seal_all(
             Ok::<(), crate::sealed::SealError>(())
         })
         .expect("sealed");
+}
+
+/// A mean kinetic temperature of that channel.
+pub(super) fn kinetic(source: u8) -> Derivation {
+    Derivation {
+        function: Function::MeanKineticTemperature,
+        max_age_s: None,
+        sources: vec![id(IdKind::Channel, source)],
+        trailing_days: Some(90),
+    }
+}
+
+/// What begins a channel that is one, on the device.
+pub(super) fn trailing(device: &str, n: u8, source: u8) -> ChannelCommand {
+    ChannelCommand::Register(NewChannel {
+        device: device.into(),
+        sensor: id(IdKind::Sensor, n),
+        key: format!("temperature/mean-{n}"),
+        kind: "temperature".into(),
+        unit: "Cel".into(),
+        derivation: Some(kinetic(source)),
+        ..NewChannel::default()
+    })
 }
 
 impl Ledger {
@@ -144,6 +168,18 @@ impl Ledger {
             ..NewChannel::default()
         });
         self.run::<aggregate::Channel>(&acc(account), &id(IdKind::Channel, n), register)
+    }
+
+    /// A mean kinetic temperature of the source, on the device.
+    pub(super) fn trailing(&mut self, device: &str, n: u8, source: u8) -> Result<(), &'static str> {
+        let register = trailing(device, n, source);
+        self.run::<aggregate::Channel>(&acc(1), &id(IdKind::Channel, n), register)
+    }
+
+    /// Ends what a derived channel is made of, or begins it again.
+    pub(super) fn derive(&mut self, n: u8, derivation: Option<Derivation>) -> Result<(), &'static str> {
+        let command = ChannelCommand::Derive(derivation);
+        self.run::<aggregate::Channel>(&acc(1), &id(IdKind::Channel, n), command)
     }
 
     pub(super) fn token(
@@ -249,6 +285,12 @@ impl Ledger {
 
     pub(super) fn record(&mut self, events: &[NewEvent]) -> Result<(), Rejection> {
         self.registry.check(events)?;
+        self.have(events);
+        Ok(())
+    }
+
+    /// Has events on record that nothing was asked about, as from before a limit.
+    pub(super) fn have(&mut self, events: &[NewEvent]) {
         for event in events {
             let placement = Placement {
                 position: Position(self.entries.len() as u64),
@@ -260,10 +302,9 @@ impl Ledger {
             encode(&mut bytes, &placement, event).expect("within the format");
             self.registry
                 .apply(&Entry::decode(&bytes).expect("decodes"))
-                .expect("what was checked is taken");
+                .expect("what is on record is taken");
             self.entries.push(bytes);
         }
-        Ok(())
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {

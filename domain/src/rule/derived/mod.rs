@@ -125,6 +125,11 @@ pub struct Derivation {
 }
 
 impl Derivation {
+    /// Whether it remembers hours of past days, and not only the newest value of each source.
+    pub fn is_trailing(&self) -> bool {
+        self.function.trailing_days().is_some()
+    }
+
     /// Checks that values can be made so.
     ///
     /// # Errors

@@ -5,9 +5,7 @@
 
 use super::machine::Observation;
 use super::ruling::{Report, Ruling, Told};
-use super::{
-    AlarmKey, CALIBRATIONS_MAX, Channel, Decision, Device, Engine, Now, SILENT_CADENCES, Subject, Timer,
-};
+use super::{AlarmKey, Channel, Decision, Device, Engine, Now, SILENT_CADENCES, Subject, Timer};
 use crate::calibration::Calibrations;
 use crate::event::{
     AlarmCleared, AlarmClosed, AlarmEscalated, AlarmOpened, AlarmReopened, Change, ChannelStateChanged,
@@ -140,9 +138,9 @@ impl Engine {
 
     pub(super) fn calibrate(&mut self, id: &str, correction: Option<Correction>, valid_from: Timestamp) {
         if let Some(&number) = self.channels.get(id) {
+            // None is let go: how many there may be is refused where they are set, and what is shown keeps all too.
             let calibrations = &mut self.memory.channels[number as usize].calibrations;
             calibrations.set(valid_from, correction);
-            calibrations.keep(CALIBRATIONS_MAX);
         }
     }
 

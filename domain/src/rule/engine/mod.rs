@@ -29,9 +29,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Most calibrations of a channel that are remembered, the newest: readings measured before the oldest of them are
-/// judged as they came.
-const CALIBRATIONS_MAX: usize = 8;
 /// Longest time down that is remembered, microseconds: a hundred years, which canonical JSON can still hold.
 const DOWN_US_MAX: i64 = 100 * 366 * crate::time::DAY_US;
 /// A device is offline, and a channel without data, after so many times its cadence (REFERENCE §3).
