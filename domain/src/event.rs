@@ -24,7 +24,7 @@ pub use contact::{
     ChannelNotificationsSet, ContactAdded, ContactBounced, ContactChanged, ContactLinked,
     SiteNotificationsSet, WebhookSecretRotated,
 };
-pub use metadata::{Causation, Metadata, Reason};
+pub use metadata::{CarriedOver, Causation, Metadata, Reason};
 pub use payload::{
     AccountChanges, AccountOpened, ArtefactFile, ArtefactRegistered, Change, Changed, ChannelChanges,
     ChannelRegistered, DeviceChanges, DeviceMoved, DeviceRegistered, EncryptedPack, EvidencePackIssued,

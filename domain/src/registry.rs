@@ -30,7 +30,7 @@ use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// An entry's place in the ledger and when it was recorded.
+/// An entry's place in the ledger and when it was recorded; of what was carried over from another one, when it was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// The entry's position.

@@ -62,6 +62,8 @@ impl App {
             .and_then(|key| field.open(self.origin(), aggregate_type, id, &key).ok());
         match opened {
             Some(Value::String(text)) => Some(text),
+            // It was erased in the ledger that this one continues.
+            Some(Value::Null) => Some(ERASED.to_owned()),
             Some(other) => Some(other.to_string()),
             None => Some(ERASED.to_owned()),
         }

@@ -106,15 +106,14 @@ impl Actor {
             account: Some(self.account.clone()),
             actor: Some(self.id.clone()),
             auth: Some(self.auth.clone()),
-            causation_id: None,
             idempotency: self.idempotency.map(|i| text(i.key)),
-            owner: None,
             reason: reason.map(|reason| ReasonCode {
                 code: reason.code.clone(),
             }),
             request_hash: self.idempotency.map(|i| text(i.request)),
             request_id: self.request_id.clone(),
             token: self.token.clone(),
+            ..Metadata::default()
         }
     }
 }

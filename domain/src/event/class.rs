@@ -77,6 +77,7 @@ pub const CLASS_TABLE: &[(&str, Class)] = &[
     ("ChannelStateChanged", Class::Automation),
     ("ClockAccepted", Class::Ledger),
     ("ClockObserved", Class::Ledger),
+    ("ConfigurationCarriedOver", Class::Ledger),
     ("ContactAdded", Class::Audit),
     ("ContactBounced", Class::Audit),
     ("ContactChanged", Class::Audit),

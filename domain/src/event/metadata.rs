@@ -5,8 +5,10 @@
 //! Not here: the metadata of readings, which is empty or says only how they came (`reading`, the sequencer).
 
 use crate::canonical::{Canonical, CanonicalError};
+use crate::hash::Hash;
 use crate::position::Position;
 use crate::rejection::Rejection;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Most characters of a reason's free text.
@@ -67,6 +69,17 @@ pub struct ReasonCode {
 /// The position of the entry that caused this one.
 pub type Causation = Position;
 
+/// Which entry of the ledger that this one continues was carried over as this entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedOver {
+    /// Its leaf hash there.
+    pub leaf_hash: Hash,
+    /// Its position there.
+    pub position: Position,
+    /// When it was recorded first: there, or where that one had carried it over itself, as it says.
+    pub recorded_at: Timestamp,
+}
+
 /// Metadata, as it stands in an entry. Absent members are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Metadata {
@@ -79,12 +92,18 @@ pub struct Metadata {
     /// How the actor proved who they are: `token`, `session`, `system`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<String>,
+    /// The entry of another ledger that was carried over as this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carried_over: Option<CarriedOver>,
     /// The entry that caused this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<Causation>,
     /// SHA-256 of token id and idempotency key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<String>,
+    /// Whose act it is, where another recorded it: of what was carried over, who did it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// The device, site or account that the stream is about; in a stream's first entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -103,6 +122,11 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// Who did it: the actor, or on whose behalf it was recorded.
+    pub fn author(self) -> Option<String> {
+        self.on_behalf_of.or(self.actor)
+    }
+
     /// The canonical bytes.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use crate::aggregate::{self, Aggregate, Stamp};
 use crate::entry::Entry;
 use crate::event::{Changed, Event, EventError, Metadata, UplinkParked};
 use crate::position::{Position, TreeSize};
+use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -118,7 +119,7 @@ impl Registry {
                 event,
                 mark: Mark {
                     position: entry.position,
-                    at: entry.recorded_at,
+                    at: recorded_first(entry),
                 },
             };
             if incoming.event.aggregate_type() != entry.aggregate_type {
@@ -544,7 +545,7 @@ impl Registry {
         let silence = Silence {
             id: incoming.id().into(),
             account: Arc::clone(&account),
-            author: incoming.metadata()?.actor.map(Into::into),
+            author: incoming.metadata()?.author().map(Into::into),
             created: incoming.mark,
             changed: incoming.mark,
             state,
@@ -634,6 +635,16 @@ fn identifiers(device: &aggregate::Device) -> Identifiers {
 /// Whether a channel has limits.
 fn has_limits(channel: &aggregate::Channel) -> bool {
     channel.limits.ok_min.is_some() || channel.limits.ok_max.is_some()
+}
+
+/// When an entry was recorded; of one that was carried over from another ledger, when that was first.
+fn recorded_first(entry: &Entry<'_>) -> Timestamp {
+    const MEMBER: &[u8] = b"\"carried_over\":{";
+    // Few entries have it, and none of its letters stands within a text of metadata unescaped.
+    let is_there = entry.metadata.windows(MEMBER.len()).any(|bytes| bytes == MEMBER);
+    let metadata = is_there.then(|| Metadata::read(entry.metadata).ok()).flatten();
+    let carried = metadata.and_then(|metadata| metadata.carried_over);
+    carried.map_or(entry.recorded_at, |carried| carried.recorded_at)
 }
 
 /// Whether streams of this type are folded here.

@@ -135,6 +135,11 @@ impl Registry {
             .filter(|silence| *silence.account == *account)
     }
 
+    /// A silence, in whichever account; ended ones too.
+    pub fn silence_anywhere(&self, id: &str) -> Option<&Silence> {
+        self.silences.get(id)
+    }
+
     /// The account's silences after the cursor, in order of creation; ended ones too.
     pub fn silences<'r>(
         &'r self,

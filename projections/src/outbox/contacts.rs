@@ -32,7 +32,8 @@ pub(super) fn apply(connection: &Connection, fact: &Fact<'_>, account: i64) -> R
                     first,
                     fact.payload["preferences"].to_string()
                 ])?;
-            if via == "email" {
+            // Who was carried over was asked by the ledger that this one continues.
+            if via == "email" && fact.metadata["carried_over"].is_null() {
                 let row = Row::of(fact, account, id, via, "confirm");
                 row.insert(connection)?;
             }
