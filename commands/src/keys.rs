@@ -126,6 +126,19 @@ impl ServiceKeys {
     }
 }
 
+/// Copies the secret that indexes addresses and labels from one `keys/` to another, so that what it indexed is found
+/// there, too; durable before this returns.
+///
+/// # Errors
+/// [`KeyError`]; `Missing` where there is none.
+pub fn copy_server_secret(from: &Path, to: &Path) -> Result<(), KeyError> {
+    let source = from.join(SERVER_SECRET);
+    let secret = there(&source)?.ok_or(KeyError::Missing(source))?;
+    private_dir(to)?;
+    let path = to.join(SERVER_SECRET);
+    write_secret_file(&path, &*secret).map_err(at(&path))
+}
+
 /// The files of one role's keys: the one in force, and the one that is being brought into force.
 #[derive(Debug, Clone)]
 pub struct RoleKeys {
@@ -261,6 +274,24 @@ impl FileKeyStore {
             keys: RwLock::new(keys),
         })
     }
+
+    /// Opens the keys of a ledger that is only read, which makes nothing.
+    ///
+    /// # Errors
+    /// As [`FileKeyStore::open`]; `Missing` where there is no directory of keys.
+    pub fn open_existing(dir: &Path, entropy: Arc<dyn Entropy>) -> Result<Self, KeyError> {
+        let subjects = dir.join(SUBJECTS);
+        if !subjects.try_exists().map_err(at(&subjects))? {
+            return Err(KeyError::Missing(subjects));
+        }
+        Self::open(dir, entropy)
+    }
+
+    /// The person or account whose key this is.
+    pub fn subject_of(&self, key_id: &str) -> Option<String> {
+        let keys = self.keys.read();
+        keys.by_id.get(key_id).map(|(subject, _)| subject.clone())
+    }
 }
 
 impl Keys {
@@ -361,6 +392,11 @@ fn read_or_make(path: &Path, start: Start, entropy: &dyn Entropy) -> Result<Secr
     }
 }
 
+/// Nobody but its owner may read a file.
+pub(crate) fn check_secret(path: &Path) -> Result<(), KeyError> {
+    check_mode(path, 0o600)
+}
+
 /// A secret that an operator put into a file, as text; nobody else may read the file.
 ///
 /// # Errors
@@ -441,7 +477,8 @@ fn erase(path: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
+/// Makes what was made, renamed or removed in a directory durable.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
         _ => Ok(()),

@@ -1,6 +1,7 @@
 //! The write side.
 
 pub mod alerting;
+pub mod carry_over;
 pub mod handlers;
 pub mod heads;
 pub mod ingest;

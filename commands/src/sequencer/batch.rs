@@ -586,7 +586,12 @@ impl Deciding<'_> {
             }));
         }
         let from = self.state.size();
-        if let Err(error) = self.events(&group.events)? {
+        let recorded = if group.carried_over {
+            self.judged(&group.events)?
+        } else {
+            self.events(&group.events)?
+        };
+        if let Err(error) = recorded {
             return Ok(Err(error));
         }
         let outcomes = self.behind(&group.readings)?;
@@ -620,9 +625,27 @@ impl Deciding<'_> {
 
     /// Records events together or not at all.
     pub fn events(&mut self, events: &[(NewEvent, Option<u64>)]) -> Result<Result<(), RecordError>, Broken> {
-        if let Err(error) = self.check(events) {
-            return Ok(Err(error));
+        let allowed = self.check_sequences(events).and_then(|()| {
+            let registry = self.registry.read();
+            registry
+                .check_all(events.iter().map(|(event, _)| event))
+                .map_err(RecordError::Rejected)
+        });
+        match allowed {
+            Ok(()) => self.append(events),
+            Err(error) => Ok(Err(error)),
         }
+    }
+
+    /// Records events that nobody has to judge any more, together or not at all.
+    fn judged(&mut self, events: &[(NewEvent, Option<u64>)]) -> Result<Result<(), RecordError>, Broken> {
+        match self.check_sequences(events) {
+            Ok(()) => self.append(events),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn append(&mut self, events: &[(NewEvent, Option<u64>)]) -> Result<Result<(), RecordError>, Broken> {
         let first = self.batch.entries.len();
         if let Err(error) = self.encode_all(events) {
             self.batch.entries.truncate(first);
@@ -634,7 +657,7 @@ impl Deciding<'_> {
         Ok(Ok(()))
     }
 
-    fn check(&self, events: &[(NewEvent, Option<u64>)]) -> Result<(), RecordError> {
+    fn check_sequences(&self, events: &[(NewEvent, Option<u64>)]) -> Result<(), RecordError> {
         let mut ahead: HashMap<(&str, &str), u64> = HashMap::new();
         for (event, expected) in events {
             let more = ahead
@@ -651,10 +674,7 @@ impl Deciding<'_> {
             }
             *more += 1;
         }
-        self.registry
-            .read()
-            .check_all(events.iter().map(|(event, _)| event))
-            .map_err(RecordError::Rejected)
+        Ok(())
     }
 
     fn encode_all(&mut self, events: &[(NewEvent, Option<u64>)]) -> Result<(), RecordError> {

@@ -21,6 +21,9 @@ pub struct EventGroup {
     pub uplink: Option<UplinkId>,
     /// Readings behind the events, in the same commit: an adopted device's parked uplinks, in order of time.
     pub readings: Vec<GroupReading>,
+    /// Whether the events were judged before, in the ledger that this one continues: limits that came since, and what a
+    /// group may hold of what it ends itself, are not asked again. They must fold.
+    pub carried_over: bool,
 }
 
 /// A reading that follows from a command, with metadata of its own (`causation_id`).
