@@ -2,12 +2,14 @@
 //!
 //! Invariants: position 0 is `LedgerCreated`; a torn tail is told (`TailCut`) before anything else is recorded;
 //! `SoftwareStarted` stands at each start; the first account and its owner are made once, also where a crash came
-//! between.
+//! between. Where a configuration is carried over, nothing answers before all of it is recorded: a start after a crash
+//! goes on where the one before came to.
 //! Source: FORMAT §1 and §4. Not here: what the events mean (`domain`), recovery (`commands::ledger`).
 
 use crate::config::Settings;
 use crate::policy_record;
 use crate::stores::Stores;
+use commands::carry_over::{CarryOver, CarryOverError};
 use commands::handlers::{ManageError, Management};
 use commands::keys::write_secret_file;
 use commands::ledger::{Recovery, TailCut};
@@ -33,6 +35,11 @@ const READINGS_DAYS: u32 = 396;
 /// Days that refusals and sign-ins are kept.
 const ACCESS_DAYS: u32 = 396;
 
+/// The entry that says what is carried over; it stands behind the first one.
+const CARRIED_OVER: &str = "ConfigurationCarriedOver";
+/// Entries that are carried over in one commit: no more than 4 MiB, whatever they are, and few enough commits.
+const CARRIED_AT_ONCE: usize = 64;
+
 /// What a start found and made.
 #[derive(Debug, Clone, Default)]
 pub struct Begun {
@@ -44,6 +51,8 @@ pub struct Begun {
     pub owner_email: Option<String>,
     /// Bytes of torn commits that were cut and recorded.
     pub cut_bytes: u64,
+    /// Entries of another ledger's configuration that this start recorded.
+    pub carried_over: u64,
 }
 
 /// The first entries could not be recorded.
@@ -69,6 +78,27 @@ pub enum BeginError {
     /// An event that cannot be written.
     #[error("the start cannot be written: {0}")]
     Canonical(#[from] CanonicalError),
+    /// What is to be carried over cannot be read.
+    #[error(transparent)]
+    CarryOver(#[from] CarryOverError),
+    /// Its file is gone before all of it was recorded.
+    #[error(
+        "this ledger was to carry over {entries} entries, and not all of them are in it; the file they lay in is gone: \
+         remove this directory and run `daybook continue` again"
+    )]
+    CarriedInPart {
+        /// How many there should be.
+        entries: u64,
+    },
+    /// A file that lies in the directory of another ledger.
+    #[error(
+        "there is something to be carried over in {}, and this ledger does not say so: it was begun without it. Remove \
+         the file, or begin the prepared directory instead", path.display()
+    )]
+    CarriesNothing {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// A file of the data directory.
     #[error("{}: {error}", path.display())]
     Io {
@@ -116,10 +146,15 @@ pub async fn begin(
         sequencer.accept_clock(clock_accepted(*wall)?).await?;
     }
     let mut events = Vec::new();
+    let carry_over = CarryOver::open(&settings.data, &stores.origin)?;
     if first {
         events.push(ledger_event("LedgerCreated", &created(stores))?);
+        // In the same commit: a ledger that is to carry something over never stands there without saying so.
+        if let Some(carry_over) = &carry_over {
+            events.push(ledger_event(CARRIED_OVER, &carried(carry_over))?);
+        }
     } else {
-        check_origin(stores).await?;
+        check_first_entries(settings, stores, carry_over.as_ref()).await?;
     }
     let cuts = recovery.earlier_cuts.iter().chain(&recovery.tail_cut);
     let cut_bytes = cuts.map(|cut| cut.bytes).sum();
@@ -135,6 +170,10 @@ pub async fn begin(
         cut_bytes,
         ..Begun::default()
     };
+    if let Some(carry_over) = carry_over {
+        begun.carried_over = record_carried(&carry_over, sequencer).await?;
+        carry_over.done()?;
+    }
     let anybody = registry.read().accounts().next().is_some();
     if !anybody {
         let made = management
@@ -167,22 +206,93 @@ pub fn start_events(recovery: &Recovery) -> Result<Vec<NewEvent>, CanonicalError
     Ok(events)
 }
 
-/// That the ledger is the one this directory says it is.
-async fn check_origin(stores: &Stores) -> Result<(), BeginError> {
-    let block = stores.log.read(Position::FIRST, 1, 1).await?;
-    let found = block
-        .get(0)
-        .and_then(|(_, bytes)| Entry::read(bytes).ok())
-        .and_then(|entry| serde_json::from_slice::<Value>(entry.payload).ok())
-        .and_then(|payload| payload["origin"].as_str().map(str::to_owned))
-        .unwrap_or_default();
-    if found == stores.origin {
-        return Ok(());
+/// Records what is carried over and is not there yet; gives how much that was.
+async fn record_carried(carry_over: &CarryOver, sequencer: &Sequencer) -> Result<u64, BeginError> {
+    let mut recorded = 0u64;
+    let mut events = Vec::with_capacity(CARRIED_AT_ONCE);
+    let mut left = carry_over.events()?;
+    loop {
+        let next = left.next().transpose()?;
+        let is_last = next.is_none();
+        if let Some((event, sequence)) = next {
+            // Sequences tell what an earlier start came to: nothing else writes these streams before all is there.
+            let there = sequencer
+                .positions()
+                .count(&event.aggregate_type, &event.aggregate_id);
+            if sequence > there {
+                events.push((event, Some(sequence - 1)));
+            }
+        }
+        if events.len() == CARRIED_AT_ONCE || is_last && !events.is_empty() {
+            recorded += events.len() as u64;
+            let group = EventGroup {
+                events: std::mem::take(&mut events),
+                carried_over: true,
+                ..EventGroup::default()
+            };
+            sequencer.record(group).await?;
+            tracing::info!(
+                recorded,
+                of = carry_over.entries(),
+                "carrying a configuration over"
+            );
+        }
+        if is_last {
+            return Ok(recorded);
+        }
     }
-    Err(BeginError::Origin {
-        found,
-        expected: stores.origin.clone(),
+}
+
+fn carried(carry_over: &CarryOver) -> Value {
+    let from = carry_over.continues();
+    json!({
+        "entries": carry_over.entries(),
+        "origin": from.origin,
+        "root": from.root,
+        "size": from.size,
     })
+}
+
+/// That the ledger is the one this directory says it is, and has all that it says it carries over, or still has the file
+/// with the rest.
+async fn check_first_entries(
+    settings: &Settings,
+    stores: &Stores,
+    carry_over: Option<&CarryOver>,
+) -> Result<(), BeginError> {
+    let there = stores.log.size_now().get().min(2);
+    let positions: Vec<_> = (0..there).map(Position).collect();
+    let block = stores.log.read_at(&positions).await?;
+    let entry = |index: usize| {
+        let entry = Entry::read(block.get(index)?.1).ok()?;
+        let payload = serde_json::from_slice::<Value>(entry.payload).ok()?;
+        Some((entry.event_type.to_owned(), payload))
+    };
+    let found = entry(0)
+        .and_then(|(_, payload)| payload["origin"].as_str().map(str::to_owned))
+        .unwrap_or_default();
+    if found != stores.origin {
+        return Err(BeginError::Origin {
+            found,
+            expected: stores.origin.clone(),
+        });
+    }
+    let says = entry(1).filter(|(event_type, _)| event_type == CARRIED_OVER);
+    match (says, carry_over) {
+        (None, None) => Ok(()),
+        (Some((_, says)), Some(file)) if says == carried(file) => Ok(()),
+        (_, Some(_)) => Err(BeginError::CarriesNothing {
+            path: settings.data.clone(),
+        }),
+        (Some((_, says)), None) => {
+            let entries = says["entries"].as_u64().unwrap_or_default();
+            // The two first ones, and what they announce, at the least.
+            if stores.log.size_now().get() >= entries.saturating_add(2) {
+                return Ok(());
+            }
+            Err(BeginError::CarriedInPart { entries })
+        }
+    }
 }
 
 fn created(stores: &Stores) -> Value {

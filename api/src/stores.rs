@@ -409,24 +409,33 @@ fn read_continues(dir: &Path) -> Result<Option<Continues>, StoresError> {
 }
 
 /// Makes the data directory of a ledger that continues another: its name, and what it continues. The first start begins
-/// it. Nothing else is there yet.
+/// it. What is carried over lies there already, where something is.
 ///
 /// # Errors
 /// [`StoresError`]; `Io` with `AlreadyExists` where there is a ledger or a name already.
 pub fn prepare(dir: &Path, origin: &str, continues: &Continues) -> Result<(), StoresError> {
     private_dir(dir)?;
-    for name in [LEDGER, ORIGIN] {
-        let path = dir.join(name);
-        if path.exists() {
-            return Err(at(&path)(io::Error::from(io::ErrorKind::AlreadyExists)));
-        }
-    }
+    is_unbegun(dir)?;
     let path = dir.join(CONTINUES);
     let text = serde_json::to_vec(continues).map_err(|error| at(&path)(io::Error::other(error)))?;
     // The name comes last: a directory without one is begun as if it had not been prepared, so it must not be there.
     write_secret_file(&path, &text).map_err(at(&path))?;
     let path = dir.join(ORIGIN);
     write_secret_file(&path, format!("{origin}\n").as_bytes()).map_err(at(&path))
+}
+
+/// That no ledger was begun in a directory, and none was prepared there.
+///
+/// # Errors
+/// [`StoresError::Io`] with `AlreadyExists`.
+pub fn is_unbegun(dir: &Path) -> Result<(), StoresError> {
+    for name in [LEDGER, ORIGIN] {
+        let path = dir.join(name);
+        if path.try_exists().map_err(at(&path))? {
+            return Err(at(&path)(io::Error::from(io::ErrorKind::AlreadyExists)));
+        }
+    }
+    Ok(())
 }
 
 /// The verifier keys of a data directory, as texts.
@@ -592,7 +601,11 @@ pub fn default_anchor() -> Option<PathBuf> {
     state.map(|state| state.join("daybook").join("anchors"))
 }
 
-fn private_dir(dir: &Path) -> Result<(), StoresError> {
+/// Makes a data directory, or finds that nobody else may enter it.
+///
+/// # Errors
+/// [`StoresError`].
+pub fn private_dir(dir: &Path) -> Result<(), StoresError> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(dir).map_err(at(dir))?;
     let mode = std::fs::metadata(dir).map_err(at(dir))?.permissions().mode();
