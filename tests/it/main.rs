@@ -4,6 +4,7 @@ mod alarms;
 mod api;
 mod attacks;
 mod browser;
+mod carried_over;
 mod check_log;
 mod cli;
 mod console;
