@@ -934,6 +934,34 @@ async fn a_group_is_recorded_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn what_was_judged_in_another_ledger_is_recorded_as_it_comes_and_only_where_it_follows() {
+    let world = World::new().await;
+    // A name that was given on, which the check of a group takes for given twice.
+    let mut events = device(2, "fridge02", None);
+    events.push(event("device", &id("dev", 2), "DeviceRemoved", json!({})));
+    events.extend(device(3, "fridge02", None));
+    let refused = world.sequencer.record(group(events.clone())).await;
+    assert!(matches!(refused, Err(RecordError::Rejected(_))), "{refused:?}");
+    let carried = |events: Vec<NewEvent>| EventGroup {
+        carried_over: true,
+        ..group(events)
+    };
+    world.sequencer.record(carried(events)).await.expect("recorded");
+    {
+        let registry = world.registry.read();
+        let found = registry.device_by_local(&account(), "fridge02");
+        assert_eq!(found.map(|it| it.id.to_string()), Some(id("dev", 3)));
+    }
+    let mut again = carried(device(3, "fridge02", None));
+    for (_, expected) in &mut again.events {
+        *expected = Some(0);
+    }
+    let stale = world.sequencer.record(again).await;
+    assert!(matches!(stale, Err(RecordError::Stale { .. })), "{stale:?}");
+    world.check();
+}
+
+#[tokio::test]
 async fn two_devices_with_one_local_id_in_one_commit_are_one_too_many() {
     let world = World::new().await;
     let (a, b) = tokio::join!(

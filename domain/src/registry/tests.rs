@@ -19,6 +19,40 @@ use crate::rule::{Function, presets};
 use ledger::{Ledger, acc, at, dev, id, kinetic, trailing};
 
 #[test]
+fn what_was_carried_over_goes_on_saying_since_when_it_is_there() {
+    let mut ledger = Ledger::with_one_of_each();
+    let mut events = ledger
+        .decide::<aggregate::Site>(
+            &acc(1),
+            &id(IdKind::Site, 9),
+            SiteCommand::Create {
+                address: None,
+                name: "Cellar".into(),
+                timezone: "UTC".into(),
+                vertical: "haccp".into(),
+            },
+        )
+        .expect("decided");
+    let metadata = crate::event::Metadata {
+        account: Some(acc(1)),
+        carried_over: Some(crate::event::CarriedOver {
+            leaf_hash: crate::hash::Hash([1; 32]),
+            position: Position(7),
+            recorded_at: at(-1_000),
+        }),
+        ..crate::event::Metadata::default()
+    };
+    events[0].metadata = metadata.write().expect("canonical");
+    ledger.record(&events).expect("recorded");
+    let site = ledger
+        .registry
+        .site(&acc(1), &id(IdKind::Site, 9))
+        .expect("there");
+    assert_eq!((site.created.at, site.changed.at), (at(-1_000), at(-1_000)));
+    assert!(site.created.position > Position(0), "its place is in this ledger");
+}
+
+#[test]
 fn devices_are_found_by_whatever_payloads_call_them() {
     let mut ledger = Ledger::with_one_of_each();
     ledger
