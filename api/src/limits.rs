@@ -27,6 +27,7 @@ pub struct Limits {
     sign_ins: Buckets<DefaultClock>,
     links: Buckets<DefaultClock>,
     asked: Buckets<DefaultClock>,
+    signings: Buckets<DefaultClock>,
 }
 
 /// Sign-in links that one address may ask for in a minute: people need one, and each may become an e-mail.
@@ -39,6 +40,11 @@ const LINKS_PER_MINUTE: u32 = 120;
 const ASK_AGAIN: Duration = Duration::from_secs(20 * 60);
 /// Messages by hand to one address before that counts: adding it, a second request, a few tests.
 const ASKS_AT_ONCE: u32 = 5;
+
+/// After how long a person may ask for one more code to sign with.
+const SIGN_AGAIN: Duration = Duration::from_secs(60);
+/// Codes before that counts: a night's alarms, each signed.
+const SIGNINGS_AT_ONCE: u32 = 20;
 
 /// Peers that are shut out at once; more are a flood from everywhere, against which an address says nothing.
 const SHUT_OUT_MAX: usize = 100_000;
@@ -62,7 +68,8 @@ impl Limits {
             shut_out: Mutex::default(),
             sign_ins: Buckets::new(SIGN_INS_PER_MINUTE, SIGN_INS_PER_MINUTE, clock.clone()),
             links: Buckets::new(LINKS_PER_MINUTE, LINKS_PER_MINUTE, clock.clone()),
-            asked: Buckets::every(ASK_AGAIN, ASKS_AT_ONCE, clock),
+            asked: Buckets::every(ASK_AGAIN, ASKS_AT_ONCE, clock.clone()),
+            signings: Buckets::every(SIGN_AGAIN, SIGNINGS_AT_ONCE, clock),
         }
     }
 
@@ -149,13 +156,22 @@ impl Limits {
         self.links.take(&network(peer)).map_err(ApiError::rate_limited)
     }
 
-    /// One message to an address that an operator asks for by hand: a request to confirm, a test.
+    /// One message to an address that somebody of an account asks for by hand: a request to confirm, a test. Another
+    /// account's requests do not count, so that nobody can use up what theirs may.
     ///
     /// # Errors
     /// 429 with when to come back.
-    pub fn ask(&self, address: &str) -> Result<(), ApiError> {
-        let address = address.trim().to_lowercase();
-        self.asked.take(&address).map_err(ApiError::rate_limited)
+    pub fn ask(&self, account: &str, address: &str) -> Result<(), ApiError> {
+        let key = format!("{account}\n{}", address.trim().to_lowercase());
+        self.asked.take(&key).map_err(ApiError::rate_limited)
+    }
+
+    /// One code that this person signs with.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn signing(&self, user: &str) -> Result<(), ApiError> {
+        self.signings.take(&user).map_err(ApiError::rate_limited)
     }
 
     /// Forgets buckets that are full again; called about once a minute.
@@ -169,6 +185,7 @@ impl Limits {
             &self.sign_ins,
             &self.links,
             &self.asked,
+            &self.signings,
         ] {
             buckets.sweep();
         }

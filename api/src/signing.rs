@@ -16,12 +16,15 @@ use domain::Hash;
 use domain::aggregate::user::Right;
 use domain::event::{Reason, Signature};
 use domain::hash::{base64url, sha256};
+use projections::query::Alarm;
 use subtle::ConstantTimeEq;
 
 /// Minutes for which a code is good.
 pub const CODE_MINUTES: i64 = 10;
 /// Digits of a code: one in twenty million is found in five tries.
 const CODE_DIGITS: u32 = 8;
+/// An alarm's life after which nothing more is said of it.
+const CLOSED: &str = "closed";
 /// How a person showed who they are.
 const METHOD: &str = "mail_code";
 
@@ -55,8 +58,8 @@ impl App {
     /// Mails a person the code that signs what they are about to do.
     ///
     /// # Errors
-    /// 403 `forbidden`, 404 `alarm_not_found`, 409 `signing_unavailable` where there is no mail, 422 for a meaning that
-    /// is no code, 429, 503.
+    /// 403 `forbidden`, 404 `alarm_not_found`, 409 `alarm_closed`, `signing_unavailable` where there is no mail, 422 for a
+    /// meaning that is no code, 429, 503.
     pub async fn ask_to_sign(
         &self,
         user: &User,
@@ -68,7 +71,12 @@ impl App {
             return Err(ApiError::forbidden("signing takes an owner or operator"));
         }
         Reason::code(meaning).check()?;
-        self.has_alarm(user, alarm).await?;
+        if self.alarm_of(user, alarm).await?.life == CLOSED {
+            return Err(ApiError::conflict(
+                "alarm_closed",
+                "this alarm is closed: there is nothing to sign",
+            ));
+        }
         let unavailable = |words: &'static str| ApiError::conflict("signing_unavailable", words);
         let Some(mailer) = self.mailer().cloned() else {
             return Err(unavailable("signing takes a mail server, and none is set up"));
@@ -81,7 +89,7 @@ impl App {
         let address = address
             .filter(|address| address != crate::routes::texts::ERASED)
             .ok_or_else(|| unavailable("there is no address that a code could be mailed to"))?;
-        self.limits().ask(&address)?;
+        self.limits().signing(&user.user)?;
         let (statement, _) = self.statement(user, act, alarm, meaning)?;
         let now = self.clock().now();
         let code = self.signing_code();
@@ -116,16 +124,17 @@ impl App {
     }
 
     /// The signature that a code makes, and how many entries the alarm has that it is about: what is recorded must be the
-    /// next.
+    /// next. Whoever expects another number has seen another alarm, and their code stays good.
     ///
     /// # Errors
-    /// 403 `signing_refused` for a code that is wrong, used, over or about something else; 404.
+    /// 403 `signing_refused` for a code that is wrong, used, over or about something else; 404; 412.
     pub async fn signed_by_code(
         &self,
         user: &User,
         act: Act,
         alarm: &str,
         code: &str,
+        if_match: Option<u64>,
     ) -> Result<(Signature, u64), ApiError> {
         let refused = || {
             ApiError::new(
@@ -134,7 +143,11 @@ impl App {
                 "the code is wrong, too old, used, or of another state of this alarm: ask for another one",
             )
         };
-        self.has_alarm(user, alarm).await?;
+        self.alarm_of(user, alarm).await?;
+        let entries = self.sequencer().positions().of("alarm", alarm).len() as u64;
+        if if_match.is_some_and(|expected| expected != entries) {
+            return Err(ApiError::stale());
+        }
         let now = self.clock().now();
         let found = self
             .state()
@@ -183,12 +196,10 @@ impl App {
         Ok((text, positions.len() as u64))
     }
 
-    async fn has_alarm(&self, user: &User, alarm: &str) -> Result<(), ApiError> {
+    async fn alarm_of(&self, user: &User, alarm: &str) -> Result<Alarm, ApiError> {
         let (account, id) = (user.account.clone(), alarm.to_owned());
         let found = self.ask(move |rows| rows.alarm(&account, &id)).await?;
-        found
-            .map(|_| ())
-            .ok_or_else(|| ApiError::not_found("alarm_not_found", "there is no such alarm in this account"))
+        found.ok_or_else(|| ApiError::not_found("alarm_not_found", "there is no such alarm in this account"))
     }
 
     fn signing_code(&self) -> String {

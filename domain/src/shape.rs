@@ -343,6 +343,19 @@ mod tests {
     }
 
     #[test]
+    fn metadata_that_a_longer_number_makes_too_large_has_no_shape() {
+        let room = METADATA_BYTES_MAX - r#"{"n":1,"x":""}"#.len();
+        let metadata = |n: u32| json!({"n": n, "x": "a".repeat(room)});
+        let bytes = encoded(&json!({}), &metadata(1), 1, 1);
+        let mut shapes = learned(&bytes);
+        assert!(shapes.members(&bytes).is_some());
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let longer = text.replacen("\"n\":1,", "\"n\":12,", 1);
+        assert!(Entry::decode(longer.as_bytes()).is_err());
+        assert_eq!(shapes.members(longer.as_bytes()), None);
+    }
+
+    #[test]
     fn more_shapes_than_places_are_all_read_rightly() {
         let mut shapes = Shapes::default();
         for round in 0..200u64 {

@@ -325,11 +325,12 @@ impl Shelf {
             at: now,
         };
         tracing::info!(pack = job.id, "the file of an evidence pack was deleted");
+        // Whoever reads that it expired finds no file; a stop in between is made good by the start, which looks for it.
         let path = self.path(&job);
-        self.set(job);
         if let Err(error) = fs::remove_file(&path) {
             tracing::warn!(%error, path = %path.display(), "an expired evidence pack could not be removed");
         }
+        self.set(job);
     }
 
     fn record(&self, job: &Job) -> PathBuf {

@@ -15,6 +15,7 @@ use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use crate::routes::texts::without_path;
 use commands::handlers::{Actor, ContactOutcome};
 use domain::aggregate::contact::{ContactState, NewContact};
+use domain::aggregate::user::Right;
 use domain::event::Reason;
 use domain::event::contact::{ChannelNotifications, ContactKind, Preferences, SiteNotifications};
 use domain::registry::Contact;
@@ -271,8 +272,11 @@ pub async fn add(
     reason: &Reason,
     new: NewContact,
 ) -> Result<ContactOutcome, ApiError> {
-    if let (ContactKind::Email, Some((address, _))) = (new.kind, &new.address) {
-        app.limits().ask(address)?;
+    if let (ContactKind::Email, Some((address, _))) = (new.kind, &new.address)
+        // Whoever may not is refused below, and has used up nothing.
+        && Right::Manage.is_of(&actor.role)
+    {
+        app.limits().ask(&actor.account, address)?;
     }
     Ok(app.management().add_contact(actor, reason, new).await?)
 }

@@ -307,9 +307,9 @@ async fn signed(
     }
     let (signature, sequence) = ctx
         .app
-        .signed_by_code(ctx.caller.user()?, act, ctx.id(), &given.code)
+        .signed_by_code(ctx.caller.user()?, act, ctx.id(), &given.code, change.if_match)
         .await?;
-    Ok((Some(signature), Some(change.if_match.unwrap_or(sequence))))
+    Ok((Some(signature), Some(sequence)))
 }
 
 /// What is about to be signed.

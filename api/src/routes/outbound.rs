@@ -215,7 +215,8 @@ async fn new(
         let found = registry.contact(&actor.account, contact);
         found.and_then(|it| app.text("contact", &it.id, it.state.address.as_ref()))
     };
-    app.limits().ask(address.as_deref().unwrap_or(contact))?;
+    app.limits()
+        .ask(&actor.account, address.as_deref().unwrap_or(contact))?;
     let mut random = [0u8; 16];
     app.entropy().fill(&mut random);
     let id = IdKind::Notification.id(&random);

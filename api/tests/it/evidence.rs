@@ -298,7 +298,8 @@ fn what_a_stop_interrupts_is_made_after_the_start_and_what_expires_says_so() {
 
     service.clock.pass(8 * 86_400);
     let third = ready(&service, &ask);
-    let gone = service.until(&text(&first["poll"]), |pack| pack["state"] == "expired");
+    let expired = |asked: &Value| service.until(&text(&asked["poll"]), |pack| pack["state"] == "expired");
+    let (gone, _) = (expired(&first), expired(&second));
     assert_eq!(gone["file"], Value::Null);
     assert_eq!(gone["sha256"], made[0]["sha256"], "what it was is still told");
     let (status, answer) = service.get(&format!("{}/file", text(&first["poll"])));

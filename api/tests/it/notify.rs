@@ -119,6 +119,15 @@ impl Telling {
     }
 
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.ask_of(method, path, body, None)
+    }
+
+    /// The same of what has that entity tag.
+    fn ask_if_match(&self, method: &str, path: &str, tag: &str, body: &Value) -> (u16, Value) {
+        self.ask_of(method, path, Some(body), Some(tag))
+    }
+
+    fn ask_of(&self, method: &str, path: &str, body: Option<&Value>, tag: Option<&str>) -> (u16, Value) {
         let url = format!("{}{path}", self.url);
         let mut request = ureq::http::Request::builder()
             .method(method)
@@ -126,6 +135,9 @@ impl Telling {
             .header("Authorization", format!("Bearer {}", self.token));
         if body.is_some() {
             request = request.header("Content-Type", "application/json");
+        }
+        if let Some(tag) = tag {
+            request = request.header("If-Match", format!("\"{tag}\""));
         }
         let text = body.map(Value::to_string).unwrap_or_default();
         let mut answer = self
@@ -1482,6 +1494,20 @@ fn an_acknowledgement_is_signed_by_a_code_from_the_signers_mailbox_once_and_for_
     }
     refused(act("close", &fourth));
     let fifth = code("close");
+    let stale = json!({"reason": {"code": "door_open"}, "signature": {"code": fifth}});
+    let (status, answer) = telling.ask_if_match("POST", &format!("{path}/close"), "99", &stale);
+    assert_eq!(
+        status, 412,
+        "another alarm was looked at, and the code stays good: {answer}"
+    );
     let (status, closed) = act("close", &fifth);
     assert_eq!((status, &closed["state"]), (200, &json!("closed")), "{closed}");
+    // Of what is closed nothing would be recorded.
+    let body = json!({"act": "close", "meaning": "reviewed"});
+    let (status, answer) = telling.ask("POST", &format!("{path}/sign"), Some(&body));
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (409, &json!("alarm_closed")),
+        "{answer}"
+    );
 }

@@ -138,6 +138,12 @@ impl Aggregate for Alarm {
                     text: reason.text.clone().map(Text::Plain),
                 })])
             }
+            // What is signed must be recorded.
+            AlarmCommand::Close {
+                signature: Some(_), ..
+            } if self.life == Life::Closed => {
+                Err(Rejection::conflict("alarm_closed", "this alarm is closed"))
+            }
             _ if self.life == Life::Closed => Ok(vec![]),
             AlarmCommand::Escalate(escalated) => Ok(if escalated.severity.new > self.severity {
                 let mut event = (**escalated).clone();
@@ -273,6 +279,27 @@ mod tests {
         }
     }
 
+    fn signed(command: AlarmCommand) -> AlarmCommand {
+        let AlarmCommand::Close { reason, .. } = command else {
+            return command;
+        };
+        let signature = Signature {
+            authenticator_data: None,
+            client_data: None,
+            credential: None,
+            meaning: "reviewed".into(),
+            method: Some("mail_code".into()),
+            shown_sha256: String::new(),
+            signature: None,
+            signed_at: Timestamp::default(),
+            signer: "usr_a".into(),
+        };
+        AlarmCommand::Close {
+            reason,
+            signature: Some(Box::new(signature)),
+        }
+    }
+
     fn does(alarm: &mut Alarm, command: &AlarmCommand) -> Result<usize, &'static str> {
         let events = alarm.decide(command).map_err(|r| r.code)?;
         for event in &events {
@@ -309,6 +336,7 @@ mod tests {
         assert_eq!(does(&mut alarm, &reopened), Ok(0));
         assert_eq!(does(&mut alarm, &close()), Ok(1));
         assert_eq!(does(&mut alarm, &close()), Ok(0));
+        assert_eq!(does(&mut alarm, &signed(close())), Err("alarm_closed"));
         assert_eq!(does(&mut alarm, &acknowledge()), Err("alarm_closed"));
         let again = AlarmCommand::ReopenByPerson {
             reason: Reason::code("not_over"),

@@ -195,9 +195,9 @@ async fn decided(
         return Ok((reason, None, form.if_match()));
     }
     let (signature, sequence) = app
-        .signed_by_code(&visit.user, act, visit.ctx.id(), &code)
+        .signed_by_code(&visit.user, act, visit.ctx.id(), &code, form.if_match())
         .await?;
-    Ok((reason, Some(signature), form.if_match().or(Some(sequence))))
+    Ok((reason, Some(signature), Some(sequence)))
 }
 
 /// Mails the code that signs, and shows the alarm again with what was typed.
