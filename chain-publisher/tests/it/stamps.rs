@@ -193,6 +193,8 @@ fn authorities_between_need_not_say_that_they_vouch_for_time_stamps_and_the_sign
         Authority::new("rsa:2048", "rsa:2048"),
         Authority::new("rsa:2048", "rsa:2048"),
     );
+    // As good a certificate of the same authority, for something else; before what it is to have signed.
+    ours.issue("plain", "rsa:2048", "between", "plain");
     let stamp = ours.stamp(&desk.hash, "sha256");
     for given in ["ca.pem", "between.pem", "tsa.pem"] {
         desk.confirms(&stamp, &ours.path(given));
@@ -202,8 +204,6 @@ fn authorities_between_need_not_say_that_they_vouch_for_time_stamps_and_the_sign
         &theirs.path("ca.pem"),
         "not by an authority that was given",
     );
-    // As good a certificate of the same authority, for something else.
-    ours.issue("plain", "rsa:2048", "between", "plain");
     let forged = ours.signed_by("plain");
     for given in ["ca.pem", "plain.pem"] {
         desk.refuses(&forged, &ours.path(given), "is not for time stamping");
@@ -253,13 +253,13 @@ fn a_method_that_is_not_looked_at_excuses_no_stamp_of_somebody_else() {
         Authority::new("rsa:2048", "rsa:2048"),
         Authority::new("rsa:2048", "rsa:2048"),
     );
+    // Made by nobody but its maker, and marked as an authority; before what it is to have signed.
+    theirs.root("own", "rsa:2048", "both");
     let stamp = theirs.stamp(&desk.hash, "sha256");
     let ca = ours.path("ca.pem");
     let not_given = "not by an authority that was given";
     desk.refuses(&swapped(&stamp, SHA256, SHA3_256), &ca, not_given);
     desk.refuses(&swapped(&stamp, RSA, NOBODYS), &ca, "signature does not hold");
-    // Made by nobody but its maker, and marked as an authority.
-    theirs.root("own", "rsa:2048", "both");
     desk.refuses(&theirs.signed_by("own"), &ca, not_given);
     // Named as the given one, by a key and a method of the forger's.
     theirs.root("ca", "ec -pkeyopt ec_paramgen_curve:P-521", "authority");
