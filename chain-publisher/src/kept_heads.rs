@@ -119,7 +119,7 @@ pub fn verify_heads(
         }
     }
     lead_back(&heads[..own], &mut confirmed[..own]);
-    stamps(proofs, &settings.authorities, &mut report);
+    let unchecked = stamps(proofs, &settings.authorities, &mut report);
     conclude(
         &mut report,
         &heads,
@@ -128,6 +128,7 @@ pub fn verify_heads(
             joined,
             with_log: log.is_some(),
         },
+        &unchecked,
     );
     Ok(report)
 }
@@ -139,8 +140,10 @@ struct Tree {
     with_log: bool,
 }
 
-/// What time stamps say of the heads that they lie beside: a hint as far as their own signatures are not checked.
-fn stamps(proofs: &Proofs<'_>, authorities: &[Vec<u8>], report: &mut Report) {
+/// What time stamps say of the heads that they lie beside: a hint as far as their own signatures are not checked. Gives
+/// in words those that the asker named an authority for, which could not be told of them.
+fn stamps(proofs: &Proofs<'_>, authorities: &[Vec<u8>], report: &mut Report) -> Vec<String> {
+    let mut unchecked = Vec::new();
     for (file, proof) in proofs {
         let hash = proof.checkpoint.body_sha256();
         for (kind, bytes) in &file.stamps {
@@ -148,11 +151,12 @@ fn stamps(proofs: &Proofs<'_>, authorities: &[Vec<u8>], report: &mut Report) {
             match anchor::says(*kind, bytes, &hash.0) {
                 Ok(Says::At(time)) => {
                     let said = stamped(&file.name, &hash, (bytes, time), authorities, report);
-                    if let Err(what) = said {
-                        report.tampered(Flaw {
+                    match said {
+                        Ok(why) => unchecked.extend(why),
+                        Err(what) => report.tampered(Flaw {
                             position: Some(proof.index),
                             what: format!("{}: its .{ending}: {what}", file.name),
-                        });
+                        }),
                     }
                 }
                 Ok(Says::Leads { blocks, pending }) => {
@@ -176,39 +180,46 @@ fn stamps(proofs: &Proofs<'_>, authorities: &[Vec<u8>], report: &mut Report) {
             }
         }
     }
+    unchecked
 }
 
-/// What an authority's time stamp states, and by whom.
+/// What an authority's time stamp states, and by whom. Gives in words that it could not be told, where an authority was
+/// named for it. Whatever nobody checked is no bound on when entries were written, and is not called one.
 fn stamped(
     name: &str,
     hash: &Hash,
     (bytes, time): (&[u8], Timestamp),
     authorities: &[Vec<u8>],
     report: &mut Report,
-) -> Result<(), String> {
-    let unchecked = match authorities {
-        [] => Some("no certificate of it was given (--tsa)".to_owned()),
+) -> Result<Option<String>, String> {
+    let (why, unchecked) = match authorities {
+        [] => ("no certificate of it was given (--tsa)".to_owned(), None),
         _ => match authority::check(bytes, time, authorities)? {
-            Signed::ByAuthority => None,
-            Signed::Unknown(why) => Some(why),
+            Signed::ByAuthority => {
+                report.notes.push(format!(
+                    "{name}: its .tsr, signed by an authority that was given, states that this head was there at {time}, \
+                     so its entries were written before"
+                ));
+                report.not_checked.push(format!(
+                    "whether the authority's certificate on the .tsr of {name} was revoked"
+                ));
+                return Ok(None);
+            }
+            Signed::Unknown(why) => {
+                let words = format!("the authority that was given confirms no time stamp of {name}: {why}");
+                (why, Some(words))
+            }
         },
     };
-    let by = match unchecked {
-        None => ", signed by an authority that was given,",
-        Some(_) => "",
-    };
     report.notes.push(format!(
-        "{name}: its .tsr{by} states that this head was there at {time}, so its entries were written before"
+        "{name}: its .tsr states that this head was there at {time}, which nobody has checked here"
     ));
-    report.not_checked.push(match unchecked {
-        None => format!("whether the authority's certificate on the .tsr of {name} was revoked"),
-        Some(why) => format!(
-            "the authority's signature on the .tsr of {name}, because {why}; or run  openssl ts -verify -digest {} -in \
-             FILE.tsr -CAfile CA.pem",
-            hash.to_hex()
-        ),
-    });
-    Ok(())
+    report.not_checked.push(format!(
+        "the authority's signature on the .tsr of {name}, because {why}; or run  openssl ts -verify -digest {} -in \
+         FILE.tsr -CAfile CA.pem",
+        hash.to_hex()
+    ));
+    Ok(unchecked)
 }
 
 type Proofs<'a> = Vec<(&'a HeadFile, TlogProof)>;
@@ -416,7 +427,13 @@ fn lead_back(heads: &[(&str, CheckedHead)], confirmed: &mut [bool]) {
     }
 }
 
-fn conclude(report: &mut Report, heads: &[(&str, CheckedHead)], confirmed: &[bool], tree: Tree) {
+fn conclude(
+    report: &mut Report,
+    heads: &[(&str, CheckedHead)],
+    confirmed: &[bool],
+    tree: Tree,
+    unchecked: &[String],
+) {
     let last = heads.iter().zip(confirmed).filter(|(_, confirmed)| **confirmed);
     report.anchored = last
         .map(|((_, head), _)| head.size)
@@ -459,10 +476,35 @@ fn conclude(report: &mut Report, heads: &[(&str, CheckedHead)], confirmed: &[boo
         );
     }
     report.not_checked.push("the entries of the days".to_owned());
-    report.concerning(&match heads {
+    let what = match heads {
         [(_, one)] => format!("the head of {} holds", one.date),
         _ => format!("{} heads hold", heads.len()),
-    });
+    };
+    report.concerning(&what);
+    unconfirmed(report, &what, unchecked);
+}
+
+/// Whoever names an authority asks for its word: where it could not be told, the verdict says so and is no better than
+/// that nobody outside confirms it.
+fn unconfirmed(report: &mut Report, what: &str, unchecked: &[String]) {
+    let Some(first) = unchecked.first() else {
+        return;
+    };
+    let but = match unchecked.len() {
+        1 => first.clone(),
+        many => format!("{first} (and so with {} more)", many - 1),
+    };
+    let lowered = Verdict::Unanchored {
+        anchored: report.anchored,
+        size: report.size,
+    };
+    let message = match report.verdict {
+        Verdict::Verified { .. } => format!("{}: {what}, but {but}", lowered.word()),
+        Verdict::Unanchored { .. } => format!("{}, and {but}", report.message),
+        _ => return,
+    };
+    report.or_worse(lowered);
+    report.message = message;
 }
 
 /// A day, whose entries were written before a witness saw its head or a later one.

@@ -349,6 +349,53 @@ fn what_cannot_be_done_is_said_where_it_was_typed() {
 }
 
 #[test]
+fn a_sites_opening_hours_are_set_and_taken_away_on_its_page() {
+    let daybook = Daybook::start();
+    let (site, _, _) = daybook.device("hut01");
+    let owner = Person::sign_in(&daybook, OWNER);
+    let path = format!("/app/sites/{site}");
+    let send = |more: &[(&'static str, &'static str)]| {
+        let mut fields = vec![("name", "Kitchen"), ("vertical", "haccp"), ("timezone", "UTC")];
+        fields.extend(more);
+        owner.post(&path, &fields)
+    };
+    let hours = || daybook.get(&format!("/v1/sites/{site}")).expect(200)["opening_hours"].clone();
+    let round_the_clock = [
+        ("open0-days", "1"),
+        ("open0-days", "2"),
+        ("open0-days", "3"),
+        ("open0-from", "08:00"),
+        ("open0-to", "18:00"),
+        ("open1-days", "7"),
+        ("open1-from", "20:00"),
+        ("open1-to", "02:00"),
+    ];
+    assert_eq!(send(&round_the_clock).status, 303);
+    assert_eq!(
+        hours(),
+        json!([
+            {"days": [1, 2, 3], "from": "08:00", "to": "18:00"},
+            {"days": [7], "from": "20:00", "to": "02:00"},
+        ])
+    );
+    let page = owner.get(&path).text();
+    assert!(page.contains("Mon–Wed 08:00–18:00, Sun 20:00–02:00"), "{page}");
+    // What cannot be is said where it was typed, and what was typed is there.
+    let refused = send(&[("open0-days", "4"), ("open0-from", "08:00"), ("open0-to", "")]);
+    assert_eq!(refused.status, 422);
+    let again = refused.text();
+    assert!(again.contains("say from when until when"), "{again}");
+    let ticked = "name=\"open0-days\" value=\"4\" checked";
+    assert!(again.contains(ticked), "{again}");
+    assert_eq!(hours()[0]["days"], json!([1, 2, 3]));
+    assert_eq!(
+        send(&[("open0-from", "08:00"), ("open0-to", "18:00")]).status,
+        303
+    );
+    assert_eq!(hours(), json!([]));
+}
+
+#[test]
 fn another_accounts_ids_are_not_there_on_any_page() {
     let daybook = Daybook::start();
     let (site, device, token) = daybook.device("hut01");

@@ -239,8 +239,8 @@ impl PackLedger {
         runtime.expect("a runtime").block_on(record(7, Story::Plain))
     }
 
-    /// The same up to 1 June, when a `RetentionApplied` names the readings of 18 May to `last`. Readings are to be kept ten
-    /// days: the 18th may go, the 25th may not. The bytes stay where they are: whoever shows them breaks the rules.
+    /// The same up to 1 June, when a `RetentionApplied` names the readings of 18 May to `last`. Readings of those days are to
+    /// be kept ten days, later ones longer: the 18th may go, the 25th may not. The bytes stay where they are: whoever shows them breaks the rules.
     ///
     /// # Panics
     /// Where the sequencer refuses anything.
@@ -787,8 +787,13 @@ async fn record(seed: u8, story: Story) -> PackLedger {
         let count = if last == "2026-05-18" { 15 } else { 30 };
         let applied = json!({"class": "reading", "days": {"first": "2026-05-18", "last": last}, "count": count,
             "policy": 0, "holds": [], "reason": "test"});
-        let removed = event(None, ("ledger", "main"), "", "RetentionApplied", &applied);
-        recorder.events(vec![removed]).await;
+        let longer = json!({"retention": {"reading": 400}});
+        let of_ledger = |event_type, fact| event(None, ("ledger", "main"), "", event_type, fact);
+        let longer = of_ledger("RetentionPolicySet", &longer);
+        recorder.events(vec![longer]).await;
+        recorder
+            .events(vec![of_ledger("RetentionApplied", &applied)])
+            .await;
     }
     recorder.readings(1, &[1, 2, 3], 2).await;
     recorder.readings(2, &[4], 2).await;

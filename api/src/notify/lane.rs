@@ -222,10 +222,7 @@ impl App {
         if !hours.is_empty() {
             for account in registry.accounts() {
                 for site in registry.sites(&account.id, None) {
-                    let local = Zone::named(&site.state.timezone).at(now);
-                    let weekday = local.weekday().to_monday_one_offset().unsigned_abs();
-                    let minute = u16::from(local.hour().unsigned_abs()) * 60
-                        + u16::from(local.minute().unsigned_abs());
+                    let (weekday, minute) = Zone::named(&site.state.timezone).weekday_minute(now);
                     let is_open = site.state.is_open(weekday, minute);
                     zones.insert(site.id.to_string(), (weekday, minute, is_open));
                 }

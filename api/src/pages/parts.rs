@@ -347,6 +347,83 @@ pub fn site_fields(vertical: &str, zone: &str) -> Markup {
     }
 }
 
+/// A box to tick, in a `choices`.
+pub fn check(name: &str, value: &str, checked: bool, label: Markup) -> Markup {
+    html! { label.choice { input type="checkbox" name=(name) value=(value) checked[checked]; span { (label) } } }
+}
+
+/// Hours of days of the week, as typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Span {
+    /// `1` to `7`, 1 is Monday.
+    pub days: Vec<String>,
+    /// `HH:MM`
+    pub from: String,
+    /// `HH:MM`; at or before `from`, it is of the next day.
+    pub to: String,
+}
+
+impl Span {
+    /// Hours that are kept.
+    pub fn of(days: &[u8], from: &str, to: &str) -> Self {
+        Self {
+            days: days.iter().map(u8::to_string).collect(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+        }
+    }
+
+    /// Those of a form that nobody touched.
+    pub fn office() -> Self {
+        Self::of(&[1, 2, 3, 4, 5], "08:00", "18:00")
+    }
+
+    /// From the fields of a form that `prefix` begins.
+    pub fn read(fields: &[(String, String)], prefix: &str) -> Self {
+        let of = |name: &'static str| {
+            let named = move |(n, _): &&(String, String)| n.strip_prefix(prefix) == Some(name);
+            fields
+                .iter()
+                .filter(named)
+                .map(|(_, value)| value.trim().to_owned())
+        };
+        Self {
+            days: of("days").collect(),
+            from: of("from").next().unwrap_or_default(),
+            to: of("to").next().unwrap_or_default(),
+        }
+    }
+
+    /// The days, rising; `None` where one is none.
+    pub fn days(&self) -> Option<Vec<u8>> {
+        let day = |text: &String| text.parse().ok().filter(|day| (1..=7u8).contains(day));
+        let mut days = self.days.iter().map(day).collect::<Option<Vec<u8>>>()?;
+        days.sort_unstable();
+        days.dedup();
+        Some(days)
+    }
+}
+
+/// Fields for hours of days of the week, `days`, `from` and `to` behind `prefix`; `id` tells those of one page apart.
+pub fn hours(prefix: &str, id: &str, span: &Span) -> Markup {
+    html! {
+        div.choices.row.days-of-week {
+            @for (i, name) in words::WEEKDAYS.iter().enumerate() {
+                @let day = (i + 1).to_string();
+                (check(&format!("{prefix}days"), &day, span.days.contains(&day), html! { (name) }))
+            }
+        }
+        div.period-days {
+            @for (name, label, value) in [("from", "From", &span.from), ("to", "Until", &span.to)] {
+                div.field {
+                    label for={ (id) (name) } { (label) }
+                    input id={ (id) (name) } type="time" name={ (prefix) (name) } value=(value);
+                }
+            }
+        }
+    }
+}
+
 /// Names of zones, without legacy aliases.
 fn zones() -> Vec<String> {
     const AREAS: &[&str] = &[

@@ -2,8 +2,10 @@
 //!
 //! Not here: limits and tokens (`device`).
 
+pub mod form;
 pub mod view;
 
+use domain::event::contact::OpeningHours;
 use maud::{Markup, html};
 
 use super::layout::{self, Page, Section};
@@ -28,15 +30,21 @@ pub fn page(frame: &Frame, view: &SitePage) -> Markup {
             (words::vertical(&view.site.vertical)) " · " (zone.name()) ", now " (words::moment(frame.now, frame.now, zone))
             @if let Some(address) = &view.address { " · " (address) }
         }
+        @if let Some(is_open) = view.is_open {
+            p.dim {
+                "Open " (opening_words(&view.opening_hours)) ": "
+                strong { @if is_open { "open now" } @else { "closed now" } }
+            }
+        }
         section aria-labelledby="devices-h" {
             h2 #devices-h { "Devices" }
             @if rows.is_empty() { p { "No devices yet." } }
             @else { (overview::device_list(&rows, &|_| zone, frame.now, false)) }
         }
         @if may_edit {
-            details.panel {
+            details.panel open[view.typed.is_some()] {
                 summary { "Change this site" }
-                (form(frame, view))
+                (form::form(frame, view))
             }
         }
         section aria-labelledby="timeline-h" {
@@ -55,28 +63,23 @@ pub fn page(frame: &Frame, view: &SitePage) -> Markup {
     )
 }
 
-fn form(frame: &Frame, view: &SitePage) -> Markup {
-    html! {
-        form.stack method="post" action={ "/app/sites/" (view.site.id) } {
-            (parts::csrf(frame))
-            input type="hidden" name="if_match" value=(view.etag);
-            (parts::field(&Field { name: "name", label: "Name", value: &view.site.name, required: true, ..Field::default() }))
-            (parts::field(&Field {
-                name: "address", label: "Address", value: view.address.as_deref().unwrap_or(""), ..Field::default()
-            }))
-            (parts::site_fields(&view.site.vertical, view.site.zone.name()))
-            (reason(""))
-            button.primary type="submit" { "Save" }
-        }
-    }
+/// `Mon–Fri 08:00–18:00, Sat 09:00–12:00`
+fn opening_words(hours: &[OpeningHours]) -> String {
+    let spans = hours.iter().map(|it| words::hours(&it.days, &it.from, &it.to));
+    spans.collect::<Vec<_>>().join(", ")
 }
 
 /// Why something is changed: it stands in the ledger beside the change.
 pub fn reason(form: &str) -> Markup {
+    reason_typed(form, "")
+}
+
+fn reason_typed(form: &str, value: &str) -> Markup {
     parts::field(&Field {
         name: "reason",
         form,
         label: "Reason",
+        value,
         hint: "Stands in the ledger beside the change, for whoever reads it later.",
         ..Field::default()
     })

@@ -48,6 +48,13 @@ fn every_page() -> Vec<(&'static str, Markup)> {
             .into_iter()
             .filter(|d| d.site == "site_kitchen")
             .collect(),
+        opening_hours: vec![domain::event::contact::OpeningHours {
+            days: vec![1, 2, 3, 4, 5],
+            from: "08:00".into(),
+            to: "18:00".into(),
+        }],
+        is_open: Some(true),
+        typed: None,
         timeline: sample::timeline(),
         etag: "\"3\"".into(),
     };

@@ -30,7 +30,8 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+/// Days of the week, Monday first.
+pub const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// A site's time zone with its name; UTC where the name is unknown.
 #[derive(Debug, Clone)]
@@ -67,6 +68,13 @@ impl Zone {
     /// The zone itself.
     pub fn time_zone(&self) -> &TimeZone {
         &self.zone
+    }
+
+    /// The day of the week there, 1 is Monday, and the minute of the day.
+    pub fn weekday_minute(&self, at: Timestamp) -> (u8, u16) {
+        let local = self.at(at);
+        let minute = u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs());
+        (local.weekday().to_monday_one_offset().unsigned_abs(), minute)
     }
 
     /// The instant as this zone's calendar and clock show it.
@@ -320,6 +328,23 @@ pub fn date(date: Date) -> String {
 pub fn weekday(date: Date) -> &'static str {
     // 1970-01-01 was a Thursday.
     WEEKDAYS[(date.days() + 3).rem_euclid(7) as usize]
+}
+
+/// Hours of days of the week, 1 is Monday: `Mon–Fri 08:00–18:00`, `every day 10:00–14:00`.
+pub fn hours(days: &[u8], from: &str, to: &str) -> String {
+    let name = |day: &u8| {
+        WEEKDAYS
+            .get(usize::from(*day).wrapping_sub(1))
+            .copied()
+            .unwrap_or("?")
+    };
+    let in_a_row = days.windows(2).all(|pair| pair[1] == pair[0] + 1);
+    let days = match (days, in_a_row) {
+        ([1, 2, 3, 4, 5, 6, 7], _) => "every day".to_owned(),
+        ([first, .., last], true) if days.len() > 2 => format!("{}–{}", name(first), name(last)),
+        _ => days.iter().map(name).collect::<Vec<_>>().join(", "),
+    };
+    format!("{days} {from}–{to}")
 }
 
 /// `January` to `December`; `?` for a number that no month has.

@@ -5,6 +5,7 @@
 //! Not here: signing (`follow`).
 
 use super::handover::{Known, REQUEST, Request};
+use super::peer;
 use crate::app::HEADS;
 use crate::key_chain;
 use commands::keys::{KeyError, RoleKeys, read_secret_file, write_secret_file};
@@ -243,7 +244,8 @@ fn read_or_make(dir: &Path, asked: Option<&str>, entropy: &dyn Entropy) -> Resul
 /// In words.
 pub fn read_verifier_key(dir: &Path) -> Result<VerifierKey, String> {
     let path = dir.join(VERIFIER_KEY);
-    let text = std::fs::read_to_string(&path).map_err(|error| {
+    let read = peer::read_text(&path).and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()));
+    let text = read.map_err(|error| {
         format!(
             "{}: {error}; make the key first with  daybook publish --dir DIR --origin ORIGIN --show-key",
             path.display()

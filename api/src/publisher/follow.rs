@@ -8,7 +8,7 @@
 //! size, and what is missing is made of it at the next start.
 //! Not here: who publishes it (`publishing`), witnesses (`crate::witnesses`).
 
-use super::{Dir, TO_SIGN};
+use super::{Dir, TO_SIGN, peer};
 use crate::stores::LEDGER;
 use commands::ledger::{Ledger, OpenError, Options};
 use commands::sequencer::{CheckpointError, Checkpointer, Signers, Signing};
@@ -53,13 +53,11 @@ pub struct Followed {
 /// `Later` where it cannot be read, `Refused` where it is of another ledger.
 pub fn offered(data: &Path, origin: &str) -> Result<Option<Checkpoint>, FollowError> {
     let path = data.join(TO_SIGN);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(FollowError::Later(format!("{}: {error}", path.display()))),
+    let later = |error: &dyn std::fmt::Display| FollowError::Later(format!("{}: {error}", path.display()));
+    let Some(text) = peer::read_text(&path).map_err(|error| later(&error))? else {
+        return Ok(None);
     };
-    let offered = Checkpoint::parse(&text)
-        .map_err(|error| FollowError::Later(format!("{}: {error}", path.display())))?;
+    let offered = Checkpoint::parse(&text).map_err(|error| later(&error))?;
     if offered.origin() != origin {
         return Err(FollowError::Refused(format!(
             "{} is of {}, but this key signs for {origin}",

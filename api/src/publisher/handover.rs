@@ -18,6 +18,7 @@
 //! Source: FORMAT §1. Not here: recording the entry (`rekey`), signing what follows it (`follow`).
 
 use super::dir::{Dir, DirError, VERIFIER_KEY, read_verifier_key};
+use super::peer;
 use commands::keys::{RoleKeys, write_secret_file};
 use domain::checkpoint::SignedCheckpoint;
 use domain::note::{Note, SigningKey, VerifierKey};
@@ -25,7 +26,7 @@ use domain::ports::Entropy;
 use domain::rotation::{KeyRotated, Role, RotationReason, rotation_text, sign_rotation};
 use domain::{Position, TreeSize};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 /// The file with the request, in the publisher's directory.
@@ -96,14 +97,8 @@ impl Request {
     pub fn read(dir: &Path) -> Result<Option<Self>, String> {
         let path = dir.join(REQUEST);
         let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let mut bytes = Vec::new();
-        match std::fs::File::open(&path) {
-            Ok(file) => file
-                .take(REQUEST_BYTES_MAX)
-                .read_to_end(&mut bytes)
-                .map_err(|error| wrong(&error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(wrong(&error)),
+        let Some(bytes) = peer::read(&path, REQUEST_BYTES_MAX).map_err(|error| wrong(&error))? else {
+            return Ok(None);
         };
         serde_json::from_slice(&bytes)
             .map(Some)
@@ -176,14 +171,9 @@ impl Known {
     /// In words.
     pub fn read(data: &Path) -> Result<Option<Self>, String> {
         let path = data.join(VERIFIER_KEY);
-        if !path
-            .try_exists()
-            .map_err(|error| format!("{}: {error}", path.display()))?
-        {
-            return Ok(None);
-        }
+        let read = peer::read_text(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let Some(text) = read else { return Ok(None) };
         let key = read_verifier_key(data)?;
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let before = text.lines().nth(1).map(|line| {
             let (position, key) = line.split_once(' ').ok_or_else(|| "no key".to_owned())?;
             let position = position

@@ -7,6 +7,7 @@
 //! | `follow` | the ledger's files, read; what is durable, signed; days, their heads |
 //! | `handover` | a new log key: the request for it, and what the service knows of the publisher's keys |
 //! | `desk` | what channels need, here |
+//! | `peer` | files of the other process, read with a limit |
 //! | `elsewhere` | the other side: the service that offers trees, takes over checkpoints, records outcomes |
 //!
 //! Each process writes only into its own directory and reads the other's; neither waits for the other, and either may be
@@ -23,6 +24,7 @@ mod elsewhere;
 mod follow;
 mod handover;
 mod outcomes;
+mod peer;
 
 pub use desk::Publisher;
 pub use dir::{Dir, DirError, VERIFIER_KEY, read_checkpoint, read_verifier_key};

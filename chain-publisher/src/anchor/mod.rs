@@ -7,6 +7,7 @@
 //! Not here: when they are asked for (`api`), where the files lie (`layout`, `commands`).
 
 pub mod authority;
+mod certificate;
 mod http;
 pub mod ots;
 pub mod rfc3161;

@@ -14,9 +14,12 @@ pub(super) const SHA256_OID: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\
 const SIGNED_DATA_OID: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
 /// … of `id-ct-TSTInfo`.
 pub(super) const TST_INFO_OID: &[u8] = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x04";
+/// … of `rsaEncryption`.
+pub(super) const RSA_OID: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const OCTET_STRING: u8 = 0x04;
-const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const EXPLICIT_0: u8 = 0xa0;
 /// What is said of anything that has not the form.

@@ -403,7 +403,7 @@ impl Judge<'_> {
         }
         if passed.stubs > passed.checked.findings.pruned {
             not.push(format!(
-                "{} entries about tokens of devices: they hold hashes of secrets and are withheld",
+                "{} withheld entries: of those about tokens of devices, which hold hashes of secrets, no pack shows more",
                 passed.stubs - passed.checked.findings.pruned
             ));
         }
@@ -415,6 +415,11 @@ impl Judge<'_> {
         }
         not.push(
             "of configuration that did not change in these days, whether its last change before them was left out"
+                .to_owned(),
+        );
+        not.push(
+            "whether the ledger has further KeyRotated, WitnessPolicySet or RetentionPolicySet, and whether anything that \
+             is pruned was under a hold"
                 .to_owned(),
         );
         not.push(

@@ -8,6 +8,7 @@ mod log;
 mod proof;
 mod receipt;
 mod served;
+mod stamps;
 mod watch;
 
 use domain::cosignature::CosigningKey;

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// Its name in the ledger's folder.
 pub const NAME: &str = "checkpoint";
+/// Most bytes that the file of another process may have: a note with many cosignatures has a few kilobytes.
+const NOTE_BYTES_MAX: u64 = 1 << 20;
 
 /// A signed checkpoint's bytes and what they say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,13 +143,19 @@ impl CheckpointFile {
     /// As [`CheckpointFile::open`].
     pub fn read(dir: &Path) -> io::Result<Option<Vec<u8>>> {
         let path = dir.join(NAME);
+        let damaged = || {
+            let words = format!("{} is not what was written", path.display());
+            Err(io::Error::new(io::ErrorKind::InvalidData, words))
+        };
+        // Another process may have written it.
+        match std::fs::metadata(&path) {
+            Ok(there) if !there.is_file() || there.len() > NOTE_BYTES_MAX => return damaged(),
+            _ => {}
+        }
         match Standing::load(&super::disk::RealDisk, &path)? {
             Standing::Signed(signed) => Ok(Some(signed.note)),
             Standing::Nothing => Ok(None),
-            Standing::Damaged => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{} is not what was written", path.display()),
-            )),
+            Standing::Damaged => damaged(),
         }
     }
 }

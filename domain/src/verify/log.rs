@@ -201,6 +201,7 @@ impl LogVerifier {
 
     /// Takes the leaf hash of an entry whose bytes are withheld.
     pub fn withheld(&mut self, leaf: Hash) {
+        self.pruning.withheld(self.hasher.size().next_position());
         self.hasher.leaf(leaf);
         self.withheld += 1;
         self.day.withheld += 1;
@@ -225,7 +226,7 @@ impl LogVerifier {
         }
         if self.withheld > 0 {
             not_checked.push(format!(
-                "{} withheld entries: their streams' chains and the maps of their days",
+                "{} withheld entries: their streams' chains, the maps of their days, and that their bytes are still kept",
                 self.withheld
             ));
         }
@@ -235,15 +236,15 @@ impl LogVerifier {
                 "{pruned} pruned entries: their streams' chains and the maps of their days"
             ));
         }
-        if pruned > 0 && self.pruning.retention().has_holds() {
+        if pruned > 0 && (self.pruning.has_hole() || self.pruning.retention().has_holds()) {
             not_checked.push("whether what is pruned was under a hold".to_owned());
         }
         // Once something does not hold, days are not followed any more.
-        if self.failure.is_none()
-            && self.withheld == 0
-            && let Some((position, what)) = self.pruning.check().into_iter().next()
-        {
-            self.failure = Some(Verdict::Tampered {
+        if self.failure.is_none() {
+            let found = self.pruning.check();
+            not_checked.extend(found.not_checked);
+            let first = found.wrong.into_iter().next();
+            self.failure = first.map(|(position, what)| Verdict::Tampered {
                 position: Some(position),
                 what,
             });
@@ -424,6 +425,9 @@ impl LogVerifier {
             s.today = true;
             s.day_first = entry.sequence;
             self.touched.push(stream);
+        }
+        if entry.stream_is("ledger", "main") {
+            self.pruning.ledger(entry.position, entry.sequence - expected)?;
         }
         Ok(())
     }

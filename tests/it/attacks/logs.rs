@@ -3,7 +3,7 @@
 use super::{Desk, option, verify};
 use crate::verify::exported;
 use crate::verify::verdicts::{entries, forge, sign};
-use chain_publisher::layout::{head_path, lines_path, pruned_line};
+use chain_publisher::layout::{head_path, lines_path, pruned_line, withheld_line};
 use domain::Position;
 use domain::canonical::Canonical;
 use domain::checkpoint::SignedCheckpoint;
@@ -195,6 +195,16 @@ pub fn closed_late() -> Said {
 
 /// A copy of a ledger with a `RetentionApplied`, of which some readings of a day are gone.
 fn pruned(ledger: &PackLedger, day: &str, which: impl Fn(usize) -> bool) -> Said {
+    pruned_beside(ledger, day, which, |_| false)
+}
+
+/// The same, where those lines are withheld besides.
+fn pruned_beside(
+    ledger: &PackLedger,
+    day: &str,
+    which: impl Fn(usize) -> bool,
+    withheld: impl Fn(&str) -> bool,
+) -> Said {
     let dir = tempfile::tempdir().expect("a scratch directory");
     chain_publisher::export(&ledger.source(), dir.path(), &mut |_, _| {}).expect("exported");
     let size = SignedCheckpoint::parse(&ledger.checkpoint)
@@ -217,6 +227,11 @@ fn pruned(ledger: &PackLedger, day: &str, which: impl Fn(usize) -> bool) -> Said
                 &leaf_hash(line.as_bytes()),
                 Position(position as u64),
                 by,
+            ));
+        } else if withheld(line) {
+            lines.push_str(&withheld_line(
+                &leaf_hash(line.as_bytes()),
+                Position(position as u64),
             ));
         } else {
             lines.push_str(line);
@@ -249,9 +264,40 @@ pub fn hidden() -> Said {
     pruned(&PackLedger::record(), "2026-05-20", |n| n == 1)
 }
 
+pub fn hidden_beside_withheld() -> Said {
+    pruned_beside(&PackLedger::record(), "2026-05-20", |n| n == 1, is_token)
+}
+
+/// What nobody is shown.
+fn is_token(line: &str) -> bool {
+    line.contains("\"TokenIssued\"")
+}
+
 #[test]
 fn readings_that_are_lawfully_gone_are_partial_and_nothing_worse() {
     let (code, said) = pruned(&PackLedger::record_pruned("2026-05-18"), "2026-05-18", |_| true);
     assert_eq!((code, said.starts_with("PARTIAL: ")), (5, true), "{said}");
     assert!(said.contains("15 entries are pruned"), "{said}");
+}
+
+#[test]
+fn what_is_withheld_beside_what_is_lawfully_gone_is_no_breach_and_what_it_may_hide_is_said() {
+    let ledger = PackLedger::record_pruned("2026-05-18");
+    let all = |_| true;
+    let (code, said) = pruned_beside(&ledger, "2026-05-18", all, is_token);
+    assert_eq!((code, said.starts_with("PARTIAL: ")), (5, true), "{said}");
+    assert!(said.contains("that their bytes are still kept"), "{said}");
+    // What removed them is withheld, and with it how long they were to be kept.
+    let law = |line: &str| line.contains("\"RetentionPolicySet\"") || line.contains("\"RetentionApplied\"");
+    let (code, said) = pruned_beside(&ledger, "2026-05-18", all, law);
+    assert_eq!((code, said.starts_with("PARTIAL: ")), (5, true), "{said}");
+    assert!(said.contains("15 pruned entries were removed lawfully"), "{said}");
+    // What says how long they were to be kept is.
+    let (code, said) = pruned_beside(&ledger, "2026-05-18", all, |line| {
+        line.contains("\"RetentionPolicySet\"")
+    });
+    assert_eq!((code, said.starts_with("PARTIAL: ")), (5, true), "{said}");
+    for words in ["how long entries are kept", "was under a hold"] {
+        assert!(said.contains(words), "{said}");
+    }
 }

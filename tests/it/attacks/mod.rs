@@ -111,6 +111,7 @@ rows! {
     a_class_half_pruned: "readings of a day pruned by half", "`daybook-verify log`", "pruned: half of it is there", logs::half_pruned;
     a_class_pruned_early: "readings pruned before their time", "`daybook-verify log`", "removed too early, 2026-05-2", logs::pruned_early;
     a_stub_without_a_law: "a reading hidden behind a stub", "`daybook-verify log`", "its bytes are gone, and no RetentionApplied of 2026-05-20", logs::hidden;
+    a_stub_beside_what_is_withheld: "the same in a log of which other entries are withheld", "`daybook-verify log`", "its bytes are gone, and no RetentionApplied of 2026-05-20", logs::hidden_beside_withheld;
     a_reading_left_out: "a reading removed from a pack", "`daybook-verify pack`", "sequence 7 on 2026-05-18 is missing", packs::reading_removed;
     a_stream_left_out: "a stream of an owner left out of a pack", "`daybook-verify pack`", "INCOMPLETE: ", packs::stream_removed;
     an_alarm_left_out: "an alarm left out of its pack", "`daybook-verify pack`", "the first entry of the alarm ", packs::alarm_removed;

@@ -4,7 +4,7 @@
 //! What the short one leaves to the others is listed here pack by pack.
 
 use super::alarm;
-use super::forged::{FROM, Forger, TO};
+use super::forged::{FROM, Forger, Forgery, TO};
 use chain_publisher::pack::{self, Subject};
 use domain::ids::IdKind;
 use serde_json::Value;
@@ -38,6 +38,9 @@ const NOT_DONE_BY_PY: &[(&str, &str)] = &[
     ("encrypted", "bytes of the ZIP beside its files"),
     ("grows-on-unpacking", "bytes of the ZIP beside its files"),
     ("trailing-bytes", "bytes of the ZIP beside its files"),
+    ("shown-after-pruning", "why entries are pruned"),
+    ("half-pruned", "why entries are pruned"),
+    ("pruned-too-early", "why entries are pruned"),
 ];
 
 /// The shared set in a folder, with what an auditor kept.
@@ -99,6 +102,22 @@ impl Shared {
         Self::of(&ledger, &ledger.head("2026-05-31"), alarm::packs(&ledger))
     }
 
+    /// Packs of ledgers of which a day was pruned, lawfully and not.
+    fn pruned() -> Vec<Self> {
+        let named = |(name, pack, ..): Forgery| (name, pack);
+        let of = |(ledger, packs): (PackLedger, Vec<Forgery>)| {
+            Self::of(&ledger, &ledger.head(TO), packs.into_iter().map(named).collect())
+        };
+        Forger::pruned().into_iter().map(of).collect()
+    }
+
+    /// All of them, those of whole ledgers first.
+    fn all() -> Vec<Self> {
+        let mut all = vec![Self::new(), Self::with_alarms()];
+        all.extend(Self::pruned());
+        all
+    }
+
     /// These packs, and what an auditor kept of their ledger.
     fn of(ledger: &PackLedger, head: &[u8], packs: Vec<(&str, Vec<u8>)>) -> Self {
         let settings = ledger.auditor(&[head]);
@@ -144,10 +163,10 @@ fn the_short_verifier_is_short_and_agrees_wherever_it_looks() {
     let text = std::fs::read_to_string(PY).expect("readable");
     let widest = text.lines().map(|line| line.chars().count()).max();
     assert!(text.lines().count() <= PY_LINES_MAX && widest <= Some(PY_COLUMNS_MAX));
-    let (shared, alarms) = (Shared::new(), Shared::with_alarms());
+    let all = Shared::all();
     let mut wrong = Vec::new();
-    for (of, (name, word, code)) in [&shared, &alarms]
-        .into_iter()
+    for (of, (name, word, code)) in all
+        .iter()
         .flat_map(|of| of.packs.iter().map(move |pack| (of, pack)))
     {
         let file = of.path(&format!("{name}.pack.zip"));
@@ -164,6 +183,7 @@ fn the_short_verifier_is_short_and_agrees_wherever_it_looks() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    let shared = &all[0];
     let (key, head) = (shared.path("log.vkey"), shared.path("head.tlog-proof"));
     let good = shared.path("good.pack.zip");
     assert_eq!(py(&[&good, Path::new("--key"), &key]).0, 3);
@@ -208,7 +228,7 @@ fn dropped(browser: &mut Chromium, pack: &Path) -> Value {
 fn the_page_agrees_on_every_pack_that_is_dropped_on_it() {
     let Some(mut browser) = browser() else { return };
     let mut wrong = Vec::new();
-    for shared in [Shared::new(), Shared::with_alarms()] {
+    for shared in Shared::all() {
         open(&mut browser, &shared.key, &shared.path("head.tlog-proof"));
         for (name, word, code) in &shared.packs {
             let report = dropped(&mut browser, &shared.path(&format!("{name}.pack.zip")));

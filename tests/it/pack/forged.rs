@@ -567,7 +567,7 @@ impl Forger {
     }
 
     /// Of ledgers of which a day's readings were pruned, lawfully and not.
-    fn pruned() -> Vec<(PackLedger, Vec<Forgery>)> {
+    pub fn pruned() -> Vec<(PackLedger, Vec<Forgery>)> {
         let lawful = PackLedger::record_pruned("2026-05-18");
         let early = PackLedger::record_pruned("2026-05-25");
         let pack = |ledger, day, which: fn(usize) -> bool| prune(ledger, day, which).zip();
@@ -589,6 +589,20 @@ impl Forger {
                 pack(&lawful, "2026-05-18", |_| false),
                 "TAMPERED",
                 "readings of 2026-05-18 are shown after position",
+            ),
+            (
+                "withheld-among-pruned",
+                {
+                    let mut files = prune(&lawful, "2026-05-18", |_| true);
+                    let (_, stub) = files.entries_with("pruned_by").swap_remove(1);
+                    let (leaf, _) = stub.split_once("\"pruned_by\"").expect("a stub");
+                    let withheld = format!("{leaf}\"withheld\":true}}");
+                    files.replace("entries.ndjson", &stub, &withheld);
+                    lawful.reseal(&mut files);
+                    files.zip()
+                },
+                "INCOMPLETE",
+                "on 2026-05-18 are missing",
             ),
             (
                 "half-pruned",

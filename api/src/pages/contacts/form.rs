@@ -10,15 +10,10 @@ use domain::rule::Severity;
 use maud::{Markup, html};
 
 use super::super::outbound::view::what_words;
-use super::super::parts::{self, Field};
+use super::super::parts::{self, Field, Span};
 use super::super::words;
 use super::view::Choices;
 use crate::errors::ApiError;
-
-/// Days as a form offers them, 1 is Monday.
-pub const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-/// Days of a form that nobody touched.
-const WORKDAYS: [&str; 5] = ["1", "2", "3", "4", "5"];
 
 /// On duty while the site is open.
 const OPEN: &str = "open";
@@ -44,12 +39,8 @@ pub struct Typed {
     pub scope: Vec<String>,
     /// `always`, `within`, `outside`.
     pub hours: String,
-    /// Days of the week.
-    pub days: Vec<String>,
-    /// From, `HH:MM`.
-    pub from: String,
-    /// Until, `HH:MM`.
-    pub to: String,
+    /// Which, for `within` and `outside`.
+    pub span: Span,
     /// One message a day.
     pub daily_digest: bool,
     /// Trials.
@@ -86,12 +77,9 @@ impl Typed {
                 (None, None) => "always",
             }
             .to_owned(),
-            days: hours.map_or_else(
-                || WORKDAYS.map(str::to_owned).to_vec(),
-                |hours| hours.days.iter().map(u8::to_string).collect(),
-            ),
-            from: hours.map_or("08:00", |hours| &hours.from).to_owned(),
-            to: hours.map_or("18:00", |hours| &hours.to).to_owned(),
+            span: hours.map_or_else(Span::office, |hours| {
+                Span::of(&hours.days, &hours.from, &hours.to)
+            }),
             daily_digest: preferences.daily_digest,
             challenge: preferences.challenge,
             kinds: preferences.kinds.clone(),
@@ -119,9 +107,7 @@ impl Typed {
             severity: one("min_severity"),
             scope: all("scope"),
             hours: one("hours"),
-            days: all("days"),
-            from: one("from"),
-            to: one("to"),
+            span: Span::read(fields, ""),
             daily_digest: !one("daily_digest").is_empty(),
             challenge: !one("challenge").is_empty(),
             kinds: all("kinds"),
@@ -171,17 +157,13 @@ impl Typed {
 
     fn on_duty(&self) -> Result<Hours, ApiError> {
         let invalid = |words: &'static str| ApiError::rejected("invalid_preferences", words);
-        let day = |text: &String| text.parse().ok().filter(|day| (1..=7u8).contains(day));
-        let days: Option<Vec<u8>> = self.days.iter().map(day).collect();
-        let mut days = days.filter(|days| !days.is_empty()).ok_or_else(|| {
+        let days = self.span.days().filter(|days| !days.is_empty()).ok_or_else(|| {
             invalid("choose at least one day of the week, or that it is on duty at any time")
         })?;
-        days.sort_unstable();
-        days.dedup();
         Ok(Hours {
             days,
-            from: self.from.clone(),
-            to: self.to.clone(),
+            from: self.span.from.clone(),
+            to: self.span.to.clone(),
             outside: self.hours == "outside",
         })
     }
@@ -217,9 +199,6 @@ pub fn preferences(
     challenge_days: u32,
 ) -> Markup {
     let id = |name: &str| format!("f-{form}{name}");
-    let check = |name: &str, value: &str, checked: bool, label: Markup| {
-        html! { label.choice { input type="checkbox" name=(name) value=(value) checked[checked]; span { (label) } } }
-    };
     let radio = |name: &str, value: &str, chosen: &str, label: &str| {
         html! { label.choice { input type="radio" name=(name) value=(value) checked[value == chosen]; (label) } }
     };
@@ -230,10 +209,10 @@ pub fn preferences(
                 p.hint { "Of everywhere, if nothing is chosen." }
                 div.choices.row {
                     @for site in &choices.sites {
-                        (check("scope", &site.id, typed.scope.contains(&site.id), html! { (site.name) }))
+                        (parts::check("scope", &site.id, typed.scope.contains(&site.id), html! { (site.name) }))
                     }
                     @for (id, name) in kept.iter().filter(|(id, _)| !choices.sites.iter().any(|site| site.id == *id)) {
-                        (check("scope", id, typed.scope.contains(id), html! { (name) }))
+                        (parts::check("scope", id, typed.scope.contains(id), html! { (name) }))
                     }
                 }
             }
@@ -262,30 +241,15 @@ pub fn preferences(
                     (radio("hours", CLOSED, &typed.hours, "While the site is closed"))
                 }
                 div.hours {
-                    div.choices.row.days-of-week {
-                        @for (i, name) in DAYS.iter().enumerate() {
-                            @let day = (i + 1).to_string();
-                            (check("days", &day, typed.days.contains(&day), html! { (name) }))
-                        }
-                    }
-                    div.period-days {
-                        div.field {
-                            label for=(id("from")) { "From" }
-                            input id=(id("from")) type="time" name="from" value=(typed.from);
-                        }
-                        div.field {
-                            label for=(id("to")) { "Until" }
-                            input id=(id("to")) type="time" name="to" value=(typed.to);
-                        }
-                    }
+                    (parts::hours("", &id(""), &typed.span))
                     p.hint { "In the site's time zone. Off duty it is left in peace as long as somebody else is told." }
                 }
             }
             fieldset.choices.for-person {
                 legend { "Besides" }
-                (check("daily_digest", "yes", typed.daily_digest, html! { strong { "Daily digest" }
+                (parts::check("daily_digest", "yes", typed.daily_digest, html! { strong { "Daily digest" }
                     span.dim { "One message a day: what happened, and the day's head." } }))
-                (check("challenge", "yes", typed.challenge, html! { strong { "Challenge" }
+                (parts::check("challenge", "yes", typed.challenge, html! { strong { "Challenge" }
                     span.dim {
                         @match challenge_days {
                             0 => { "A marked trial that asks to be acknowledged. This service is set to send none." }
@@ -300,10 +264,10 @@ pub fn preferences(
                 p.hint { "Everything, if nothing is chosen." }
                 div.choices.row {
                     @for kind in WEBHOOK_KINDS {
-                        (check("kinds", kind, typed.kinds.iter().any(|k| k == kind), html! { (words::capitalised(what_words(kind))) }))
+                        (parts::check("kinds", kind, typed.kinds.iter().any(|k| k == kind), html! { (words::capitalised(what_words(kind))) }))
                     }
                 }
-                (check("reference_headers", "yes", typed.reference_headers, html! { strong { "X-OpenSense headers as well" }
+                (parts::check("reference_headers", "yes", typed.reference_headers, html! { strong { "X-OpenSense headers as well" }
                     span.dim { "For a receiver that was written for them." } }))
             }
         }

@@ -12,7 +12,7 @@ use super::super::outbound;
 use super::super::outbound::view::{Outcome, what_words};
 use super::super::view::Frame;
 use super::super::{marks, parts, words};
-use super::form::{self, DAYS, Fields, Typed};
+use super::form::{self, Fields, Typed};
 use super::ladder;
 use super::view::{ContactRow, ContactsPage, Former};
 
@@ -288,20 +288,8 @@ pub fn duty_words(preferences: &Preferences) -> Option<String> {
 
 /// Hours in words: `Mon–Fri 08:00–18:00`, `outside of Sat 10:00–14:00`.
 fn hours_words(hours: &Hours) -> String {
-    let name = |day: &u8| {
-        DAYS.get(usize::from(*day).wrapping_sub(1))
-            .copied()
-            .unwrap_or("?")
-    };
-    let days = &hours.days;
-    let in_a_row = days.windows(2).all(|pair| pair[1] == pair[0] + 1);
-    let days = match (days.as_slice(), in_a_row) {
-        ([1, 2, 3, 4, 5, 6, 7], _) => "every day".to_owned(),
-        ([first, .., last], true) if days.len() > 2 => format!("{}–{}", name(first), name(last)),
-        _ => days.iter().map(name).collect::<Vec<_>>().join(", "),
-    };
     let outside = if hours.outside { "outside of " } else { "" };
-    format!("{outside}{days} {}–{}", hours.from, hours.to)
+    format!("{outside}{}", words::hours(&hours.days, &hours.from, &hours.to))
 }
 
 #[cfg(test)]

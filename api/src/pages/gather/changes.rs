@@ -8,7 +8,8 @@ use domain::rule::Derivation;
 use domain::{Position, Timestamp};
 use projections::QueryError;
 use projections::query::{TimelineFilter, TimelineItem};
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 use super::super::values::calibration::correction_words;
 use super::super::view::{Change, LimitSpan, Limits, Link};
@@ -150,6 +151,17 @@ fn title(event_type: &str, payload: &Value) -> String {
         "AlarmClosed" => "Alarm closed".to_owned(),
         "SilenceOpened" => "Channel silenced".to_owned(),
         "SilenceEnded" => "Silence ended".to_owned(),
+        "ChannelNotificationsSet" => "Changed how the channel's messages are spaced".to_owned(),
+        "SiteNotificationsSet" => "Changed how the site's messages are spaced".to_owned(),
+        "ContactAdded" => "Contact added".to_owned(),
+        "ContactConfirmed" => "Contact confirmed by its owner".to_owned(),
+        "ContactLinked" => "Contact linked to a chat".to_owned(),
+        "ContactChanged" => "Contact changed".to_owned(),
+        "ContactBounced" => "Contact's mailbox refuses messages".to_owned(),
+        "ContactUnsubscribed" => "Contact unsubscribed".to_owned(),
+        "ContactRemoved" => "Contact removed".to_owned(),
+        "WebhookSecretRotated" => "Webhook's secret replaced".to_owned(),
+        "SubjectKeyDestroyed" => "Personal data erased".to_owned(),
         "TokenIssued" => "Token issued".to_owned(),
         "TokenExpirySet" => "Token given an end".to_owned(),
         "TokenRevoked" => "Token revoked".to_owned(),
@@ -185,13 +197,7 @@ fn fields(asker: &Asker<'_>, payload: &Value) -> Vec<(String, Option<String>, Op
     if let Some(changes) = payload["changes"].as_object() {
         let told = changes.iter().filter(|(name, _)| *name != "email_index");
         return told
-            .map(|(name, change)| {
-                (
-                    field(name).to_owned(),
-                    say(name, &change["old"]),
-                    say(name, &change["new"]),
-                )
-            })
+            .flat_map(|(name, change)| lines(name, &change["old"], &change["new"]))
             .collect();
     }
     if let Some(change) = payload.get("correction") {
@@ -227,6 +233,23 @@ fn fields(asker: &Asker<'_>, payload: &Value) -> Vec<(String, Option<String>, Op
         .collect()
 }
 
+/// What changed of a member; of one with members of its own, each of them.
+fn lines(name: &str, old: &Value, new: &Value) -> Vec<(String, Option<String>, Option<String>)> {
+    if !old.is_object() && !new.is_object() {
+        return vec![(field(name).to_owned(), say(name, old), say(name, new))];
+    }
+    let of = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let (old, new) = (of(old), of(new));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let changed = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    changed
+        .map(|name| {
+            let said = |of: &Map<String, Value>| of.get(name).and_then(|value| say(name, value));
+            (field(name).to_owned(), said(&old), said(&new))
+        })
+        .collect()
+}
+
 fn site_name(asker: &Asker<'_>, id: &str) -> String {
     let site = asker.known.registry().site(asker.account, id).cloned();
     site.and_then(|site| asker.known.text("site", id, site.state.name.as_ref()))
@@ -244,6 +267,13 @@ fn field(name: &str) -> &str {
         "timezone" => "time zone",
         "vertical" => "what is measured",
         "effective_at" => "from",
+        "opening_hours" => "open",
+        "site_hours" => "on duty while the site is",
+        "hours" => "on duty",
+        "after_min" => "told after",
+        "min_severity" => "told of",
+        "min_interval_min" => "at most every",
+        "daily_digest" => "daily digest",
         "valid_from" => "measured from",
         "due" => "next one due",
         other => other,
@@ -256,11 +286,28 @@ fn say(name: &str, value: &Value) -> Option<String> {
         Value::Number(n) if name == "cadence_s" => {
             n.as_u64().and_then(|s| u32::try_from(s).ok()).map(words::every)
         }
-        Value::Number(n) if name == "grace_min" => Some(format!("{n}\u{a0}min")),
+        Value::Number(n) if matches!(name, "grace_min" | "after_min" | "min_interval_min") => {
+            Some(format!("{n}\u{a0}min"))
+        }
         Value::Number(n) => n.as_f64().map(words::exact),
         Value::String(text) if name == "vertical" => Some(words::vertical(text).to_owned()),
         Value::String(text) if name == "role" => Some(words::role(text).0.to_owned()),
         Value::String(text) => Some(text.clone()),
+        Value::Bool(yes) => Some(if *yes { "yes" } else { "no" }.to_owned()),
+        Value::Array(all) => {
+            let all: Vec<String> = all.iter().filter_map(|one| say(name, one)).collect();
+            (!all.is_empty()).then(|| all.join(", "))
+        }
+        Value::Object(span) if matches!(name, "opening_hours" | "hours") => {
+            let days: Vec<u8> = serde_json::from_value(span.get("days")?.clone()).ok()?;
+            let said = words::hours(&days, span.get("from")?.as_str()?, span.get("to")?.as_str()?);
+            let outside = span.get("outside") == Some(&Value::Bool(true));
+            Some(if outside {
+                format!("outside of {said}")
+            } else {
+                said
+            })
+        }
         other => Some(other.to_string()),
     }
 }
@@ -428,6 +475,18 @@ mod tests {
     }
 
     #[test]
+    fn every_event_that_is_kept_for_audit_has_a_title() {
+        let audit = domain::event::CLASS_TABLE
+            .iter()
+            .filter(|(_, class)| *class == domain::event::Class::Audit);
+        let untitled: Vec<&str> = audit
+            .map(|(name, _)| *name)
+            .filter(|name| title(name, &json!({})) == *name)
+            .collect();
+        assert_eq!(untitled, [""; 0]);
+    }
+
+    #[test]
     fn values_of_changes_are_told_in_words() {
         assert_eq!(say("cadence_s", &json!(300)).as_deref(), Some("every 5\u{a0}min"));
         assert_eq!(say("ok_min", &json!(-18)).as_deref(), Some("−18"));
@@ -436,5 +495,36 @@ mod tests {
             Some("Kitchen (HACCP)")
         );
         assert_eq!(say("ok_max", &Value::Null), None);
+        let hours = json!([
+            {"days": [1, 2, 3], "from": "08:00", "to": "18:00"},
+            {"days": [6], "from": "09:00", "to": "12:00"},
+        ]);
+        assert_eq!(
+            lines("opening_hours", &json!([]), &hours),
+            [(
+                "open".to_owned(),
+                None,
+                Some("Mon–Wed 08:00–18:00, Sat 09:00–12:00".to_owned())
+            )]
+        );
+        let preferences = |after: u32, digest: bool, hours: Value| json!({"after_min": after, "daily_digest": digest, "hours": hours});
+        let night = json!({"days": [1, 2, 3, 4, 5, 6, 7], "from": "08:00", "to": "18:00", "outside": true});
+        let told = lines(
+            "preferences",
+            &preferences(0, false, Value::Null),
+            &preferences(10, false, night),
+        );
+        let said = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            told,
+            [
+                ("told after".to_owned(), said("0\u{a0}min"), said("10\u{a0}min")),
+                (
+                    "on duty".to_owned(),
+                    None,
+                    said("outside of every day 08:00–18:00")
+                ),
+            ]
+        );
     }
 }

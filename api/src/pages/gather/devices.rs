@@ -139,6 +139,12 @@ pub fn site(asker: &Asker<'_>, id: &str) -> Result<SitePage, QueryError> {
         address: asker.known.text("site", &site.id, site.state.address.as_ref()),
         timeline: changes::timeline(asker, Some(id), CHANGES_MAX)?,
         etag: site.state.sequence.to_string(),
+        is_open: {
+            let (weekday, minute) = card.zone.weekday_minute(asker.now);
+            site.state.is_open(weekday, minute)
+        },
+        opening_hours: site.state.opening_hours.clone(),
+        typed: None,
         site: card,
         devices,
     })

@@ -46,10 +46,15 @@ pub async fn site(visit: Visit) -> Answer {
     site_with(&visit, None).await
 }
 
-/// A site's page, with what a form did to it.
-pub async fn site_with(visit: &Visit, notice: Option<(StatusCode, Notice)>) -> Answer {
+/// A site's page, with what a form did to it and what was typed.
+pub async fn site_with(
+    visit: &Visit,
+    refused: Option<((StatusCode, Notice), site_page::form::Typed)>,
+) -> Answer {
     let id = visit.ctx.id().to_owned();
-    let view = visit.ask(move |asker| gather::site(asker, &id)).await?;
+    let mut view = visit.ask(move |asker| gather::site(asker, &id)).await?;
+    let (notice, typed) = refused.unzip();
+    view.typed = typed;
     let (status, notice) = split(notice);
     Ok(html(status, site_page::page(&visit.frame(notice).await?, &view)))
 }

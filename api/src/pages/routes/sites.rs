@@ -3,9 +3,8 @@
 //! Not here: pages (`show`).
 
 use commands::handlers::Outcome;
-use domain::aggregate::site::SitePatch;
 
-use super::super::site as site_page;
+use super::super::site::{self as site_page, form::Typed};
 use super::forms::{Form, refused, to};
 use super::{Visit, html, show};
 use crate::errors::ApiError;
@@ -46,26 +45,19 @@ pub(super) async fn make_site(visit: &Visit, form: &Form, name: &str) -> Result<
 
 pub async fn change_site(mut visit: Visit) -> Answer {
     let form = visit.form().await?;
-    let patch = SitePatch {
-        name: form.some("name"),
-        vertical: form.some("vertical"),
-        timezone: form.some("timezone"),
-        address: Some(form.some("address")),
-        ..SitePatch::default()
-    };
+    let typed = Typed::read(form.fields());
     let id = visit.ctx.id().to_owned();
+    match changed(&visit, &form, &id, &typed).await.map_err(refused) {
+        Ok(_) => Ok(to(&format!("/app/sites/{id}"), "saved")),
+        Err(refused) => show::site_with(&visit, Some((refused?, typed))).await,
+    }
+}
+
+async fn changed(visit: &Visit, form: &Form, id: &str, typed: &Typed) -> Result<Outcome, ApiError> {
+    let (actor, patch) = (visit.actor(form, ""), typed.patch()?);
     let management = visit.ctx.app.management();
     let made = management
-        .patch_site(
-            &visit.actor(&form, ""),
-            &form.reason(),
-            &id,
-            form.if_match(),
-            patch,
-        )
+        .patch_site(&actor, &form.reason(), id, form.if_match(), patch)
         .await;
-    match visit.settled(made).await.map_err(refused) {
-        Ok(_) => Ok(to(&format!("/app/sites/{id}"), "saved")),
-        Err(refused) => show::site_with(&visit, Some(refused?)).await,
-    }
+    visit.settled(made).await
 }

@@ -3,6 +3,8 @@
 //! Not here: markup, queries.
 
 use super::super::view::{Change, DeviceRow, SiteCard};
+use super::form::Typed;
+use domain::event::contact::OpeningHours;
 
 /// One site.
 #[derive(Debug, Clone)]
@@ -11,6 +13,12 @@ pub struct SitePage {
     pub site: SiteCard,
     /// Its address, opened.
     pub address: Option<String>,
+    /// When it is open, in its time zone.
+    pub opening_hours: Vec<OpeningHours>,
+    /// Whether it is open now; `None` where its opening hours are not known.
+    pub is_open: Option<bool>,
+    /// What was typed, where it could not be saved.
+    pub typed: Option<Typed>,
     /// Its devices, in any order.
     pub devices: Vec<DeviceRow>,
     /// Its configuration timeline, newest first.
