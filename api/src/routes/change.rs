@@ -10,11 +10,12 @@ use crate::errors::ApiError;
 use crate::reply::{self, Response};
 use crate::request::{Members, bad_json, parse_json};
 use crate::router::Ctx;
-use commands::handlers::{Actor, Outcome};
+use commands::handlers::{Actor, ManageError, Outcome};
 use commands::sequencer::Idempotency;
 use domain::event::Reason;
 use domain::event::metadata::REASON_NOT_GIVEN;
 use domain::hash::sha256_of;
+use domain::rejection::Fault;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -22,6 +23,8 @@ use warp::http::{HeaderName, Method, header};
 
 /// The code of a reason that somebody gave in words only.
 const REASON_STATED: &str = "stated";
+/// How often a change is made again of what is there.
+const MERGES_MAX: u32 = 8;
 /// Says that an answer is that of an earlier request.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
@@ -62,6 +65,34 @@ pub async fn read<T: DeserializeOwned>(ctx: &mut Ctx) -> Result<(T, Change), Api
         if_match: if_match(ctx)?,
     };
     Ok((shape, change))
+}
+
+/// Changes what is made of what is there. `read` gives that with its sequence, `attempt` records it, based on a sequence:
+/// whoever sends no `If-Match` means what is there when it is recorded, so where somebody else came in between it is read
+/// and made again. Nothing of theirs is lost.
+///
+/// # Errors
+/// Those of both; 412 where the request has an `If-Match`, or others come in between each time.
+pub async fn merge<T, Fut>(
+    if_match: Option<u64>,
+    read: impl Fn() -> Result<(T, u64), ApiError>,
+    attempt: impl Fn(T, Option<u64>) -> Fut,
+) -> Result<Outcome, ApiError>
+where
+    Fut: Future<Output = Result<Outcome, ManageError>> + Send,
+{
+    let mut left = MERGES_MAX;
+    loop {
+        let (made, sequence) = read()?;
+        match attempt(made, Some(if_match.unwrap_or(sequence))).await {
+            Err(ManageError::Rejected(rejection))
+                if rejection.fault == Fault::Stale && if_match.is_none() && left > 1 =>
+            {
+                left -= 1;
+            }
+            done => return Ok(done?),
+        }
+    }
 }
 
 fn actor(ctx: &Ctx, body: &[u8]) -> Result<Actor, ApiError> {

@@ -299,25 +299,22 @@ struct PatchBody {
 
 async fn patch(mut ctx: Ctx) -> Answer {
     let (body, change): (PatchBody, _) = change::read(&mut ctx).await?;
-    let (current, _) = now(&ctx, ctx.id())?;
-    let mut preferences = current["preferences"].clone();
-    if let Some(members) = preferences.as_object_mut() {
-        members.extend(body.preferences);
-        members.retain(|_, value| !value.is_null());
-    }
-    let preferences: Preferences = serde_json::from_value(preferences)
-        .map_err(|error| ApiError::rejected("invalid_preferences", error.to_string()))?;
-    let outcome = ctx
-        .app
-        .management()
-        .change_contact(
-            &change.actor,
-            &change.reason,
-            ctx.id(),
-            change.if_match,
-            preferences,
-        )
-        .await?;
+    let merged = || {
+        let (current, sequence) = now(&ctx, ctx.id())?;
+        let mut preferences = current["preferences"].clone();
+        if let Some(members) = preferences.as_object_mut() {
+            members.extend(body.preferences.clone());
+            members.retain(|_, value| !value.is_null());
+        }
+        let preferences: Preferences = serde_json::from_value(preferences)
+            .map_err(|error| ApiError::rejected("invalid_preferences", error.to_string()))?;
+        Ok((preferences, sequence))
+    };
+    let management = ctx.app.management();
+    let outcome = change::merge(change.if_match, merged, |preferences, based_on| {
+        management.change_contact(&change.actor, &change.reason, ctx.id(), based_on, preferences)
+    })
+    .await?;
     change::settle(&ctx, &outcome).await;
     one(ctx).await
 }
@@ -445,24 +442,26 @@ fn channel_shape(ctx: &Ctx, notifications: &ChannelNotifications) -> Result<Valu
 
 async fn patch_channel(mut ctx: Ctx) -> Answer {
     let (body, change): (ChannelBody, _) = change::read(&mut ctx).await?;
-    let (mut notifications, _) = channel_now(&ctx)?;
-    if let Some(targets) = &body.telegram_targets {
-        notifications.telegram = targets_of(&ctx, targets)?;
-    }
-    if let Some(minutes) = body.telegram_digest.and_then(|digest| digest.min_interval_min) {
-        notifications.min_interval_min = minutes;
-    }
+    let min_interval_min = body.telegram_digest.and_then(|digest| digest.min_interval_min);
+    let merged = || {
+        let (mut notifications, sequence) = channel_now(&ctx)?;
+        if let Some(targets) = &body.telegram_targets {
+            notifications.telegram = targets_of(&ctx, targets)?;
+        }
+        notifications.min_interval_min = min_interval_min.unwrap_or(notifications.min_interval_min);
+        Ok((notifications, sequence))
+    };
     let id = {
         let registry = ctx.app.registry().read();
         let account = &ctx.caller.user()?.account;
         let sensor = registry.channel_by_sensor(account, ctx.id());
         sensor.map_or_else(|| ctx.id().to_owned(), |channel| channel.id.to_string())
     };
-    let outcome = ctx
-        .app
-        .management()
-        .set_channel_notifications(&change.actor, &change.reason, &id, change.if_match, notifications)
-        .await?;
+    let management = ctx.app.management();
+    let outcome = change::merge(change.if_match, merged, |notifications, based_on| {
+        management.set_channel_notifications(&change.actor, &change.reason, &id, based_on, notifications)
+    })
+    .await?;
     change::settle(&ctx, &outcome).await;
     channel(ctx).await
 }
@@ -527,22 +526,19 @@ fn site_now(ctx: &Ctx) -> Result<(SiteNotifications, u64), ApiError> {
 
 async fn patch_site(mut ctx: Ctx) -> Answer {
     let (body, change): (SiteBody, _) = change::read(&mut ctx).await?;
-    let (mut notifications, _) = site_now(&ctx)?;
     let digest = body.digest;
-    notifications.enabled = digest.enabled.unwrap_or(notifications.enabled);
-    notifications.min_interval_min = digest.min_interval_min.unwrap_or(notifications.min_interval_min);
-    notifications.summary_only = digest.summary_only.unwrap_or(notifications.summary_only);
-    let outcome = ctx
-        .app
-        .management()
-        .set_site_notifications(
-            &change.actor,
-            &change.reason,
-            ctx.id(),
-            change.if_match,
-            notifications,
-        )
-        .await?;
+    let merged = || {
+        let (mut notifications, sequence) = site_now(&ctx)?;
+        notifications.enabled = digest.enabled.unwrap_or(notifications.enabled);
+        notifications.min_interval_min = digest.min_interval_min.unwrap_or(notifications.min_interval_min);
+        notifications.summary_only = digest.summary_only.unwrap_or(notifications.summary_only);
+        Ok((notifications, sequence))
+    };
+    let management = ctx.app.management();
+    let outcome = change::merge(change.if_match, merged, |notifications, based_on| {
+        management.set_site_notifications(&change.actor, &change.reason, ctx.id(), based_on, notifications)
+    })
+    .await?;
     change::settle(&ctx, &outcome).await;
     site(ctx).await
 }

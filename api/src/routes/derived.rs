@@ -144,12 +144,24 @@ struct PatchBody {
 
 async fn patch(mut ctx: Ctx) -> Answer {
     let (body, change): (PatchBody, _) = change::read(&mut ctx).await?;
-    let before = {
+    let merged = || {
         let registry = ctx.app.registry().read();
         let account = &ctx.caller.user()?.account;
         let channel = registry.channel(account, ctx.id()).ok_or_else(no_channel)?;
-        channel.state.derivation.clone()
+        let derivation = patched(channel.state.derivation.clone(), &body)?;
+        Ok((Some(derivation), channel.state.sequence))
     };
+    let management = ctx.app.management();
+    let outcome = change::merge(change.if_match, merged, |derivation, based_on| {
+        management.derive(&change.actor, &change.reason, ctx.id(), based_on, derivation)
+    })
+    .await?;
+    change::settle(&ctx, &outcome).await;
+    now(&ctx)
+}
+
+/// What is in force, with what is given. One that was ended begins again.
+fn patched(before: Option<Derivation>, body: &PatchBody) -> Result<Derivation, ApiError> {
     let before = match (before, body.function, &body.sources) {
         (Some(before), ..) => before,
         (None, Some(function), Some(sources)) => Derivation {
@@ -165,25 +177,12 @@ async fn patch(mut ctx: Ctx) -> Answer {
             ));
         }
     };
-    let derivation = Derivation {
+    Ok(Derivation {
         function: body.function.unwrap_or(before.function),
         max_age_s: body.max_age_s.unwrap_or(before.max_age_s),
-        sources: body.sources.unwrap_or(before.sources),
+        sources: body.sources.clone().unwrap_or(before.sources),
         trailing_days: body.trailing_days.unwrap_or(before.trailing_days),
-    };
-    let outcome = ctx
-        .app
-        .management()
-        .derive(
-            &change.actor,
-            &change.reason,
-            ctx.id(),
-            change.if_match,
-            Some(derivation),
-        )
-        .await?;
-    change::settle(&ctx, &outcome).await;
-    now(&ctx)
+    })
 }
 
 /// Nothing but the reason.

@@ -455,3 +455,42 @@ fn if_match_is_held_against_every_change_of_a_device() {
         .send();
     fits.expect(200);
 }
+
+#[test]
+fn changes_of_several_at_once_without_if_match_lose_nothing_of_each_other() {
+    let daybook = Daybook::start();
+    let (site, _, _) = daybook.device("hut01");
+    let (status, contact) = {
+        let body = json!({"kind": "email", "name": "Anna", "address": "anna@example.eu"});
+        let reply = daybook.post("/v1/contacts", &body);
+        (reply.status, reply.json())
+    };
+    assert_eq!(status, 201, "{contact}");
+    let contact = format!("/v1/contacts/{}", contact["id"].as_str().expect("an id"));
+    let digest = format!("/v1/sites/{site}/notifications");
+    for round in 1..=10u32 {
+        let changes = [
+            (&contact, json!({"preferences": {"after_min": round}})),
+            (&contact, json!({"preferences": {"daily_digest": round % 2 == 1}})),
+            (&contact, json!({"preferences": {"challenge": round % 2 == 1}})),
+            (&digest, json!({"digest": {"enabled": round % 2 == 1}})),
+            (&digest, json!({"digest": {"min_interval_min": round}})),
+        ];
+        std::thread::scope(|all| {
+            for (path, body) in &changes {
+                let daybook = &daybook;
+                all.spawn(move || daybook.patch(path, body).expect(200));
+            }
+        });
+        let odd = round % 2 == 1;
+        let is = |value: &Value| value.as_bool().unwrap_or(false);
+        let now = daybook.get(&contact).expect(200)["preferences"].clone();
+        assert_eq!(now["after_min"], json!(round));
+        assert_eq!((is(&now["daily_digest"]), is(&now["challenge"])), (odd, odd));
+        let now = daybook.get(&digest).expect(200)["digest"].clone();
+        assert_eq!(
+            (is(&now["enabled"]), &now["min_interval_min"]),
+            (odd, &json!(round))
+        );
+    }
+}
