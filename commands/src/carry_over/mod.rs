@@ -2,7 +2,7 @@
 //!
 //! The way: [`find`] reads the old ledger whole, holds it against the root that was signed, and says which of its
 //! entries are configuration in force or history of it; [`Resealer`] makes a new event of each, sealed anew for the new
-//! ledger; [`write`] keeps all of them in one file of the new data directory, from which the first start records them
+//! ledger; [`write()`] keeps all of them in one file of the new data directory, from which the first start records them
 //! ([`CarryOver`]). So the old directory is not needed any more once the file is written.
 //! Invariants: nothing that was sealed is written in the clear; what was erased stays erased; an event stands in the
 //! same stream, in the same order, and names the entry that it was; a file is whole or not there.
