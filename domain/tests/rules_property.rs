@@ -26,6 +26,12 @@ const RULES: &[&str] = &[
     r#"{"kind":"absence","min_interval_s":900,"windows":[{"rrule":"FREQ=DAILY;BYHOUR=1","duration_min":180,"enabled":false}]}"#,
     r#"{"ok_max":5,"enabled":false}"#,
 ];
+/// What "dt" is made of.
+const DERIVATIONS: &[&str] = &[
+    r#"{"function":"delta_t","sources":["c0","c1"]}"#,
+    r#"{"function":"draw_temperature","sources":["c0","c1"]}"#,
+    r#"{"function":"nights_over_baseline","sources":["c0"],"trailing_days":7}"#,
+];
 const CHANNELS: [&str; 4] = ["c0", "c1", "c2", "dt"];
 
 fn entry() -> impl Strategy<Value = (i64, Owned)> {
@@ -70,10 +76,10 @@ fn entry() -> impl Strategy<Value = (i64, Owned)> {
 
 /// A ledger that begins before the clocks go forward in Europe.
 fn ledger() -> impl Strategy<Value = Vec<(Timestamp, Owned)>> {
-    prop::collection::vec(entry(), 1..120).prop_map(|entries| {
+    let entries = prop::collection::vec(entry(), 1..120);
+    (entries, prop::sample::select(DERIVATIONS)).prop_map(|(entries, derivation)| {
         let mut now = Timestamp::parse_rfc3339("2026-03-28T20:00:00Z").expect("a time");
-        let derivation: Derivation =
-            serde_json::from_str(r#"{"function":"delta_t","sources":["c0","c1"]}"#).expect("a derivation");
+        let derivation: Derivation = serde_json::from_str(derivation).expect("a derivation");
         let mut all = vec![(now, Owned::Device("d".into(), Some(600)))];
         for channel in CHANNELS {
             all.push((

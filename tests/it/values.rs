@@ -193,6 +193,133 @@ fn a_legionella_site_begins_with_its_traffic_light_and_its_difference() {
     assert_eq!(code, 0, "{said}");
 }
 
+/// The alarms that a draft would have made of a channel's values, asked over HTTP and of the ledger itself; they are the
+/// same.
+fn tried(site: &Site, channel: &str, rule: &Value) -> Vec<Value> {
+    let draft = json!({"channel_id": channel, "rule": rule, "from": site.ago(60 * 24 * 30)});
+    let asked = site.daybook.post("/v1/rules/backtest", &draft).expect(200);
+    let file = site.daybook.scratch().join("draft.json");
+    std::fs::write(&file, rule.to_string()).expect("written");
+    let file = file.to_str().expect("a path");
+    let (code, out, said) = site
+        .daybook
+        .cli(&["rule", "backtest", file, "--channel", channel, "--json"]);
+    assert_eq!(code, 0, "{said}");
+    let read: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(asked["readings"], read["readings"]);
+    assert_eq!(asked["alarms"], read["alarms"]);
+    read["alarms"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn a_distant_outlet_is_judged_draw_by_draw_and_a_draft_is_tried_on_its_draws() {
+    let mut site = Site::new("legionella");
+    let (tap, meter) = (site.device("tap"), site.device("meter"));
+    let send = |site: &Site, probe: &Probe, second: i64, kind: &str, value: f64| {
+        let ts = site.began.plus_micros((second - 7_200) * 1_000_000).to_string();
+        let measured = json!([{"type": kind, "label": "outlet_distant", "value": value}]);
+        let body = json!({"device": probe.local, "ts": ts, "measurements": measured});
+        let call = site.daybook.call("POST", "/v1/ingest").token(&probe.token);
+        call.json(&body).send().expect(200);
+    };
+    send(&site, &tap, -10, "temperature", 21.0);
+    send(&site, &meter, 0, "flow", 0.0);
+    site.until("the draws", || {
+        site.sensors(&meter).contains_key("draw_temperature")
+    });
+    let sensor = site.sensors(&meter)["draw_temperature"].clone();
+    assert_eq!(
+        (&sensor["unit"], &sensor["ok_min"], &sensor["grace_min"]),
+        (&json!("Cel"), &json!(50.0), &json!(0))
+    );
+    let draws = text(&sensor, "channel_id");
+    // The outlet itself has no limit: it is cold as long as nobody draws.
+    assert_eq!(site.sensors(&tap)["outlet_distant"]["ok_min"], json!(null));
+    let draw = |site: &Site, begin: i64, warm: &[(i64, f64)]| {
+        for (second, celsius) in warm {
+            send(site, &tap, begin + second, "temperature", *celsius);
+        }
+        send(site, &meter, begin + 60, "flow", 0.0);
+    };
+    // The service starts anew while the water runs.
+    send(&site, &meter, 600, "flow", 6.0);
+    send(&site, &tap, 610, "temperature", 28.0);
+    site.daybook.until_projected();
+    assert!(site.daybook.stop().success());
+    site.daybook.restart();
+    draw(&site, 600, &[(25, 43.5), (40, 56.0)]);
+    let state = |site: &Site| {
+        let path = format!("/v1/channels/{draws}/events");
+        site.daybook.get(&path).expect(200)["data"][0]["state"].clone()
+    };
+    site.until("an alarm", || state(&site) == json!("alarm"));
+    // One at which nobody looked makes no value.
+    send(&site, &meter, 1_200, "flow", 6.0);
+    draw(&site, 1_200, &[(55, 57.0)]);
+    send(&site, &meter, 1_800, "flow", 6.0);
+    draw(&site, 1_800, &[(12, 45.0), (24, 54.5), (36, 56.0)]);
+    site.until("its end", || state(&site) == json!("cleared"));
+    site.daybook.until_projected();
+    assert_eq!(site.values(&draws, ""), [43.5, 54.5]);
+
+    let alarms = tried(&site, &draws, &json!({"ok_min": 50.0}));
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    assert_eq!(alarms[0]["value"], json!(43.5));
+    assert!(alarms[0]["cleared_at"].is_string());
+    let alarms = tried(&site, &draws, &json!({"ok_min": 55.0}));
+    assert_eq!(
+        (alarms.len(), &alarms[0]["cleared_at"]),
+        (1, &json!(null)),
+        "{alarms:?}"
+    );
+    assert!(tried(&site, &draws, &json!({"ok_min": 40.0})).is_empty());
+    let (code, said, _) = site.daybook.cli(&["replay", "--rules"]);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn the_third_night_over_its_baseline_is_an_alarm_and_a_draft_is_tried_on_the_nights() {
+    let site = Site::new("energy");
+    let meter = site.device("meter");
+    let midnight = site.began.date().start();
+    // Half past the hours that are 02:00 to 05:00 in Berlin, in summer and in winter, and a reading after them.
+    for day in (1..=17).rev() {
+        let watts = if day > 3 { 100.0 } else { 200.0 };
+        for (hour, watts) in [(0, watts), (1, watts), (2, watts), (3, watts), (4, 900.0)] {
+            let at = midnight.plus_micros(((hour - day * 24) * 60 + 30) * 60_000_000);
+            let minutes = site.began.since(at) / 60_000_000;
+            site.send(&meter, minutes, &[("power", None, watts)]).expect(200);
+        }
+    }
+    site.until("nights", || {
+        site.sensors(&meter).contains_key("nights_over_baseline")
+    });
+    let sensors = site.sensors(&meter);
+    let nights = &sensors["nights_over_baseline"];
+    assert_eq!(
+        (&nights["kind"], &nights["ok_max"], &nights["grace_min"]),
+        (&json!("count"), &json!(2.0), &json!(0))
+    );
+    // How much it is over is shown; only the nights are an alarm.
+    assert_eq!(sensors["over_baseline"]["ok_max"], json!(null));
+    let channel = text(nights, "channel_id");
+    site.until("an alarm", || {
+        let open = site.daybook.get("/v1/events?state=alarm").expect(200);
+        open["data"].as_array().is_some_and(|all| all.len() == 1)
+    });
+    let open = site.daybook.get("/v1/events?state=alarm").expect(200);
+    assert_eq!(open["data"][0]["channel_id"], json!(channel));
+
+    let alarms = tried(&site, &channel, &json!({"ok_max": 2.0}));
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    assert_eq!(alarms[0]["value"], json!(3.0));
+    let alarms = tried(&site, &channel, &json!({"ok_max": 1.0}));
+    assert_eq!(alarms[0]["value"], json!(2.0), "{alarms:?}");
+    assert!(tried(&site, &channel, &json!({"ok_max": 3.0})).is_empty());
+    let (code, said, _) = site.daybook.cli(&["replay", "--rules"]);
+    assert_eq!(code, 0, "{said}");
+}
+
 #[test]
 fn two_supplies_make_no_pair_and_a_server_room_gets_its_differences() {
     let site = Site::new("legionella");

@@ -343,7 +343,7 @@ pub const SCHEMAS: &[(&str, &[Field])] = &[
         "raw" "number" "As recorded.",
     ),
     schema!("Derivation":
-        "channel_id" "string" "", "function" "string" "flow_delta, delta_t, dewpoint, mean_kinetic_temperature, energy_baseline or over_baseline.",
+        "channel_id" "string" "", "function" "string" "flow_delta, delta_t, dewpoint, mean_kinetic_temperature, energy_baseline, over_baseline, draw_temperature or nights_over_baseline.",
         "sources" "[string]" "Channels, in the function's order.", "max_age_s" "integer" "Oldest value of a source that is used.",
         "trailing_days" "integer?" "How far back it goes.", "unit" "string" "Of its values.",
         "changed_at" "time" "", "position" "integer" "",

@@ -155,7 +155,7 @@ pub fn size(bytes: u64) -> String {
 pub fn decimals(kind: &str) -> usize {
     match kind {
         "temperature" | "voltage" | "frequency" | "snr" | "humidity" => 1,
-        "current" | "energy" | "energy_returned" | "power_factor" | "battery_voltage" => 2,
+        "current" | "energy" | "energy_returned" | "flow" | "power_factor" | "battery_voltage" => 2,
         _ => 0,
     }
 }

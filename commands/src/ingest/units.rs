@@ -72,6 +72,15 @@ const UNITS: &[(&[&str], Unit)] = &[
     (&["kVA", "kV.A"], unit("kV.A", "V.A", Scale::Times(1000.0))),
     (&["var", "VAr", "VAR"], unit("var", "var", Scale::Same)),
     (&["kvar", "kVAr"], unit("kvar", "var", Scale::Times(1000.0))),
+    (&["L/min", "l/min", "lpm"], unit("L/min", "L/min", Scale::Same)),
+    (
+        &["L/h", "l/h"],
+        unit("L/h", "L/min", Scale::Other(1.0 / 60.0, 0.0)),
+    ),
+    (
+        &["m3/h", "m³/h"],
+        unit("m3/h", "L/min", Scale::Other(1000.0 / 60.0, 0.0)),
+    ),
     (&["lx", "lux"], unit("lx", "lx", Scale::Same)),
     (&["dBm"], unit("dBm", "dBm", Scale::Same)),
     (&["dB"], unit("dB", "dB", Scale::Same)),

@@ -577,10 +577,14 @@ fn a_preset_brings_as_many_channels_of_past_days_as_there_is_room_for() {
         let made = presets::completed(&ledger.registry, found, ("chn_new", "power", None));
         made.iter().map(|derivation| derivation.function).collect()
     };
-    let both = [Function::EnergyBaseline, Function::OverBaseline];
+    let all = [
+        Function::NightsOverBaseline,
+        Function::EnergyBaseline,
+        Function::OverBaseline,
+    ];
     for n in 0..TRAILING_PER_DEVICE_MAX {
-        let room = (TRAILING_PER_DEVICE_MAX - n).min(both.len());
-        assert_eq!(brings(&ledger), both[..room]);
+        let room = (TRAILING_PER_DEVICE_MAX - n).min(all.len());
+        assert_eq!(brings(&ledger), all[..room]);
         ledger.trailing(&meter, n as u8, 250).expect("one more");
     }
     assert_eq!(brings(&ledger), []);

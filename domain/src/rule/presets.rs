@@ -7,7 +7,6 @@
 //! Not here: creating them (`commands`).
 
 use super::definition::{Definition, Kind};
-use super::definition::{Overrides, Window};
 use super::derived::{Derivation, Function};
 use crate::aggregate::channel::Limits;
 use crate::event::Vertical;
@@ -35,8 +34,6 @@ pub struct Preset {
     pub warn_max: Option<f64>,
     /// Minutes outside before it counts.
     pub grace_min: u32,
-    /// When it does not judge: a recurrence, and minutes.
-    pub not_during: Option<(&'static str, u32)>,
 }
 
 impl Preset {
@@ -46,7 +43,6 @@ impl Preset {
             warn_max: self.warn_max,
             warn_min: self.warn_min,
             grace_min: self.grace_min,
-            windows: self.not_during.into_iter().map(off_during).collect(),
             ..Definition {
                 ok_min: self.ok_min,
                 ok_max: self.ok_max,
@@ -74,7 +70,6 @@ const fn preset(
         warn_min: None,
         warn_max: None,
         grace_min,
-        not_during: None,
     }
 }
 
@@ -83,24 +78,6 @@ const fn warns(preset: Preset, (warn_min, warn_max): (Option<f64>, Option<f64>))
         warn_min,
         warn_max,
         ..preset
-    }
-}
-
-const fn not_during(preset: Preset, rrule: &'static str, duration_min: u32) -> Preset {
-    Preset {
-        not_during: Some((rrule, duration_min)),
-        ..preset
-    }
-}
-
-fn off_during((rrule, duration_min): (&'static str, u32)) -> Window {
-    Window {
-        duration_min,
-        rrule: rrule.to_owned(),
-        overrides: Overrides {
-            enabled: Some(false),
-            ..Overrides::default()
-        },
     }
 }
 
@@ -178,6 +155,15 @@ pub const PRESETS: &[Preset] = &[
         ),
         (Some(48.0), None),
     ),
+    // Each draw is judged by itself, so nothing is waited for.
+    preset(
+        Legionella,
+        "temperature",
+        &["draw_temperature"],
+        "hot water, the most distant outlet 30 s after it was opened",
+        (Some(50.0), None),
+        0,
+    ),
     preset(
         Legionella,
         "temperature",
@@ -240,18 +226,14 @@ pub const PRESETS: &[Preset] = &[
         ),
         (None, Some(1_400.0)),
     ),
-    // Judged from 02:00 to 05:00 by the clock of the site, when nothing should run.
-    not_during(
-        preset(
-            Energy,
-            "power",
-            &["over_baseline"],
-            "load at night against what is usual",
-            (None, Some(1.5)),
-            30,
-        ),
-        "FREQ=DAILY;BYHOUR=5",
-        21 * 60,
+    // The third night in a row; how much a load is over by day is shown and is no alarm.
+    preset(
+        Energy,
+        "count",
+        &["nights_over_baseline"],
+        "nights in a row that took more than 1.5 times what is usual",
+        (None, Some(2.0)),
+        0,
     ),
 ];
 
@@ -277,6 +259,12 @@ pub const DERIVED: &[DerivedPreset] = &[
         across_devices: true,
     },
     DerivedPreset {
+        vertical: Legionella,
+        function: Function::DrawTemperature,
+        sources: &[&["outlet_distant"], &["outlet_distant"]],
+        across_devices: true,
+    },
+    DerivedPreset {
         vertical: ServerRoom,
         function: Function::DeltaT,
         sources: &[&["exhaust"], &["intake"]],
@@ -286,6 +274,13 @@ pub const DERIVED: &[DerivedPreset] = &[
         vertical: ServerRoom,
         function: Function::Dewpoint,
         sources: &[&["intake"], &[]],
+        across_devices: false,
+    },
+    // Of those of past days the one that has an alarm first: there may be no room for all.
+    DerivedPreset {
+        vertical: Energy,
+        function: Function::NightsOverBaseline,
+        sources: &[&["total"]],
         across_devices: false,
     },
     DerivedPreset {
@@ -456,9 +451,15 @@ mod tests {
         assert_eq!(warns(ServerRoom, Function::DeltaT), Some((Some(20.0), None)));
         // Against which wall a dew point counts, only a person knows.
         assert_eq!(warns(ServerRoom, Function::Dewpoint), None);
-        let night = for_channel(Energy, "power", Some("over_baseline"));
-        assert_eq!(night[0].windows.len(), 1);
+        let nights = warns(Energy, Function::NightsOverBaseline);
+        assert_eq!(nights, Some((Some(2.0), None)));
+        assert_eq!(warns(Energy, Function::OverBaseline), None);
         assert_eq!(warns(Energy, Function::EnergyBaseline), None);
+        let draw = Function::DrawTemperature;
+        let draw = for_channel(Legionella, draw.kind(), Some(draw.as_str()));
+        assert_eq!((draw[0].ok_min, draw[0].grace_min), (Some(50.0), 0));
+        // The outlet itself is cold as long as nobody draws.
+        assert_eq!(for_channel(Legionella, "temperature", Some("outlet_distant")), []);
         for preset in DERIVED {
             assert_eq!(preset.sources.len(), preset.function.sources().len());
         }

@@ -89,6 +89,8 @@ fn history(ops: &[Op]) -> Scribe {
     for (channel, key) in [
         ("chn_dt", "temperature/delta_t"),
         ("chn_ob", "power/over_baseline"),
+        ("chn_dr", "temperature/draw_temperature"),
+        ("chn_nb", "count/nights_over_baseline"),
     ] {
         scribe.channel("acc_a", "dev_0", channel, key);
     }
@@ -99,6 +101,11 @@ fn history(ops: &[Op]) -> Scribe {
     );
     let usual = json!({"function": "energy_baseline", "sources": ["chn_0_1"], "trailing_days": 7});
     scribe.derivation("acc_a", "chn_ob", &usual);
+    // Of readings that follow one another; what the sources measure does not matter to the fold.
+    let draws = json!({"function": "draw_temperature", "sources": ["chn_0_1", "chn_1_1"]});
+    scribe.derivation("acc_a", "chn_dr", &draws);
+    let nights = json!({"function": "nights_over_baseline", "sources": ["chn_2_1"], "trailing_days": 7});
+    scribe.derivation("acc_a", "chn_nb", &nights);
     let mut seen = std::collections::BTreeSet::new();
     let mut channels = std::collections::BTreeSet::new();
     let mut days = 0;

@@ -19,6 +19,8 @@ pub const fn function_words(function: Function) -> &'static str {
         Function::MeanKineticTemperature => "Mean kinetic temperature",
         Function::EnergyBaseline => "What this hour of the week usually takes",
         Function::OverBaseline => "Load against what this hour of the week usually takes",
+        Function::DrawTemperature => "Temperature that an outlet reaches within 30 s of a draw",
+        Function::NightsOverBaseline => "Nights in a row that took more than 1.5 times what is usual",
     }
 }
 
@@ -29,7 +31,8 @@ pub const fn source_words(function: Function) -> &'static [&'static str] {
         Function::DeltaT => &["exhaust", "intake"],
         Function::Dewpoint => &["temperature", "humidity"],
         Function::MeanKineticTemperature => &["temperature"],
-        Function::EnergyBaseline | Function::OverBaseline => &["load"],
+        Function::DrawTemperature => &["outlet", "flow"],
+        Function::EnergyBaseline | Function::OverBaseline | Function::NightsOverBaseline => &["load"],
     }
 }
 
@@ -54,7 +57,8 @@ fn facts(made: &Made, zone: &Zone, frame: &Frame) -> Markup {
             @for (word, link) in &made.sources {
                 div { dt { (words::capitalised(word)) } dd { a href=(link.href) { (link.text) } } }
             }
-            @if made.sources.len() > 1 {
+            // A draw waits for its readings, however long ago the one before was.
+            @if made.sources.len() > 1 && made.function != Function::DrawTemperature {
                 div { dt { "Together" } dd { "at most " (words::exact(made.max_age_min)) "\u{a0}min apart" } }
             }
             @if let Some(days) = made.trailing_days { div { dt { "Over" } dd { (days) " days" } } }

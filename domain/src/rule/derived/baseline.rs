@@ -3,7 +3,7 @@
 //! Invariants: the median of the hourly means of the same hour of the same weekday over the trailing days, without
 //! the hour under way; at least half of the weeks must have that hour. Where the clocks go back, the two hours of one
 //! name count as one.
-//! Source: REFERENCE §3 (energy). Not here: consecutive nights, which no single value can tell.
+//! Source: REFERENCE §3 (energy). Not here: consecutive nights (`nights`).
 
 use super::hours::Hours;
 use crate::rule::recurrence::civil;
@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 /// Hours of a week.
-const WEEK: i64 = 168;
+pub(super) const WEEK: i64 = 168;
 
 /// A load and what it usually is.
 pub(super) struct Compared {
@@ -38,6 +38,13 @@ pub(super) fn take(
     let hour = local_hour(zone, measured_at)?;
     let weeks = i64::from(days) / 7;
     hours.add(hour, value, weeks * WEEK);
+    let baseline = usual(hours, weeks, hour)?;
+    let now = hours.get(hour)?.mean();
+    Some(Compared { baseline, now })
+}
+
+/// The median of an hour's means in the weeks before it; `None` where less than half of them have it.
+pub(super) fn usual(hours: &Hours, weeks: i64, hour: i64) -> Option<f64> {
     let mut means: Vec<f64> = (1..=weeks)
         .filter_map(|week| hours.get(hour - week * WEEK))
         .map(super::hours::Hour::mean)
@@ -47,20 +54,23 @@ pub(super) fn take(
     }
     means.sort_by(f64::total_cmp);
     let middle = means.len() / 2;
-    let baseline = if means.len() % 2 == 1 {
+    Some(if means.len() % 2 == 1 {
         means[middle]
     } else {
         f64::midpoint(means[middle - 1], means[middle])
-    };
-    let now = hours.get(hour)?.mean();
-    Some(Compared { baseline, now })
+    })
 }
 
 /// Hours since 1970 by the clock of the site.
 fn local_hour(zone: &TimeZone, at: Timestamp) -> Option<i64> {
     let local = civil(zone, at)?;
-    let days = Date::constant(1970, 1, 1).until(local.date()).ok()?.get_days();
-    Some(i64::from(days) * 24 + i64::from(local.hour()))
+    Some(day_of(local.date())? * 24 + i64::from(local.hour()))
+}
+
+/// Days since 1970.
+pub(super) fn day_of(date: Date) -> Option<i64> {
+    let days = Date::constant(1970, 1, 1).until(date).ok()?.get_days();
+    Some(i64::from(days))
 }
 
 #[cfg(test)]

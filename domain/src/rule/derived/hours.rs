@@ -1,6 +1,6 @@
 //! Sums of hours: scaled integers and counts, so that the order in which values come does not matter.
 //!
-//! Invariants: at most as many hours as the trailing days have, and one; sums never wrap; the sums of days and of all are
+//! Invariants: at most as many hours as the trailing days have, and one (the nights of a row: and three); sums never wrap; the sums of days and of all are
 //! those of the hours, in integers, so that they are the same whether they were kept or made again of what was written.
 //! Only hours are written.
 //! Not here: what an hour's number means (UTC or the site's own), which the caller decides.
@@ -131,6 +131,11 @@ impl Hours {
                 self.days.remove(&day);
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.hours.len()
     }
 
     pub(super) fn get(&self, hour: i64) -> Option<Hour> {
