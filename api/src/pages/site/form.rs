@@ -24,7 +24,8 @@ pub struct Typed {
     vertical: String,
     timezone: String,
     reason: String,
-    hours: Vec<Span>,
+    /// `None` of a form without room for them, which leaves them as they are.
+    hours: Option<Vec<Span>>,
 }
 
 impl Typed {
@@ -37,7 +38,7 @@ impl Typed {
             vertical: view.site.vertical.clone(),
             timezone: view.site.zone.name().to_owned(),
             reason: String::new(),
-            hours: view.opening_hours.iter().map(span).collect(),
+            hours: Some(view.opening_hours.iter().map(span).collect()),
         }
     }
 
@@ -47,6 +48,8 @@ impl Typed {
             let found = fields.iter().find(|(n, _)| n == name);
             found.map_or_else(String::new, |(_, value)| value.trim().to_owned())
         };
+        // A browser sends a time also where it is empty.
+        let has_room = fields.iter().any(|(n, _)| *n == format!("{}from", prefix(0)));
         let hours = (0..OPENING_SPANS_MAX).map(|i| Span::read(fields, &prefix(i)));
         Self {
             name: one("name"),
@@ -54,7 +57,7 @@ impl Typed {
             vertical: one("vertical"),
             timezone: one("timezone"),
             reason: one("reason"),
-            hours: hours.filter(|span| *span != Span::default()).collect(),
+            hours: has_room.then(|| hours.filter(|span| *span != Span::default()).collect()),
         }
     }
 
@@ -69,28 +72,29 @@ impl Typed {
             vertical: some(&self.vertical),
             timezone: some(&self.timezone),
             address: Some(some(&self.address)),
-            opening_hours: Some(self.opening_hours()?),
+            opening_hours: self.hours.as_deref().map(opening_hours).transpose()?,
         })
     }
+}
 
-    fn opening_hours(&self) -> Result<Vec<OpeningHours>, ApiError> {
-        let mut all = Vec::new();
-        for span in self.hours.iter().filter(|span| !span.days.is_empty()) {
-            let invalid = |words: &str| {
-                let words = format!("opening hours {} to {}: {words}", span.from, span.to);
-                ApiError::rejected("invalid_opening_hours", words)
-            };
-            if span.from.is_empty() || span.to.is_empty() {
-                return Err(invalid("say from when until when, as in 08:00 and 18:00"));
-            }
-            all.push(OpeningHours {
-                days: span.days().ok_or_else(|| invalid("choose days of the week"))?,
-                from: span.from.clone(),
-                to: span.to.clone(),
-            });
+/// Hours of no day are none.
+fn opening_hours(spans: &[Span]) -> Result<Vec<OpeningHours>, ApiError> {
+    let mut all = Vec::new();
+    for span in spans.iter().filter(|span| !span.days.is_empty()) {
+        let invalid = |words: &str| {
+            let words = format!("opening hours {} to {}: {words}", span.from, span.to);
+            ApiError::rejected("invalid_opening_hours", words)
+        };
+        if span.from.is_empty() || span.to.is_empty() {
+            return Err(invalid("say from when until when, as in 08:00 and 18:00"));
         }
-        Ok(all)
+        all.push(OpeningHours {
+            days: span.days().ok_or_else(|| invalid("choose days of the week"))?,
+            from: span.from.clone(),
+            to: span.to.clone(),
+        });
     }
+    Ok(all)
 }
 
 /// The names of the fields of one span begin so.
@@ -101,7 +105,8 @@ fn prefix(i: usize) -> String {
 /// The form.
 pub fn form(frame: &Frame, view: &SitePage) -> Markup {
     let typed = view.typed.clone().unwrap_or_else(|| Typed::of(view));
-    let rooms = (typed.hours.len() + 1).clamp(SPANS_MIN, OPENING_SPANS_MAX);
+    let hours = typed.hours.unwrap_or_default();
+    let rooms = (hours.len() + 1).clamp(SPANS_MIN, OPENING_SPANS_MAX);
     html! {
         form.stack method="post" action={ "/app/sites/" (view.site.id) } {
             (parts::csrf(frame))
@@ -117,7 +122,7 @@ pub fn form(frame: &Frame, view: &SitePage) -> Markup {
                 }
                 @for i in 0..rooms {
                     div.hours role="group" aria-label={ "Hours " (i + 1) } {
-                        (parts::hours(&prefix(i), &format!("f-{}", prefix(i)), typed.hours.get(i).unwrap_or(&Span::default())))
+                        (parts::hours(&prefix(i), &format!("f-{}", prefix(i)), hours.get(i).unwrap_or(&Span::default())))
                     }
                 }
             }
@@ -152,7 +157,10 @@ mod tests {
         let hours = it.patch().expect("means something").opening_hours.expect("said");
         let said: Vec<_> = hours.iter().map(|it| (&*it.days, &*it.from, &*it.to)).collect();
         assert_eq!(said, [(&[1, 5][..], "08:00", "18:00"), (&[6], "22:00", "02:00")]);
-        assert_eq!(typed(&[]).patch().expect("nothing").opening_hours, Some(vec![]));
+        let emptied = typed(&[("open0-from", ""), ("open0-to", "")]);
+        assert_eq!(emptied.patch().expect("none").opening_hours, Some(vec![]));
+        // A form without room for them does not take them away.
+        assert_eq!(typed(&[]).patch().expect("nothing").opening_hours, None);
     }
 
     #[test]
