@@ -60,8 +60,12 @@ const MADE_AFTER: (i32, u32, u32) = (2026, 1, 1);
 pub const HEADS: &str = "heads";
 /// The folder of time stamps over them in the data directory, where another process keeps the heads.
 pub const STAMPS: &str = "stamps";
-/// How long the answer to a change waits for the read models (DESIGN "Registry").
-const SETTLE: Duration = Duration::from_secs(1);
+/// How long an answer waits for the read models at most. Folding what few entries brought takes milliseconds; a
+/// machine that is held up longer than this answers with what it has.
+const SETTLE: Duration = Duration::from_secs(5);
+/// With more entries to fold, a question is answered with what there is: the projector folds them as fast as it can,
+/// and who asks in the middle of a flood must not make its batches smaller.
+const FRESH_ENTRIES: u64 = 10_000;
 
 /// Trials of rules at once: each holds up to a million values and a processor.
 const TRIALS_AT_ONCE: usize = 2;
@@ -596,19 +600,29 @@ impl App {
         }
     }
 
-    /// Waits until the read models have passed the entries below `end`, a second at most.
+    /// Waits until the read models have passed the entries below `end`, five seconds at most.
     pub async fn settled(&self, end: u64) {
         let Some(last) = TreeSize(end).last() else {
             return;
         };
-        if self.projector.cursor().contains(last) {
+        if self.projector.cursor().contains(last) || self.projector.in_trouble() {
             return;
         }
         if !self.projector.wait_for(last, SETTLE).await {
             tracing::debug!(
                 position = last.get(),
-                "the read models have not passed a change within a second"
+                within_s = SETTLE.as_secs(),
+                "the read models have not passed a change"
             );
+        }
+    }
+
+    /// Waits until the read models have passed all that was acknowledged to anybody before now, five seconds at most:
+    /// who was told that something is recorded finds it. Under a flood it does not wait, and what is asked is as old as
+    /// the projector is behind.
+    pub async fn fresh(&self) {
+        if self.projector.lag_entries() <= FRESH_ENTRIES {
+            self.settled(self.log().size().get()).await;
         }
     }
 

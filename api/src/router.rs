@@ -316,6 +316,9 @@ async fn dispatch(app: &Edge, request: Request) -> Answer {
         Access::Write => auth::writer(app, &request).await?,
         Access::Own => auth::own(app, &request).await?,
     };
+    if !matches!(caller, Caller::Nobody) {
+        app.fresh().await;
+    }
     let ctx = Ctx {
         app: Arc::clone(app),
         request,

@@ -205,6 +205,11 @@ impl Projector {
         self.shared.log.size().since(self.cursor())
     }
 
+    /// Whether it cannot go on for now: who waits for it waits in vain.
+    pub fn in_trouble(&self) -> bool {
+        self.shared.trouble.lock().is_some()
+    }
+
     /// How it does.
     pub fn status(&self) -> Status {
         let cursor = *self.shared.cursor.lock();

@@ -53,7 +53,8 @@ pub fn document(server: &str) -> Value {
         "info": {
             "title": "Daybook",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "An event-sourced, tamper-evident ledger for sensors. Compatible changes stay in /v1.",
+            "description": "An event-sourced, tamper-evident ledger for sensors. Compatible changes stay in /v1. \
+                            What was acknowledged is found by the next question.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": server}],

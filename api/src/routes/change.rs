@@ -201,7 +201,7 @@ impl Change {
     }
 }
 
-/// Waits until the read models have passed a change, a second at most.
+/// Waits until the read models have passed a change, five seconds at most.
 pub async fn settle(ctx: &Ctx, outcome: &Outcome) {
     ctx.app.settled(outcome.positions.end).await;
 }

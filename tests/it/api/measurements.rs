@@ -76,6 +76,19 @@ fn a_tag_holds_until_something_is_measured_even_where_the_range_moves_with_the_c
 }
 
 #[test]
+fn what_was_acknowledged_is_found_by_the_next_question() {
+    let daybook = Daybook::start();
+    let (path, _, token) = measured(&daybook, 1);
+    let question = format!("{path}?{RANGE}");
+    for n in 1..=40_usize {
+        let at = format!("2026-05-17T08:{n:02}:30Z");
+        daybook.send(&token, "hut01", Some(&at), 1.0).expect(200);
+        let found = daybook.get(&question).expect(200);
+        assert_eq!(found["data"].as_array().map(Vec::len), Some(n + 1), "after {at}");
+    }
+}
+
+#[test]
 fn csv_is_whole_or_in_pages_and_never_something_else_than_was_asked_for() {
     let daybook = Daybook::start();
     let (path, ..) = measured(&daybook, 5);
