@@ -17,6 +17,7 @@
 //! - `bin/daybook-verify`: the auditor's own program.
 //! - `witness`: being a witness of other logs; `cosign`: asking witnesses for cosignatures of one's own.
 //! - `pack`: evidence packs, made and verified.
+//! - `durable`: small files replaced whole or not at all.
 //!
 //! Invariant: nothing that is read is believed before it was hashed.
 //! Not here: signing, storing (`commands`), the service's commands (`api`).
@@ -28,6 +29,7 @@ mod confirm;
 pub mod continued;
 pub mod cosign;
 pub mod directory;
+pub mod durable;
 pub mod evidence;
 pub mod export;
 pub mod heads;

@@ -8,6 +8,7 @@ use super::handover::{Known, REQUEST, Request};
 use super::peer;
 use crate::app::HEADS;
 use crate::key_chain;
+use chain_publisher::durable;
 use commands::keys::{KeyError, RoleKeys, read_secret_file, write_secret_file};
 use commands::ledger::CheckpointFile;
 use commands::sequencer::HeadStore;
@@ -178,14 +179,7 @@ fn finish_handover(dir: &Path, heads: &HeadStore) -> Result<(), DirError> {
 
 /// Writes a public file whole or not at all, durably.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DirError> {
-    let temporary = path.with_extension("tmp");
-    let written = File::create(&temporary).and_then(|mut file| {
-        io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    });
-    written.map_err(at(path))
+    durable::replace(path, bytes).map_err(at(path))
 }
 
 fn read_or_make(dir: &Path, asked: Option<&str>, entropy: &dyn Entropy) -> Result<SigningKey, DirError> {

@@ -39,6 +39,11 @@ pub struct Change {
     pub if_match: Option<u64>,
 }
 
+/// A body that asks for nothing: it has the reason at most.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
 /// Reads a change and its body. An empty body is an empty object.
 ///
 /// # Errors

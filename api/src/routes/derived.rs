@@ -185,13 +185,8 @@ fn patched(before: Option<Derivation>, body: &PatchBody) -> Result<Derivation, A
     })
 }
 
-/// Nothing but the reason.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Empty {}
-
 async fn end(mut ctx: Ctx) -> Answer {
-    let (Empty {}, change) = change::read(&mut ctx).await?;
+    let (change::Empty {}, change) = change::read(&mut ctx).await?;
     let outcome = ctx
         .app
         .management()

@@ -14,7 +14,7 @@ use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
 use crate::signing::{Act, CODE_MINUTES};
 use domain::entry::Entry;
-use domain::event::{AlarmOpened, Event, Signature};
+use domain::event::{AlarmOpened, Signature};
 use domain::ports::EventLog;
 use domain::reading::{READING_RECORDED, READINGS, Reading};
 use domain::rule::Severity;
@@ -381,11 +381,6 @@ struct CloseBody {
     signature: Option<CodeBody>,
 }
 
-/// Nothing but the reason.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Empty {}
-
 async fn close(mut ctx: Ctx) -> Answer {
     let (body, change): (CloseBody, _) = change::read(&mut ctx).await?;
     let (signature, if_match) = signed(&ctx, Act::Close, body.signature, &change).await?;
@@ -399,7 +394,7 @@ async fn close(mut ctx: Ctx) -> Answer {
 }
 
 async fn reopen(mut ctx: Ctx) -> Answer {
-    let (Empty {}, change) = change::read(&mut ctx).await?;
+    let (change::Empty {}, change) = change::read(&mut ctx).await?;
     let outcome = ctx
         .app
         .management()
@@ -451,7 +446,7 @@ pub async fn told(app: &App, account: &str, id: &str) -> Result<Told, ApiError> 
         ));
     };
     let mut because = Value::Null;
-    let opened = opened(&alarm);
+    let opened = alarm.opening();
     if let Some(opened) = &opened {
         let versions = super::rules::versions(app, &{
             let mut rule = rule;
@@ -488,13 +483,6 @@ async fn answer(ctx: &Ctx) -> Result<Response, ApiError> {
         reply::json(StatusCode::OK, &shape),
         &alarm.sequence.to_string(),
     ))
-}
-
-fn opened(alarm: &Alarm) -> Option<AlarmOpened> {
-    match Event::read("AlarmOpened", alarm.opened.as_bytes()) {
-        Ok(Event::AlarmOpened(opened)) => Some(opened),
-        _ => None,
-    }
 }
 
 /// Why an alarm opened: the rule's version, and the readings it rests on.

@@ -212,13 +212,8 @@ async fn patch(mut ctx: Ctx) -> Answer {
     now(&ctx, StatusCode::OK, ctx.id())
 }
 
-/// Nothing is asked for in a body.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Empty {}
-
 async fn remove(mut ctx: Ctx) -> Answer {
-    let (Empty {}, change) = change::read(&mut ctx).await?;
+    let (change::Empty {}, change) = change::read(&mut ctx).await?;
     let outcome = ctx
         .app
         .management()

@@ -149,13 +149,8 @@ async fn list(ctx: Ctx) -> Answer {
     Ok(reply::ok(&page))
 }
 
-/// Nothing but the reason.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Empty {}
-
 async fn end(mut ctx: Ctx) -> Answer {
-    let (Empty {}, change) = change::read(&mut ctx).await?;
+    let (change::Empty {}, change) = change::read(&mut ctx).await?;
     let outcome = ctx
         .app
         .management()
@@ -190,7 +185,7 @@ struct Tried {
 }
 
 async fn recompute(mut ctx: Ctx) -> Answer {
-    let (Empty {}, change) = change::read(&mut ctx).await?;
+    let (change::Empty {}, change) = change::read(&mut ctx).await?;
     let account = ctx.caller.user()?.account.clone();
     let (channel, rules) = {
         let registry = ctx.app.registry().read();

@@ -5,11 +5,12 @@
 //! the directory. File names are the SHA-256 of the origin, so an origin cannot name another file.
 //! Not here: what a checkpoint is worth (the file above).
 
+use crate::durable::{replace, sync_folder};
 use domain::Position;
 use domain::hash::sha256;
 use domain::note::NOTE_BYTES_MAX;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The file that one process holds.
@@ -89,7 +90,7 @@ impl FileStore {
             Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
         }
         // What the process before renamed and did not live to sync is durable before it is believed.
-        sync(dir).map_err(at(dir))?;
+        sync_folder(&path).map_err(at(dir))?;
         Ok(Self {
             dir: dir.to_owned(),
             _lock: lock,
@@ -145,7 +146,7 @@ impl WitnessStore for FileStore {
     }
 
     fn save(&self, origin: &str, note: &[u8]) -> io::Result<()> {
-        self.replace(&self.path(origin), note)
+        replace(&self.path(origin), note)
     }
 
     fn rotations(&self, origin: &str) -> io::Result<Vec<Vec<u8>>> {
@@ -178,23 +179,8 @@ impl WitnessStore for FileStore {
             sha256(origin.as_bytes()).to_hex(),
             position.get()
         );
-        self.replace(&self.dir.join(name), proof)
+        replace(&self.dir.join(name), proof)
     }
-}
-
-impl FileStore {
-    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let temporary = path.with_extension("tmp");
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        sync(&self.dir)
-    }
-}
-
-fn sync(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

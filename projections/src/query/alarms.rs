@@ -5,6 +5,7 @@
 
 use super::{ReadModel, time};
 use crate::error::QueryError;
+use domain::event::{AlarmOpened, Event};
 use domain::rule::ChannelState;
 use domain::{Position, Timestamp};
 use rusqlite::{OptionalExtension, Row};
@@ -92,6 +93,16 @@ pub struct Alarm {
     pub opened: String,
     /// When that was recorded, by our clock.
     pub recorded_at: Timestamp,
+}
+
+impl Alarm {
+    /// Its first entry where a rule opened it; `None` of one that no rule opened.
+    pub fn opening(&self) -> Option<AlarmOpened> {
+        match Event::read("AlarmOpened", self.opened.as_bytes()) {
+            Ok(Event::AlarmOpened(opened)) => Some(opened),
+            _ => None,
+        }
+    }
 }
 
 /// How a channel is.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use domain::Timestamp;
-use domain::event::{AlarmOpened, Cause, Event, Signature, Thresholds};
+use domain::event::{Cause, Event, Signature, Thresholds};
 use domain::registry::Channel;
 use domain::rule::windows::Schedule;
 use domain::rule::{ChannelState, Definition, Kind, Severity};
@@ -174,7 +174,7 @@ pub fn rows(asker: &Asker<'_>, alarms: Vec<Alarm>) -> Result<Vec<AlarmRow>, Quer
                 None => about(asker, &alarm.channel),
             };
             let state = states.get(&alarm.channel).map(|said| said.state);
-            let opened = opened(alarm);
+            let opened = alarm.opening();
             let thresholds = opened
                 .as_ref()
                 .map(|opened| opened.thresholds)
@@ -221,14 +221,6 @@ fn life(alarm: &Alarm) -> Life {
         _ if alarm.withdrawn => Life::Withdrawn,
         "closed" => Life::Closed,
         _ => Life::Over,
-    }
-}
-
-/// The alarm's first event.
-pub fn opened(alarm: &Alarm) -> Option<AlarmOpened> {
-    match Event::read("AlarmOpened", alarm.opened.as_bytes()) {
-        Ok(Event::AlarmOpened(opened)) => Some(opened),
-        _ => None,
     }
 }
 

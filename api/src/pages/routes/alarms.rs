@@ -128,7 +128,7 @@ fn because(
             .and_then(|text| Timestamp::parse_rfc3339(text).ok())
     };
     let day = |at: Timestamp| Date::from_days(at.as_micros().div_euclid(DAY_US) as i32);
-    let opened = alarms::opened(alarm);
+    let opened = alarm.opening();
     let readings = why["readings"].as_array().map_or(&[][..], Vec::as_slice);
     Why {
         rule: rule.map_or_else(|| list::kind(row.held.rule).to_owned(), list::name),

@@ -6,12 +6,13 @@
 //! Not here: which checkpoint may be kept (`chain_publisher::watch`).
 
 use chain_publisher::arguments::read_file;
+use chain_publisher::durable::{beside, replace};
 use chain_publisher::evidence::Evidence;
 use chain_publisher::terminal::Failure;
 use domain::hash::sha256;
 use domain::note::NOTE_BYTES_MAX;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The state, and the right to change it.
@@ -76,44 +77,16 @@ impl State {
     }
 }
 
-/// The file of that name with something behind it.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    PathBuf::from(name)
-}
-
 /// Writes a file whole or not at all, and is back when it is on disk.
 fn put(path: &Path, note: &str) -> Result<(), Failure> {
-    let new = beside(path, "new");
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
-        file.write_all(note.as_bytes())?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&new, path)?;
-        sync_folder(path)
-    };
-    write().map_err(|error| Failure::failed(format!("{} was not written: {error}", path.display())))
-}
-
-/// The new name is on disk too.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// A folder cannot be opened for that elsewhere; renaming is journalled there.
-#[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> io::Result<()> {
-    Ok(())
+    replace(path, note.as_bytes())
+        .map_err(|error| Failure::failed(format!("{} was not written: {error}", path.display())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn one_watch_at_a_time_has_a_state_and_a_crash_before_the_name_leaves_the_old_one() {
