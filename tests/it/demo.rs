@@ -129,35 +129,40 @@ fn the_demo_builds_a_living_site_and_stops_when_told() {
 
 #[test]
 fn the_bench_measures_every_row_and_holds_it_against_its_target() {
+    // A busy machine may answer nothing at all within a third of a second.
+    let measured = |row: &serde_json::Value| row["value"].as_f64().is_some_and(|v| v > 0.0);
+    let may_be_nothing = |row: &serde_json::Value| row["unit"] == "bytes/reading" || row["unit"] == "ms";
+    let mut report = bench("0.3");
+    for seconds in ["3", "30"] {
+        let rows = report["rows"].as_array().expect("rows");
+        if rows.iter().all(|row| measured(row) || may_be_nothing(row)) {
+            break;
+        }
+        report = bench(seconds);
+    }
+    let rows = report["rows"].as_array().expect("rows");
+    assert!(rows.len() >= 25, "{} rows: {report}", rows.len());
+    for row in rows {
+        assert!(measured(row) || may_be_nothing(row), "{row}");
+        let note = row["note"].as_str().unwrap_or_default();
+        assert!(!note.contains("refused") && !note.contains("TAMPERED"), "{row}");
+    }
+    assert_eq!(report["checks"].as_array().map(Vec::len), Some(11), "{report}");
+}
+
+/// What `daybook bench` says of a small load, each row for so many seconds.
+fn bench(seconds: &str) -> serde_json::Value {
     let dir = tempfile::tempdir().expect("a directory");
     let output = Command::new(binary())
-        .args([
-            "bench",
-            "--quick",
-            "--seconds",
-            "0.3",
-            "--devices",
-            "32",
-            "--connections",
-            "2",
-        ])
+        .args(["bench", "--quick", "--seconds", seconds])
+        .args(["--devices", "32", "--connections", "2"])
         .args(["--entries", "2000", "--streams", "2000", "--json", "--dir"])
         .arg(dir.path())
         .output()
         .expect("the binary runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let rows = report["rows"].as_array().expect("rows");
-    assert!(rows.len() >= 25, "{} rows: {report}", rows.len());
-    for row in rows {
-        let measured = row["value"].as_f64().is_some_and(|v| v > 0.0);
-        let may_be_nothing = row["unit"] == "bytes/reading" || row["unit"] == "ms";
-        assert!(measured || may_be_nothing, "{row}");
-        let note = row["note"].as_str().unwrap_or_default();
-        assert!(!note.contains("refused") && !note.contains("TAMPERED"), "{row}");
-    }
-    assert_eq!(report["checks"].as_array().map(Vec::len), Some(11), "{report}");
     let left = std::fs::read_dir(dir.path()).expect("listed").count();
     assert_eq!(left, 0, "the bench leaves nothing behind");
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }

@@ -61,6 +61,8 @@ fn the_service_is_killed_beside_the_publisher_and_nothing_acknowledged_goes_unsi
     let (mut daybook, mut publisher, key) = beside();
     publisher.start();
     let (_, _, token) = daybook.device("hut01");
+    // The first brings its channel's registration, too, and the position in its answer is that entry's.
+    daybook.send(&token, "hut01", None, 4.2).expect(200);
     let mut dice = Dice::from_environment(11);
     let mut acknowledged = Vec::new();
     for round in 0..KILLS {
