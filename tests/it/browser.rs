@@ -343,7 +343,11 @@ impl Walk<'_> {
         self.look("alarm-open");
         self.browser.resize(390, 844);
         self.window = "phone";
+        // It goes on warming: whoever looks sees how warm it is now, not how warm it was when it became an alarm.
+        self.daybook.send(token, "hut01", None, 11.5).expect(200);
         self.browser.open(&format!("{}/app/alarms", self.daybook.url()));
+        let shown = self.browser.text("main .alarm-value");
+        assert!(shown.contains("11.5"), "{shown}");
         self.look("alarms-open");
         self.browser.follow("main .alarm h3 a");
         let seen = self

@@ -84,7 +84,7 @@ pub struct AlarmRow {
     pub opened_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
-    /// The newest value that its rule was told.
+    /// The channel's newest value while it is open and a range's; else the newest that was told of it.
     pub value: Option<f64>,
     /// What it is held against.
     pub held: Held,

@@ -196,7 +196,7 @@ pub fn rows(asker: &Asker<'_>, alarms: Vec<Alarm>) -> Result<Vec<AlarmRow>, Quer
                 began_at: alarm.began_at,
                 opened_at: alarm.opened_at,
                 ended_at: alarm.ended_at,
-                value: alarm.value,
+                value: lately(asker, alarm).or(alarm.value),
                 held: held(Kind::parse(&alarm.kind).unwrap_or_default(), &thresholds, &about),
                 channel: about.channel,
                 device: about.device,
@@ -212,6 +212,14 @@ pub fn rows(asker: &Asker<'_>, alarms: Vec<Alarm>) -> Result<Vec<AlarmRow>, Quer
             }
         })
         .collect())
+}
+
+/// The newest value of an open alarm's channel, where that is what its rule looks at: whoever is called wants to know
+/// how warm it is now.
+fn lately(asker: &Asker<'_>, alarm: &Alarm) -> Option<f64> {
+    let looked_at = alarm.life == "open" && Kind::parse(&alarm.kind) == Some(Kind::Range);
+    let channel = looked_at.then(|| asker.rows.channel(asker.account, &alarm.channel).ok())??;
+    channel.latest.map(|latest| latest.value)
 }
 
 fn life(alarm: &Alarm) -> Life {
