@@ -594,7 +594,9 @@ impl LogVerifier {
             entries,
             streams: closed.streams.count,
         });
-        let origin = self.origin.as_deref().unwrap_or_default();
+        // Where the first entry is withheld, the ledger does not say it itself.
+        let origin = self.origin.as_deref().or(self.expected_origin.as_deref());
+        let origin = origin.unwrap_or_default();
         let text = format!("{origin}\n{}\n{}\n", position.size_through(), self.hasher.root());
         self.day = Day {
             date: Some(closed.date.next()),
