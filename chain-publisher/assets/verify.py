@@ -20,15 +20,12 @@ def blind(x): return base64.urlsafe_b64encode(sha(b"daybook/stream/v1\n" + x.enc
 Q, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493  # Ed25519, RFC 8032 §5.1
 D = -121665 * pow(121666, -1, Q) % Q
 def add(p, q):
-    (a, b), (c, d) = p, q
-    t = D * a * b % Q * c * d
+    (a, b), (c, d) = p, q; t = D * a * b % Q * c * d
     return (a * d + b * c) * pow(1 + t, -1, Q) % Q, (b * d + a * c) * pow(1 - t, -1, Q) % Q
-def times(n, p):
-    return add(times(n - 1, p), p) if n & 1 else times(n >> 1, add(p, p)) if n else (0, 1)
+def times(n, p): return add(times(n - 1, p), p) if n & 1 else times(n >> 1, add(p, p)) if n else (0, 1)
 def point(data):
     y = int.from_bytes(data, "little") % 2**255; square = (y * y - 1) * pow(D * y * y + 1, -1, Q) % Q
-    x = pow(square, (Q + 3) // 8, Q)
-    if (x * x - square) % Q: x = x * pow(2, (Q - 1) // 4, Q) % Q
+    x = pow(square, (Q + 3) // 8, Q); x = x * pow(2, (Q - 1) // 4, Q) % Q if (x * x - square) % Q else x
     return (x if x & 1 == data[31] >> 7 else Q - x), y
 def signature_holds(key, text, signature):
     s, (x, y) = int.from_bytes(signature[32:], "little"), point(key)
@@ -46,8 +43,7 @@ def note(data, keys, what):  # its text, which at least one of the keys signed, 
             if by == name and unb64(signature)[:4].hex() == key_id:
                 signed = signature_holds(public[1:], text.encode() + b"\n", unb64(signature)[4:])
                 need(signed, "%s: the signature of %s does not hold" % (what, name))
-    need(signed, what + ": no known key signed it")
-    return text + "\n"
+    need(signed, what + ": no known key signed it"); return text + "\n"
 def checkpoint(data, keys, what):  # origin, size, root; a head ends in a checkpoint
     if data.startswith(b"c2sp.org/tlog-proof@"): data = data.split(b"\n\n", 1)[1]
     named = [key for key in keys if data.startswith(key.split("+")[0].encode() + b"\n")]  # no recovery key
@@ -90,10 +86,9 @@ def entries(pack, site):  # streams are {sequence: position}; devices are those 
 def days(ledger, heads, query):  # that were asked for and are closed, each with its head
     closed, asked = [entry["payload"] for entry in ledger if entry["event_type"] == "DayClosed"], []
     for before, day in zip([None] + closed, closed):
-        date, size, first = day["date"], day["size"], day["first_position"]
-        begins = day.get("idle_since", date)
-        need(sum(day["entries"].values()) == size - first, date + ": its counts are not its positions")
-        if heads.pop(size + 1, None) != date: say("INCOMPLETE", date + ": its head is not in the pack")
+        date, first, begins = day["date"], day["first_position"], day.get("idle_since", day["date"])
+        need(sum(day["entries"].values()) == day["size"] - first, date + ": its counts are not its positions")
+        if heads.pop(day["size"] + 1, None) != date: say("INCOMPLETE", date + ": its head is not in the pack")
         elif begins <= query["to"] and date >= query["from"]: asked.append(day)
         behind = first == before["size"] + 1 if before else not day["previous"] or begins <= query["from"]
         if not behind: say("INCOMPLETE", "the days before %s are not in the pack" % begins)
@@ -160,6 +155,11 @@ def verify(pack, keys, kept):
     for id in sorted({*names, *openings} - {blind("tokens/" + owner) for owner in devices | {owner}}):
         name = names.get(id, "a stream of which nothing is in the pack")
         gaps += missing(name, streams.get(name, {}), openings.get(id, []), date_of)
+    terms = {**ledger[0]["payload"].get("retention", {}), "audit": None, "ledger": None}  # None is for ever
+    for one in (one for one in ledger if one["event_type"] == "RetentionPolicySet"):
+        new = one["payload"].get("retention", {})
+        short = [k for k, n in new.items() if n is not None and (terms.get(k) is None or n < terms[k])]
+        need(not short, "position %d: retention is shortened, of %s" % (one["position"], short)); terms |= new
     applied = {e["position"]: e["payload"]["days"] for e in ledger if e["event_type"] == "RetentionApplied"}
     for position, by in pruned.items():
         lawful = by in applied and applied[by]["first"] <= date_of(position) <= applied[by]["last"]

@@ -1,9 +1,10 @@
 //! The log that a log says it continues (FORMAT §1, `continues`): whether that one was there, with that root.
 //!
 //! Invariant: what the new log says of the old one is a hint until it was held against the old log, or against a head or
-//! checkpoint of it that was kept; the old log's own entries are not read by that.
-//! Not here: beginning one (`api`).
+//! checkpoint of it that was kept; of the old log's own entries only those are read that were carried over.
+//! Not here: beginning one (`api`), each entry that was carried over (`carried`).
 
+use crate::carried;
 use crate::directory::Directory;
 use crate::evidence::{Evidence, Trust};
 use crate::report::Report;
@@ -11,9 +12,10 @@ use crate::source::{Flaw, LogSource};
 use crate::tree::SignedTree;
 use crate::url::Url;
 use crate::verify::{VerifyError, VerifySettings};
+use domain::TreeSize;
 use domain::note::VerifierKey;
 use domain::tlog_proof::TLOG_PROOF_BYTES_MAX;
-use domain::verify::Verdict;
+use domain::verify::{Carried, Verdict};
 use std::io::Read;
 use std::path::Path;
 
@@ -26,11 +28,21 @@ pub struct Continued {
     pub keys: Vec<VerifierKey>,
 }
 
+/// The log that says so.
+pub(crate) struct New<'a> {
+    /// Where it is read from.
+    pub source: &'a dyn LogSource,
+    /// How many entries it has.
+    pub size: TreeSize,
+    /// The entries that it carried over.
+    pub carried: &'a [Carried],
+}
+
 /// Holds what a log says of the one that it continues against that one.
 ///
 /// # Errors
 /// [`VerifyError`] where the old log does not answer, or what was kept cannot be used.
-pub(crate) fn check(old: Option<&Continued>, report: &mut Report) -> Result<(), VerifyError> {
+pub(crate) fn check(old: Option<&Continued>, new: &New<'_>, report: &mut Report) -> Result<(), VerifyError> {
     let (old, says) = match (old, report.continues.clone()) {
         (None, None) => return Ok(()),
         (None, Some(says)) => {
@@ -39,6 +51,7 @@ pub(crate) fn check(old: Option<&Continued>, report: &mut Report) -> Result<(), 
                  --continues",
                 says.origin, says.size
             ));
+            not_held(new, &says.origin, report);
             return Ok(());
         }
         (Some(old), None) => {
@@ -59,6 +72,7 @@ pub(crate) fn check(old: Option<&Continued>, report: &mut Report) -> Result<(), 
     };
     let path = Path::new(&old.place);
     if !old.place.contains("://") && !path.is_dir() {
+        not_held(new, &says.origin, report);
         return against_kept(&settings, old, path, report);
     }
     let source: Box<dyn LogSource> = if old.place.contains("://") {
@@ -92,7 +106,20 @@ pub(crate) fn check(old: Option<&Continued>, report: &mut Report) -> Result<(), 
             says.size.next_position()
         ));
     }
-    Ok(())
+    if new.carried.is_empty() || matches!(report.verdict, Verdict::Tampered { .. }) {
+        return Ok(());
+    }
+    carried::check((new.source, new.size), &*source, &tree, new.carried, report)
+}
+
+/// Only the old log itself tells what it held.
+fn not_held(new: &New<'_>, origin: &str, report: &mut Report) {
+    if !new.carried.is_empty() {
+        report.not_checked.push(format!(
+            "that {} entries which were carried over were those of {origin}: name that log itself with --continues",
+            new.carried.len()
+        ));
+    }
 }
 
 /// Against a head or checkpoint alone: of the same size it decides, of another it only says what was lost.

@@ -11,7 +11,7 @@
 //!   `ahead` the entries as several threads read and examine them, `tiles` the tiles, `report` what is said in the end.
 //! - `tree`: the tree of a log behind its signed checkpoint, where whole entries are not needed; `confirm` holds single
 //!   checkpoints against what is known, `kept_heads`, `one_proof`, `receipt` and `watch` are what is asked then.
-//! - `continued`: the log that a log says it continues.
+//! - `continued`: the log that a log says it continues; `carried`: what it carried over from that one.
 //! - `rotations`: from the key that an asker has to those that came after and before it.
 //! - `arguments`, `terminal`, `progress`: what the commands that verify share.
 //! - `bin/daybook-verify`: the auditor's own program.
@@ -25,6 +25,7 @@
 mod ahead;
 pub mod anchor;
 pub mod arguments;
+mod carried;
 mod confirm;
 pub mod continued;
 pub mod cosign;

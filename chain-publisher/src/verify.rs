@@ -7,7 +7,7 @@
 //! Not here: the rules of entries, streams and days (`domain::verify`), one head (`heads`), the words (`report`).
 
 use crate::ahead::Ahead;
-use crate::continued::{self, Continued};
+use crate::continued::{self, Continued, New};
 use crate::evidence::{Evidence, EvidenceError, Trust, known_roots};
 use crate::heads::{CheckedHead, HeadCheck};
 use crate::report::{DayReport, Finding, KeysFrom, Report, RotationReport};
@@ -261,11 +261,17 @@ impl Run<'_> {
             tiles.skip_leaves();
         }
         let whole = self.entries(&mut verifier, &mut tiles, size, ahead, progress)?;
-        let log = verifier.finish();
+        let mut log = verifier.finish();
+        let carried = std::mem::take(&mut log.carried);
         self.keys_of(&log, &origin, &trust);
         self.report.tiles = tiles.compared();
         self.conclude(log, &heads, whole, from_tiles, size);
-        continued::check(self.settings.continues.as_ref(), &mut self.report)?;
+        let new = New {
+            source: self.source,
+            size,
+            carried: &carried,
+        };
+        continued::check(self.settings.continues.as_ref(), &new, &mut self.report)?;
         Ok(self.report)
     }
 

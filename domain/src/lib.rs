@@ -26,6 +26,7 @@ pub mod proof;
 pub mod reading;
 pub mod registry;
 pub mod rejection;
+pub mod retention;
 pub mod rotation;
 pub mod rule;
 pub mod sealed;

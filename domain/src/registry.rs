@@ -26,6 +26,7 @@ pub use rules::{InForce, simple_rule_id};
 use crate::aggregate;
 use crate::event::TokenKind;
 use crate::position::{Position, TreeSize};
+use crate::retention::RetentionTerms;
 use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -355,4 +356,6 @@ pub struct Registry {
     tokens: HashMap<Box<str>, (Slot, u32)>,
     emails: HashMap<Box<str>, Slot>,
     sensors: HashMap<Box<str>, Slot>,
+    /// How long classes are kept, as the ledger's own stream says.
+    retention: RetentionTerms,
 }

@@ -451,6 +451,89 @@ fn audited(new: &mut Daybook, old_data: &Path, old: &Daybook) {
     assert_eq!(code, 0, "{out} {said}");
 }
 
+/// What somebody made of what is to be carried over, before the first start records it.
+type Lie = fn(&mut Vec<Value>);
+
+/// The line of the first device.
+fn registered(lines: &mut [Value]) -> &mut Value {
+    let of = |line: &&mut Value| line["event_type"] == "DeviceRegistered";
+    lines.iter_mut().find(of).expect("a device")
+}
+
+#[test]
+fn what_is_carried_over_is_held_against_the_ledger_that_it_says_it_comes_from() {
+    let mut old = Daybook::start();
+    let (_, device, token) = old.device("hut01");
+    old.send(&token, "hut01", None, 4.0).expect(200);
+    old.patch(
+        &format!("/v1/devices/{device}"),
+        &json!({"name": "The big fridge", "reason": "it was moved there"}),
+    )
+    .expect(200);
+    let size = old.size();
+    old.until_signed(size);
+    assert!(old.stop().success());
+    let old_copy = text(&old.scratch().join("old-copy"));
+    let (code, said) = run(&["export", "--data", &text(&old.data()), "--to", &old_copy]);
+    assert_eq!(code, 0, "{said}");
+    let cases: [(Lie, &str); 4] = [
+        (|_| {}, "at the position and with the leaf hash that it names"),
+        (
+            |lines| registered(lines)["metadata"]["carried_over"]["leaf_hash"] = json!(domain::Hash([7; 32])),
+            ": it names the leaf hash BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=, and that has ",
+        ),
+        (
+            |lines| registered(lines)["metadata"]["carried_over"]["position"] = json!(4_000),
+            "it says that it was position 4000 of daybook.",
+        ),
+        (
+            |lines| registered(lines)["payload"]["local_id"] = json!("hut02"),
+            ": its payload says something else at \"/local_id\"",
+        ),
+    ];
+    for (lie, words) in cases {
+        let (mut new, _) = continued(&old, &[]);
+        let file = new.data().join("carry-over");
+        let lines = fs::read_to_string(&file).expect("readable");
+        let read = |line: &str| serde_json::from_str(line).expect("JSON");
+        let mut lines: Vec<Value> = lines.lines().map(read).collect();
+        lie(&mut lines);
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(&file, lines).expect("writable");
+        new.restart();
+        assert!(!file.exists(), "it is recorded");
+        let size = new.size();
+        new.until_signed(size);
+        assert!(new.stop().success());
+        let copy = text(&new.scratch().join("new-copy"));
+        let (code, said) = run(&["export", "--data", &text(&new.data()), "--to", &copy]);
+        assert_eq!(code, 0, "{said}");
+        let audit = |more: &[&str]| {
+            let args = [&["verify", "--export", &copy][..], more].concat();
+            run(&args)
+        };
+        let (code, said) = audit(&["--continues", &old_copy]);
+        assert!(said.contains(words), "{words}: {said}");
+        if words.starts_with("at the position") {
+            assert_eq!(code, 3, "nobody outside confirms it: {said}");
+            for words in [
+                "of them against the entries that they were: stream, type, and what is not sealed",
+                "sealed values of what was carried over are what they were",
+            ] {
+                assert!(said.contains(words), "{words}: {said}");
+            }
+            // Whoever does not bring the old log is told what they cannot know.
+            let head = format!("{old_copy}/checkpoint");
+            for more in [&[][..], &["--continues", &head]] {
+                let (code, said) = audit(more);
+                assert!(code == 3 && said.contains("carried over were those of"), "{said}");
+            }
+        } else {
+            assert!(code == 1 && said.starts_with("TAMPERED at position "), "{said}");
+        }
+    }
+}
+
 #[test]
 fn an_empty_one_carries_nothing_over() {
     let mut old = Daybook::start();

@@ -214,6 +214,17 @@ impl Recorder {
     }
 
     /// So many readings of these devices of the account, one a minute each.
+    /// Records what is refused otherwise.
+    async fn unjudged(&self, event: NewEvent) {
+        self.clock.pass(1_000_000);
+        let group = EventGroup {
+            events: vec![(event, None)],
+            carried_over: true,
+            ..EventGroup::default()
+        };
+        self.sequencer.record(group).await.expect("recorded");
+    }
+
     async fn readings(&self, account: u8, devices: &[u8], count: u32) {
         for n in 0..count {
             self.clock.pass(60_000_000);
@@ -249,6 +260,18 @@ impl PackLedger {
         runtime
             .expect("a runtime")
             .block_on(record(7, Story::Pruned(last)))
+    }
+
+    /// The same up to 1 June, when these members `retention` are set one after the other, as they come: by one who has the
+    /// log's key and no sequencer that refuses what shortens them. Readings are to be kept ten days before.
+    ///
+    /// # Panics
+    /// Where one of them is no JSON.
+    pub fn record_policies(policies: &'static [&'static str]) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime
+            .expect("a runtime")
+            .block_on(record(7, Story::Policies(policies)))
     }
 
     /// Another one, of one device with so many readings, one a minute.
@@ -644,6 +667,8 @@ enum Story {
     Alarms,
     /// A `RetentionApplied` names the readings up to that day.
     Pruned(&'static str),
+    /// These members `retention` are set, one after the other.
+    Policies(&'static [&'static str]),
 }
 
 /// A rule of a channel: made, or changed.
@@ -794,6 +819,14 @@ async fn record(seed: u8, story: Story) -> PackLedger {
         recorder
             .events(vec![of_ledger("RetentionApplied", &applied)])
             .await;
+    }
+    if let Story::Policies(policies) = story {
+        for policy in policies {
+            let retention: Value = serde_json::from_str(policy).expect("JSON");
+            let set = json!({"retention": retention});
+            let set = event(None, ("ledger", "main"), "", "RetentionPolicySet", &set);
+            recorder.unjudged(set).await;
+        }
     }
     recorder.readings(1, &[1, 2, 3], 2).await;
     recorder.readings(2, &[4], 2).await;

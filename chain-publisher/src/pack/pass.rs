@@ -260,10 +260,10 @@ impl<'a> Pass<'a> {
         }
         self.streams.take(entry, leaf);
         if entry.stream_is("ledger", "main") {
-            if let Err(what) = self.facts.retention.take(entry) {
-                self.flaw(entry.position, what);
-            }
-            return self.facts.take(entry);
+            return match self.facts.retention.take(entry) {
+                Ok(()) => self.facts.take(entry),
+                Err(what) => self.flaw(entry.position, what),
+            };
         }
         if class_of(entry.event_type) == Some(Class::Reading) {
             let date = entry.recorded_at.date();

@@ -962,6 +962,44 @@ async fn what_was_judged_in_another_ledger_is_recorded_as_it_comes_and_only_wher
 }
 
 #[tokio::test]
+async fn how_long_entries_are_kept_is_lengthened_and_never_shortened_also_after_a_restart() {
+    let mut world = World::new().await;
+    let set = |id: &'static str, retention: Value| {
+        event(
+            "ledger",
+            id,
+            "RetentionPolicySet",
+            json!({"retention": retention}),
+        )
+    };
+    let refused = |answer: Result<Recorded, RecordError>| match answer {
+        Err(RecordError::Rejected(rejection)) => (rejection.code, rejection.message.into_owned()),
+        other => panic!("{other:?}"),
+    };
+    // What the first entry does not name is kept for ever.
+    let eternal = json!({"reading": null, "audit": null});
+    let recorded = world.sequencer.record(group(vec![set("main", eternal)])).await;
+    recorded.expect("as long as before");
+    for _ in 0..2 {
+        for retention in [json!({"reading": 4000}), json!({"audit": 4000})] {
+            let answer = world.sequencer.record(group(vec![set("main", retention)])).await;
+            let (code, message) = refused(answer);
+            assert_eq!(code, "retention_shortened");
+            assert!(message.contains("was to be kept for ever"), "{message}");
+        }
+        for (id, retention) in [("main", json!({"reading": -1})), ("other", json!({}))] {
+            let answer = world.sequencer.record(group(vec![set(id, retention)])).await;
+            assert_eq!(refused(answer).0, "bad_event");
+        }
+        world.restart().await;
+    }
+    let types = world.types();
+    let set = types.iter().filter(|it| *it == "RetentionPolicySet");
+    assert_eq!(set.count(), 1, "nothing else of it was recorded: {types:?}");
+    assert!(world.verify(|_, _| {}).verdict.word() != "TAMPERED");
+}
+
+#[tokio::test]
 async fn two_devices_with_one_local_id_in_one_commit_are_one_too_many() {
     let world = World::new().await;
     let (a, b) = tokio::join!(

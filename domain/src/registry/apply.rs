@@ -12,6 +12,7 @@ use crate::aggregate::{self, Aggregate, Stamp};
 use crate::entry::Entry;
 use crate::event::{Changed, Event, EventError, Metadata, UplinkParked};
 use crate::position::{Position, TreeSize};
+use crate::retention::{RETENTION_POLICY_SET, RetentionTerms};
 use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -126,6 +127,12 @@ impl Registry {
                 return Err(incoming.inconsistent("an event of another stream's type"));
             }
             self.take(&incoming)?;
+        } else if entry.stream_is("ledger", "main")
+            && matches!(entry.event_type, "LedgerCreated" | RETENTION_POLICY_SET)
+            && let Ok(says) = RetentionTerms::read(entry.payload)
+        {
+            // What is in the ledger stays; that it should not be is a verifier's to say.
+            let _ = self.retention.take(entry.position, &says);
         }
         self.size = entry.position.size_through();
         Ok(())

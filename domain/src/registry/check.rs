@@ -13,7 +13,9 @@ use crate::event::{
     RuleCreated, SilenceOpened, TokenIssued, TokenKind, UplinkParked, UserChanges, UserRegistered,
 };
 use crate::kinds;
+use crate::position::Position;
 use crate::rejection::{Fault, Rejection};
+use crate::retention::{RETENTION_POLICY_SET, RetentionTerms};
 use crate::rule::{Definition, Derivation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,6 +69,8 @@ struct Group<'r> {
     rules: BTreeMap<String, usize>,
     parked: BTreeMap<String, usize>,
     parked_devices: BTreeMap<String, BTreeSet<String>>,
+    /// How long classes are kept, where the group says so.
+    retention: Option<RetentionTerms>,
 }
 
 impl Registry {
@@ -96,6 +100,7 @@ impl Registry {
             rules: BTreeMap::new(),
             parked: BTreeMap::new(),
             parked_devices: BTreeMap::new(),
+            retention: None,
         };
         for event in events {
             group.event(event)?;
@@ -106,6 +111,9 @@ impl Registry {
 
 impl Group<'_> {
     fn event(&mut self, new: &NewEvent) -> Result<(), Rejection> {
+        if new.event_type == RETENTION_POLICY_SET {
+            return self.retention(new);
+        }
         let event = match Event::read(&new.event_type, new.payload.as_bytes()) {
             Ok(event) if event.aggregate_type() == new.aggregate_type => event,
             Err(EventError::Unknown(_)) => return Ok(()),
@@ -193,6 +201,24 @@ impl Group<'_> {
             | Event::ChannelStateChanged(_)
             | Event::DeviceStateChanged(_) => Ok(()),
         }
+    }
+
+    /// Retention is lengthened or left, for whoever verifies the ledger refuses anything else.
+    fn retention(&mut self, new: &NewEvent) -> Result<(), Rejection> {
+        let says = RetentionTerms::read(new.payload.as_bytes())
+            .map_err(|_| malformed("an event of another shape or stream"))?;
+        if (&*new.aggregate_type, &*new.aggregate_id) != ("ledger", "main") {
+            return Err(malformed("an event of another shape or stream"));
+        }
+        let terms = self
+            .retention
+            .get_or_insert_with(|| self.registry.retention.clone());
+        terms
+            .check(&says)
+            .map_err(|shortened| Rejection::conflict("retention_shortened", shortened.to_string()))?;
+        // It stands behind the ledger's first entry, whatever its position will be.
+        let _ = terms.take(Position(1), &says);
+        Ok(())
     }
 
     /// The account exists, and the stream, where it exists, is in it.

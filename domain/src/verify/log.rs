@@ -6,6 +6,7 @@
 //! Source: FORMAT §2, §5, §6, §8.
 //! Not here: signatures (`checkpoint`, `tlog_policy`), where the bytes come from.
 
+use super::carried::{Carried, CarriedEntries};
 use super::examine::{Examined, Examiner};
 use super::log_hasher::{Hashed, KnownRoot, LeafMismatch, LogHasher};
 use super::pruning::Pruning;
@@ -73,6 +74,9 @@ pub struct LogReport {
     pub keys: KeyHistory,
     /// The ledger that it continues, as it says.
     pub continues: Option<Continues>,
+    /// The entries that it carried over from that one, as it says.
+    #[serde(skip)]
+    pub carried: Vec<Carried>,
     /// The witness policy in force at its end, as it says: a hint.
     pub policy: Option<String>,
     /// What was not checked, in words.
@@ -109,6 +113,7 @@ pub struct LogVerifier {
     pruning: Pruning,
     keys: KeyHistory,
     continues: Option<Continues>,
+    carried: CarriedEntries,
     policy: Option<String>,
     failure: Option<Verdict>,
 }
@@ -144,6 +149,7 @@ impl LogVerifier {
             pruning: Pruning::default(),
             keys: KeyHistory::default(),
             continues: None,
+            carried: CarriedEntries::default(),
             policy: None,
             failure: None,
         }
@@ -201,7 +207,9 @@ impl LogVerifier {
 
     /// Takes the leaf hash of an entry whose bytes are withheld.
     pub fn withheld(&mut self, leaf: Hash) {
-        self.pruning.withheld(self.hasher.size().next_position());
+        let position = self.hasher.size().next_position();
+        self.pruning.withheld(position);
+        self.carried.withheld(position);
         self.hasher.leaf(leaf);
         self.withheld += 1;
         self.day.withheld += 1;
@@ -263,6 +271,7 @@ impl LogVerifier {
             pruned,
             keys: self.keys,
             continues: self.continues,
+            carried: self.carried.into_entries(),
             policy: self.policy,
             not_checked,
         }
@@ -300,6 +309,7 @@ impl LogVerifier {
             return self.close_day(entry, root_before.unwrap_or_default(), map);
         }
         self.extend(stream, entry, leaf, true)?;
+        self.carried.take(entry, leaf, self.continues.as_ref())?;
         let date = entry.recorded_at.date();
         match self.day.date {
             None => self.day.date = Some(date),
@@ -594,7 +604,9 @@ impl LogVerifier {
             entries,
             streams: closed.streams.count,
         });
-        let origin = self.origin.as_deref().unwrap_or_default();
+        // Where the first entry is withheld, the ledger does not say it itself.
+        let origin = self.origin.as_deref().or(self.expected_origin.as_deref());
+        let origin = origin.unwrap_or_default();
         let text = format!("{origin}\n{}\n{}\n", position.size_through(), self.hasher.root());
         self.day = Day {
             date: Some(closed.date.next()),

@@ -13,6 +13,7 @@ use crate::day::DayClosed;
 use crate::entry::Entry;
 use crate::event::{CLASSES, Class};
 use crate::position::Position;
+use crate::retention::{RETENTION_POLICY_SET, RetentionTerms};
 use crate::time::{Date, Timestamp};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -70,6 +71,10 @@ pub struct Retention {
     applied: BTreeMap<Position, Applied>,
     /// By class: from which position on it is kept how many days; for ever where there are none.
     kept: [BTreeMap<Position, Option<u64>>; CLASSES.len()],
+    /// What nothing later may shorten.
+    terms: RetentionTerms,
+    /// The first entry that may shorten what an entry before it says that was not shown.
+    untold: Option<Position>,
     holds: bool,
 }
 
@@ -92,9 +97,9 @@ impl Retention {
     /// Takes an entry of the ledger's own stream.
     ///
     /// # Errors
-    /// In words, where it cannot be what it is called.
+    /// In words, where it cannot be what it is called, or shortens how long a class is kept.
     pub fn take(&mut self, entry: &Entry<'_>) -> Result<(), String> {
-        let known = ["LedgerCreated", "RetentionPolicySet", "RetentionApplied"];
+        let known = ["LedgerCreated", RETENTION_POLICY_SET, "RetentionApplied"];
         self.holds |= entry.event_type == "HoldPlaced";
         if !known.contains(&entry.event_type) {
             return Ok(());
@@ -102,10 +107,17 @@ impl Retention {
         let says: Says = serde_json::from_slice(entry.payload)
             .map_err(|error| format!("{}: {error}", entry.event_type))?;
         if entry.event_type != "RetentionApplied" {
-            for (class, days) in says.retention {
-                if let Some(class) = Class::parse(&class) {
-                    self.kept[class.index()].insert(entry.position, days);
+            if (entry.event_type == "LedgerCreated") != (entry.position == Position::FIRST) {
+                return Err("a LedgerCreated that is not the first entry".to_owned());
+            }
+            for (class, days) in &says.retention {
+                if let Some(class) = Class::parse(class) {
+                    self.kept[class.index()].insert(entry.position, *days);
                 }
+            }
+            let is_told = self.terms.take(entry.position, &says.retention);
+            if !is_told.map_err(|shortened| shortened.to_string())? {
+                self.untold.get_or_insert(entry.position);
             }
             return Ok(());
         }
@@ -376,6 +388,12 @@ impl Pruning {
 
     fn not_checked(&self, untold: u64) -> Vec<String> {
         let mut words = Vec::new();
+        if let Some(untold) = self.retention.untold {
+            words.push(format!(
+                "whether what position {untold} says of how long entries are kept is shorter than it was: the ledger's \
+                 first entry is withheld"
+            ));
+        }
         if self.pruned == 0 && self.retention.applied.is_empty() {
             return words;
         }

@@ -260,6 +260,35 @@ pub fn pruned_early() -> Said {
     pruned(&PackLedger::record_pruned("2026-05-25"), "2026-05-", |n| n >= 15)
 }
 
+pub fn retention_shortened() -> Said {
+    let ledger = PackLedger::record_policies(&[r#"{"reading":400}"#, r#"{"reading":30}"#]);
+    pruned(&ledger, "2026-05-18", |_| false)
+}
+
+/// The same in a copy that withholds the entry which lengthened it.
+pub fn retention_shortened_behind_withheld() -> Said {
+    let ledger = PackLedger::record_policies(&[r#"{"reading":400}"#, r#"{"reading":9}"#]);
+    pruned_beside(
+        &ledger,
+        "2026-05-18",
+        |_| false,
+        |line| line.contains("\"retention\":{\"reading\":400}"),
+    )
+}
+
+/// A second beginning, which keeps readings for less.
+pub fn begun_again() -> Said {
+    signed_again(1, |all| {
+        let mut again = all[0].clone();
+        let last = all.last().expect("an entry");
+        again["recorded_at"] = last["recorded_at"].clone();
+        let own = all.iter().filter(|entry| entry["aggregate_type"] == "ledger");
+        again["sequence"] = (own.count() + 1).into();
+        again["payload"]["retention"] = serde_json::json!({"reading": 1});
+        all.push(again);
+    })
+}
+
 pub fn hidden() -> Said {
     pruned(&PackLedger::record(), "2026-05-20", |n| n == 1)
 }
@@ -300,4 +329,19 @@ fn what_is_withheld_beside_what_is_lawfully_gone_is_no_breach_and_what_it_may_hi
     for words in ["how long entries are kept", "was under a hold"] {
         assert!(said.contains(words), "{said}");
     }
+}
+
+#[test]
+fn how_long_entries_were_to_be_kept_at_first_is_not_guessed_where_that_is_withheld() {
+    let policy = &[r#"{"reading":4}"#, r#"{"reading":4}"#];
+    let ledger = PackLedger::record_policies(policy);
+    let none = |_| false;
+    let (code, said) = pruned(&ledger, "2026-05-18", none);
+    assert_eq!((code, said.starts_with("TAMPERED")), (1, true), "{said}");
+    let (code, said) = pruned_beside(&ledger, "2026-05-18", none, |line| {
+        line.contains("\"LedgerCreated\"")
+    });
+    assert_eq!((code, said.starts_with("PARTIAL: ")), (5, true), "{said}");
+    let words = "how long entries are kept is shorter than it was: the ledger's first entry is withheld";
+    assert!(said.contains(words), "{said}");
 }

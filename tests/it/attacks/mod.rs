@@ -112,6 +112,10 @@ rows! {
     a_class_pruned_early: "readings pruned before their time", "`daybook-verify log`", "removed too early, 2026-05-2", logs::pruned_early;
     a_stub_without_a_law: "a reading hidden behind a stub", "`daybook-verify log`", "its bytes are gone, and no RetentionApplied of 2026-05-20", logs::hidden;
     a_stub_beside_what_is_withheld: "the same in a log of which other entries are withheld", "`daybook-verify log`", "its bytes are gone, and no RetentionApplied of 2026-05-20", logs::hidden_beside_withheld;
+    a_retention_shortened: "how long readings are kept shortened", "`daybook-verify log`", "the class reading is to be kept for 30 days, and was to be kept for 400 days: retention is never shortened", logs::retention_shortened;
+    a_retention_shortened_in_a_pack: "the same, shown in a pack", "`daybook-verify pack`", "the class reading is to be kept for 399 days, and was to be kept for 400 days", packs::retention_shortened;
+    a_retention_shortened_behind_what_is_withheld: "the same in a log that withholds what lengthened it", "`daybook-verify log`", "the class reading is to be kept for 9 days, and was to be kept for 10 days", logs::retention_shortened_behind_withheld;
+    a_second_beginning: "a ledger begun a second time, to keep readings for less", "`daybook-verify log`", "a LedgerCreated that is not the first entry", logs::begun_again;
     a_reading_left_out: "a reading removed from a pack", "`daybook-verify pack`", "sequence 7 on 2026-05-18 is missing", packs::reading_removed;
     a_stream_left_out: "a stream of an owner left out of a pack", "`daybook-verify pack`", "INCOMPLETE: ", packs::stream_removed;
     an_alarm_left_out: "an alarm left out of its pack", "`daybook-verify pack`", "the first entry of the alarm ", packs::alarm_removed;

@@ -69,6 +69,17 @@ pub fn shown_after() -> Said {
     judged(&files.zip(), &ledger)
 }
 
+pub fn retention_shortened() -> Said {
+    let shortened = Forger::policies().into_iter().find_map(|(ledger, packs)| {
+        let (_, pack, ..) = packs
+            .into_iter()
+            .find(|(name, ..)| *name == "retention-shortened")?;
+        Some((ledger, pack))
+    });
+    let (ledger, pack) = shortened.expect("a pack");
+    judged(&pack, &ledger)
+}
+
 pub fn own_key() -> Said {
     let theirs = PackLedger::record_by(9);
     let pack = theirs.files(Subject::Device(device(1)), FROM, TO).zip();

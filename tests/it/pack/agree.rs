@@ -102,13 +102,14 @@ impl Shared {
         Self::of(&ledger, &ledger.head("2026-05-31"), alarm::packs(&ledger))
     }
 
-    /// Packs of ledgers of which a day was pruned, lawfully and not.
+    /// Packs of ledgers of which a day was pruned, and of such as say anew how long entries are kept, lawfully and not.
     fn pruned() -> Vec<Self> {
         let named = |(name, pack, ..): Forgery| (name, pack);
         let of = |(ledger, packs): (PackLedger, Vec<Forgery>)| {
             Self::of(&ledger, &ledger.head(TO), packs.into_iter().map(named).collect())
         };
-        Forger::pruned().into_iter().map(of).collect()
+        let all = Forger::pruned().into_iter().chain(Forger::policies());
+        all.map(of).collect()
     }
 
     /// All of them, those of whole ledgers first.

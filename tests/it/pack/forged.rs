@@ -620,6 +620,65 @@ impl Forger {
         vec![(lawful, forgeries), (early, too_early)]
     }
 
+    /// Of ledgers that say anew how long entries are kept, lawfully and not.
+    pub fn policies() -> Vec<(PackLedger, Vec<Forgery>)> {
+        let of = |name, policies, word, said| {
+            let ledger = PackLedger::record_policies(policies);
+            let pack = ledger.files(Subject::Device(device(1)), FROM, TO).zip();
+            (ledger, vec![(name, pack, word, said)])
+        };
+        vec![
+            of(
+                "retention-lengthened",
+                &[
+                    r#"{"reading":10}"#,
+                    r#"{"reading":400}"#,
+                    r#"{"audit":null,"ledger":null,"outbound":null}"#,
+                    r#"{"reading":400}"#,
+                    r#"{"reading":null}"#,
+                ],
+                "VERIFIED",
+                "",
+            ),
+            of(
+                "retention-shortened",
+                &[r#"{"reading":400}"#, r#"{"access":null}"#, r#"{"reading":399}"#],
+                "TAMPERED",
+                "the class reading is to be kept for 399 days, and was to be kept for 400 days",
+            ),
+            of(
+                "retention-shortened-at-once",
+                &[r#"{"reading":0}"#],
+                "TAMPERED",
+                "the class reading is to be kept for 0 days, and was to be kept for 10 days",
+            ),
+            of(
+                "retention-for-ever-shortened",
+                &[r#"{"reading":null}"#, r#"{"reading":4000}"#],
+                "TAMPERED",
+                "the class reading is to be kept for 4000 days, and was to be kept for ever",
+            ),
+            of(
+                "retention-of-a-class-not-named-before",
+                &[r#"{"access":4000}"#],
+                "TAMPERED",
+                "the class access is to be kept for 4000 days, and was to be kept for ever",
+            ),
+            of(
+                "retention-of-audit",
+                &[r#"{"audit":null}"#, r#"{"audit":4000}"#],
+                "TAMPERED",
+                "the class audit is to be kept for 4000 days, and was to be kept for ever",
+            ),
+            of(
+                "retention-of-less-than-no-days",
+                &[r#"{"reading":-1}"#],
+                "TAMPERED",
+                "RetentionPolicySet: ",
+            ),
+        ]
+    }
+
     pub fn all(&self) -> Vec<Forgery> {
         [
             self.entries(),
@@ -651,7 +710,7 @@ fn every_forgery_has_its_verdict_and_is_named() {
 
 #[test]
 fn what_retention_removed_is_partial_and_every_breach_of_it_is_named() {
-    for (ledger, forgeries) in Forger::pruned() {
+    for (ledger, forgeries) in Forger::pruned().into_iter().chain(Forger::policies()) {
         let head = ledger.head(TO);
         for (name, pack, word, said) in forgeries {
             let report = verdict(&pack, &ledger.auditor(&[&head]));

@@ -65,13 +65,10 @@ impl Nights {
         if judged {
             return None;
         }
-        // Of nights that were passed over, none has a reading.
-        let is_next = self.judged.replace(day) == Some(day - 1);
-        let is_over = if is_next {
-            is_over(hours, weeks, zone, day)
-        } else {
-            None
-        };
+        // The first reading in a night judges the one before. So where nights were passed over, this one has none, and
+        // what cannot be told ends the row.
+        self.judged = Some(day);
+        let is_over = is_over(hours, weeks, zone, day);
         self.row = match is_over {
             Some(true) => self.row.saturating_add(1),
             _ => 0,
