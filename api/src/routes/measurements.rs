@@ -10,6 +10,7 @@
 
 use super::corrections::annotation;
 use crate::errors::ApiError;
+use crate::question;
 use crate::reply::{self, Response};
 use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
@@ -18,8 +19,8 @@ use domain::Timestamp;
 use domain::hash::{base64url, sha256};
 use domain::time::DAY_US;
 use projections::query::{
-    Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, MeasurementsQuery, Points, Values, csv_header, rfc3339,
-    write_csv_line, write_ndjson_line, write_value,
+    Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, LIMIT_MAX, MeasurementsQuery, Points, Values, csv_header,
+    rfc3339, write_csv_line, write_ndjson_line, write_value,
 };
 use projections::{QueryError, ReadModel};
 use std::io::{self, Write};
@@ -35,21 +36,29 @@ const NDJSON: &str = "application/x-ndjson";
 /// Chunks that may wait for a slow reader.
 const CHUNKS_WAITING: usize = 4;
 
-const FROM: Param = Param("from", "Inclusive, RFC 3339; 24 hours ago by default.");
-const TO: Param = Param("to", "Exclusive, RFC 3339; now by default.");
-const AGG: Param = Param(
+const FROM: Param = Param::time("from", "Inclusive, RFC 3339; 24 hours ago by default.");
+const TO: Param = Param::time("to", "Exclusive, RFC 3339; now by default.");
+const AGG: Param = Param::one_of(
     "agg",
+    || Agg::all().map(Agg::as_str).collect(),
     "raw (default), 5m, 1h, 1d, or auto for what fits a screen.",
 );
-const FN: Param = Param(
+const FN: Param = Param::one_of(
     "fn",
+    || Function::ALL.map(Function::as_str).to_vec(),
     "mean (default), min, max, count, last, p50 or p95 of a bucket.",
 );
-const VALUES: Param = Param(
+const VALUES: Param = Param::one_of(
     "values",
+    || Values::ALL.map(Values::as_str).to_vec(),
     "calibrated (default), raw as recorded, or both: [ts, calibrated, raw].",
 );
-const LIMIT: Param = Param("limit", "At most so many points, 5000 by default.");
+const LIMIT: Param = Param::number(
+    "limit",
+    1,
+    LIMIT_MAX as u64,
+    "At most so many points, 5000 by default.",
+);
 
 /// The routes of this file.
 pub const ROUTES: &[Route] = &[
@@ -67,12 +76,13 @@ pub const ROUTES: &[Route] = &[
                 FN,
                 VALUES,
                 LIMIT,
-                Param(
+                Param::one_of(
                     "format",
+                    || Format::ALL.map(Format::as_str).to_vec(),
                     "json (default), csv or ndjson; the latter two are whole unless `limit` or `cursor` is given, and the \
                      next page is then in `Link`.",
                 ),
-                Param(
+                Param::text(
                     "cursor",
                     "Where the list goes on; the rest of the question is in it.",
                 ),
@@ -90,14 +100,14 @@ pub const ROUTES: &[Route] = &[
         doc: Some(Doc {
             summary: "Measurements of several channels from one snapshot.",
             query: &[
-                Param("channel_ids", "Up to 32 channel ids, with commas between them."),
+                Param::text("channel_ids", "Up to 32 channel ids, with commas between them."),
                 FROM,
                 TO,
                 AGG,
                 FN,
                 VALUES,
                 LIMIT,
-                Param("format", "json (default) or ndjson."),
+                Param::one_of("format", || vec!["json", "ndjson"], "json (default) or ndjson."),
             ],
             body: None,
             status: 200,
@@ -114,15 +124,19 @@ enum Format {
 }
 
 impl Format {
+    const ALL: [Self; 3] = [Self::Json, Self::Csv, Self::Ndjson];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+
     fn of(request: &Request) -> Result<Self, ApiError> {
-        match request.query("format").as_deref() {
-            Some("json") => Ok(Self::Json),
-            Some("csv") => Ok(Self::Csv),
-            Some("ndjson") => Ok(Self::Ndjson),
-            Some(_) => Err(ApiError::malformed(
-                "bad_query",
-                "'format' must be json, csv or ndjson",
-            )),
+        match request.given("format") {
+            Some(text) => question::find("format", &text, &Self::ALL, |format| format.as_str()).copied(),
             None => Ok(match request.header(header::ACCEPT) {
                 Some(accept) if accept.starts_with("text/csv") => Self::Csv,
                 Some(accept) if accept.starts_with("application/x-ndjson") => Self::Ndjson,
@@ -138,31 +152,25 @@ fn question(ctx: &Ctx) -> Result<MeasurementsQuery, ApiError> {
     let to = time(request, "to")?.unwrap_or(now);
     let from = time(request, "from")?.unwrap_or_else(|| to.plus_micros(-DAY_US));
     let mut query = MeasurementsQuery::range(from, to);
-    if let Some(text) = request.query("agg") {
-        query.agg = Agg::parse(&text)
-            .ok_or_else(|| ApiError::malformed("bad_query", "'agg' must be raw, 5m, 1h, 1d or auto"))?;
+    if let Some(text) = request.given("agg") {
+        let all: Vec<Agg> = Agg::all().collect();
+        query.agg = *question::find("agg", &text, &all, |agg| agg.as_str())?;
     }
-    if let Some(text) = request.query("fn") {
-        query.function = Function::parse(&text).ok_or_else(|| {
-            ApiError::malformed(
-                "bad_query",
-                "'fn' must be mean, min, max, count, last, p50 or p95",
-            )
-        })?;
+    if let Some(text) = request.given("fn") {
+        query.function = *question::find("fn", &text, &Function::ALL, |function| function.as_str())?;
     }
-    if let Some(text) = request.query("values") {
-        query.values = Values::parse(&text)
-            .ok_or_else(|| ApiError::malformed("bad_query", "'values' must be calibrated, raw or both"))?;
+    if let Some(text) = request.given("values") {
+        query.values = *question::find("values", &text, &Values::ALL, |values| values.as_str())?;
     }
     query.limit = request
         .query_as("limit", "a number of points")?
         .unwrap_or(LIMIT_DEFAULT);
-    query.cursor = request.query("cursor").map(std::borrow::Cow::into_owned);
+    query.cursor = request.given("cursor").map(std::borrow::Cow::into_owned);
     Ok(query)
 }
 
 fn time(request: &Request, name: &str) -> Result<Option<Timestamp>, ApiError> {
-    let Some(text) = request.query(name).filter(|text| !text.is_empty()) else {
+    let Some(text) = request.given(name) else {
         return Ok(None);
     };
     // A plus sign that nobody encoded arrives as a space.
@@ -187,7 +195,7 @@ fn unless_had(request: &Request, tag: &str, answer: impl FnOnce() -> Response) -
 
 /// Whether the question itself names the range that it is about, so that its tag can be had before its answer.
 fn names_its_range(request: &Request) -> bool {
-    let given = |name| request.query(name).is_some_and(|text| !text.is_empty());
+    let given = |name| request.given(name).is_some();
     given("from") && given("to") && !given("cursor")
 }
 
@@ -260,7 +268,7 @@ fn json(request: &Request, tag: Option<String>, body: Vec<u8>) -> Response {
 
 /// Whether a page is asked for and not the whole.
 fn is_paged(request: &Request) -> bool {
-    let given = |name| request.query(name).is_some_and(|text| !text.is_empty());
+    let given = |name| request.given(name).is_some();
     given("limit") || given("cursor")
 }
 
