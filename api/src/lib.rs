@@ -13,6 +13,7 @@
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
 //! | `question` | what a query may say |
+//! | `outflow`, `streams` | long answers, and how many there may be |
 //! | `routes` | the API, one file a resource |
 //! | `pages` | what people see, one file a page |
 //! | `signing` | a person shows again who they are, to sign what they do |
@@ -55,6 +56,7 @@ pub mod mail;
 pub mod metrics;
 pub mod notify;
 pub mod openapi;
+pub mod outflow;
 pub mod outgoing;
 pub mod pages;
 pub mod policy_record;

@@ -10,11 +10,11 @@
 
 use super::corrections::annotation;
 use crate::errors::ApiError;
+use crate::outflow::Outflow;
 use crate::question;
 use crate::reply::{self, Response};
 use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
-use bytes::Bytes;
 use domain::Timestamp;
 use domain::hash::{base64url, sha256};
 use domain::time::DAY_US;
@@ -23,18 +23,12 @@ use projections::query::{
     rfc3339, write_csv_line, write_ndjson_line, write_value,
 };
 use projections::{QueryError, ReadModel};
-use std::io::{self, Write};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use std::io::Write;
 use warp::http::{StatusCode, header};
 
-/// Bytes that are sent at once.
-const CHUNK_BYTES: usize = 64 << 10;
 /// Media types of the formats that are not JSON.
 const CSV: &str = "text/csv; charset=utf-8";
 const NDJSON: &str = "application/x-ndjson";
-/// Chunks that may wait for a slow reader.
-const CHUNKS_WAITING: usize = 4;
 
 const FROM: Param = Param::time("from", "Inclusive, RFC 3339; 24 hours ago by default.");
 const TO: Param = Param::time("to", "Exclusive, RFC 3339; now by default.");
@@ -169,6 +163,12 @@ fn question(ctx: &Ctx) -> Result<MeasurementsQuery, ApiError> {
     Ok(query)
 }
 
+/// Requests of a person's rate that a long page costs beyond the request itself, as if it were asked for in pages of the
+/// usual length: nobody's long pages keep others waiting more than their short ones would.
+fn further(query: &MeasurementsQuery) -> usize {
+    query.limit.saturating_sub(1) / LIMIT_DEFAULT
+}
+
 fn time(request: &Request, name: &str) -> Result<Option<Timestamp>, ApiError> {
     let Some(text) = request.given(name) else {
         return Ok(None);
@@ -207,7 +207,9 @@ fn tag_of_answer(body: &[u8]) -> String {
 async fn of_channel(ctx: Ctx) -> Answer {
     let format = Format::of(&ctx.request)?;
     let query = question(&ctx)?;
-    let (account, channel) = (ctx.caller.user()?.account.clone(), ctx.id().to_owned());
+    let user = ctx.caller.user()?;
+    ctx.app.limits().further_requests(&user.user, further(&query))?;
+    let (account, channel) = (user.account.clone(), ctx.id().to_owned());
     let known = ctx
         .app
         .registry()
@@ -249,12 +251,12 @@ async fn of_channel(ctx: Ctx) -> Answer {
             Ok(json(&ctx.request, tag, one(&channel, &points, notes)))
         }
         _ if is_paged(&ctx.request) => page(&ctx, account, channel, query, format).await,
-        Format::Csv => Ok(piped(&ctx, CSV, move |rows, out| {
+        Format::Csv => piped(&ctx, CSV, move |rows, out| {
             rows.write_csv(&account, &channel, &query, out)
-        })),
-        Format::Ndjson => Ok(piped(&ctx, NDJSON, move |rows, out| {
+        }),
+        Format::Ndjson => piped(&ctx, NDJSON, move |rows, out| {
             rows.write_ndjson(&account, &[&channel], &query, out)
-        })),
+        }),
     }
 }
 
@@ -335,7 +337,9 @@ async fn of_channels(ctx: Ctx) -> Answer {
         ));
     }
     let user = &ctx.caller.user()?.user;
-    ctx.app.limits().further_requests(user, ids.len() - 1)?;
+    ctx.app
+        .limits()
+        .further_requests(user, ids.len() - 1 + further(&query))?;
     {
         let registry = ctx.app.registry().read();
         if let Some(missing) = ids.iter().find(|id| registry.channel(&account, id).is_none()) {
@@ -354,10 +358,10 @@ async fn of_channels(ctx: Ctx) -> Answer {
             "bad_query",
             "ndjson of several channels is whole: leave out 'limit' and 'cursor', or take json",
         )),
-        Format::Ndjson => Ok(piped(&ctx, NDJSON, move |rows, out| {
+        Format::Ndjson => piped(&ctx, NDJSON, move |rows, out| {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
             rows.write_ndjson(&account, &ids, &query, out)
-        })),
+        }),
         Format::Json => {
             let tag = if names_its_range(&ctx.request) {
                 Some(tag_of(&ctx, &account, ids.clone(), &query).await?)
@@ -514,45 +518,14 @@ fn piped(
     ctx: &Ctx,
     media_type: &'static str,
     write: impl FnOnce(&ReadModel, &mut dyn Write) -> Result<u64, QueryError> + Send + 'static,
-) -> Response {
-    let (chunks, body) = mpsc::channel(CHUNKS_WAITING);
+) -> Answer {
+    let (mut out, body) = Outflow::open(ctx.app.downloads(), &ctx.caller.user()?.account)?;
     let rows = ctx.app.rows();
     tokio::task::spawn_blocking(move || {
-        let mut pipe = Pipe {
-            chunks,
-            buffer: Vec::with_capacity(CHUNK_BYTES),
-        };
-        let outcome = write(&rows, &mut pipe).and_then(|_| pipe.flush().map_err(QueryError::Receiver));
-        if let Err(error) = outcome {
+        let written = write(&rows, &mut out);
+        if let Err(error) = written.and_then(|_| out.finish().map_err(QueryError::Receiver)) {
             tracing::debug!(%error, "a streamed answer was broken off");
-            // Breaks the body off, so that nobody takes it for whole; the reader may have gone.
-            let _ = pipe.chunks.blocking_send(Err(io::Error::other("broken off")));
         }
     });
-    reply::stream(media_type, ReceiverStream::new(body))
-}
-
-struct Pipe {
-    chunks: mpsc::Sender<io::Result<Bytes>>,
-    buffer: Vec<u8>,
-}
-
-impl Write for Pipe {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= CHUNK_BYTES {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES));
-        self.chunks
-            .blocking_send(Ok(chunk.into()))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-    }
+    Ok(reply::stream(media_type, body))
 }
