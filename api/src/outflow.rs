@@ -2,7 +2,7 @@
 //!
 //! Invariants: never more than [`OPEN_MAX`] at once, and never more of one account than [`OPEN_ACCOUNT_MAX`], because each
 //! holds one of the threads that everybody's questions and tokens need, and what it reads; a reader that takes nothing
-//! for [`STALLED_AFTER`] is given up, and its thread goes on with somebody else's; an answer that was not finished ends
+//! for `STALLED_AFTER` is given up, and its thread goes on with somebody else's; an answer that was not finished ends
 //! with an error, so that nobody takes it for whole.
 //! Not here: what is written (`routes`), streams that nothing but their end ends (`streams`).
 
