@@ -17,6 +17,7 @@ use crate::limits::Limits;
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::notify::{self, Notify};
+use crate::outflow::{OPEN_ACCOUNT_MAX, OPEN_MAX};
 use crate::policy_record;
 use crate::publisher::{self, VERIFIER_KEY};
 use crate::publishing::{self, ChannelError, Publishing};
@@ -69,6 +70,12 @@ const FRESH_ENTRIES: u64 = 10_000;
 
 /// Trials of rules at once: each holds up to a million values and a processor.
 const TRIALS_AT_ONCE: usize = 2;
+/// Questions to the read models at once: each holds a thread and what it reads, megabytes where much is asked for.
+const QUESTIONS_MAX: usize = 16;
+/// How long one waits for its turn.
+const QUESTION_WAITS: Duration = Duration::from_secs(20);
+/// When to come back where it did not come, seconds.
+const QUESTION_RETRY_S: u32 = 5;
 
 /// A running Daybook.
 pub struct App {
@@ -95,6 +102,8 @@ pub struct App {
     anchoring: Anchoring,
     alerting: OnceLock<Arc<Alerting>>,
     streams: Arc<Streams>,
+    downloads: Arc<Streams>,
+    questions: Arc<Semaphore>,
     notify: Notify,
     beside: Threads,
     trials: Semaphore,
@@ -307,7 +316,9 @@ impl App {
             limits: Limits::new(&settings),
             metrics: Metrics::new(),
             table: Table::new(routes::all()),
-            streams: Streams::new(settings.streams_max, settings.streams_account_max),
+            streams: Streams::new("streams", settings.streams_max, settings.streams_account_max),
+            downloads: Streams::new("downloads", OPEN_MAX, OPEN_ACCOUNT_MAX),
+            questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             settings,
             clock: outside.clock,
             entropy: outside.entropy,
@@ -570,6 +581,11 @@ impl App {
         &self.backlog
     }
 
+    /// Places for answers that a thread makes while they are read.
+    pub fn downloads(&self) -> &Arc<Streams> {
+        &self.downloads
+    }
+
     /// Places for long answers.
     pub fn streams(&self) -> &Arc<Streams> {
         &self.streams
@@ -588,13 +604,28 @@ impl App {
     /// Asks the read models on a thread that may block.
     ///
     /// # Errors
-    /// As the question; 503 where the service is stopping.
+    /// As the question; 503 where the service is stopping, or too many are asked.
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&ReadModel) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let rows = self.rows.clone();
-        match tokio::task::spawn_blocking(move || question(&rows)).await {
+        // Who asked and went away still holds a thread and what was read; the turn is over with the answer.
+        let turn = Arc::clone(&self.questions).acquire_owned();
+        let turn = match tokio::time::timeout(QUESTION_WAITS, turn).await {
+            Ok(turn) => turn.map_err(ApiError::internal)?,
+            Err(_) => {
+                return Err(
+                    ApiError::unavailable("busy", "too much is asked now").retry_after(QUESTION_RETRY_S)
+                );
+            }
+        };
+        let answered = move || {
+            let answer = question(&rows);
+            drop(turn);
+            answer
+        };
+        match tokio::task::spawn_blocking(answered).await {
             Ok(answer) => answer.map_err(ApiError::from),
             Err(error) => Err(ApiError::internal(error)),
         }

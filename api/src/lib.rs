@@ -12,6 +12,8 @@
 //! | `self_audit` | the service reads its own ledger again and verifies it |
 //! | `serve`, `tls` | sockets, TLS, HTTP, limits on connections |
 //! | `router`, `request`, `reply`, `errors` | which handler gets a request, and how it answers |
+//! | `question` | what a query may say |
+//! | `outflow`, `streams` | long answers, and how many there may be |
 //! | `routes` | the API, one file a resource |
 //! | `pages` | what people see, one file a page |
 //! | `signing` | a person shows again who they are, to sign what they do |
@@ -54,11 +56,13 @@ pub mod mail;
 pub mod metrics;
 pub mod notify;
 pub mod openapi;
+pub mod outflow;
 pub mod outgoing;
 pub mod pages;
 pub mod policy_record;
 pub mod publisher;
 pub mod publishing;
+pub mod question;
 pub mod redact;
 pub mod rekey;
 pub mod reply;

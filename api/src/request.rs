@@ -9,7 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -134,14 +135,18 @@ impl Request {
             .map(|(_, value)| value)
     }
 
+    /// As [`Request::query`]; what is given without a value is not given.
+    pub fn given(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.query(name).filter(|value| !value.is_empty())
+    }
+
     /// A query parameter read as a type.
     ///
     /// # Errors
     /// 400 `bad_query`, naming the parameter and what belongs there.
     pub fn query_as<T: std::str::FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
-        match self.query(name) {
+        match self.given(name) {
             None => Ok(None),
-            Some(text) if text.is_empty() => Ok(None),
             Some(text) => text
                 .parse()
                 .map(Some)
@@ -199,8 +204,14 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(bad_json)
 }
 
-/// What a body is that has not the shape that belongs there, in the words of JSON and not of our types.
+/// What a body is that has not the shape that belongs there.
 pub fn bad_json(error: serde_json::Error) -> ApiError {
+    let words = json_words(&error);
+    ApiError::malformed("bad_json", format!("the body is not what belongs here: {words}"))
+}
+
+/// Why JSON has not the shape that belongs there, in the words of JSON and not of our types.
+pub fn json_words(error: &serde_json::Error) -> String {
     let mut words = error.to_string();
     for (ours, json) in [
         ("expected u32", "expected a whole number from 0"),
@@ -208,6 +219,7 @@ pub fn bad_json(error: serde_json::Error) -> ApiError {
         ("expected f64", "expected a number"),
         ("expected a boolean", "expected true or false"),
         ("expected a map", "expected an object"),
+        ("expected a sequence", "expected a list"),
         ("invalid type: sequence", "invalid type: list"),
         ("invalid type: map", "invalid type: object"),
         ("invalid type: floating point", "invalid type: number"),
@@ -215,10 +227,11 @@ pub fn bad_json(error: serde_json::Error) -> ApiError {
     ] {
         words = words.replace(ours, json);
     }
-    ApiError::malformed("bad_json", format!("the body is not what belongs here: {words}"))
+    words
 }
 
-/// The members of a JSON object. A name that stands twice is refused: readers disagree about which of them counts.
+/// The members of a JSON object. A name that stands twice, in it or in an object within, is refused: readers disagree
+/// about which of them counts.
 #[derive(Debug, Default)]
 pub struct Members(pub Map<String, Value>);
 
@@ -235,18 +248,77 @@ impl<'de> Deserialize<'de> for Members {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut members = Map::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                while let Some(name) = map.next_key::<String>()? {
                     if members.contains_key(&name) {
                         return Err(serde::de::Error::custom(format_args!(
                             "the member `{name}` stands twice"
                         )));
                     }
-                    members.insert(name, value);
+                    members.insert(name, map.next_value::<Within>()?.0);
                 }
                 Ok(Members(members))
             }
         }
         deserializer.deserialize_map(Each)
+    }
+}
+
+/// What stands within: any JSON.
+struct Within(Value);
+
+impl<'de> Deserialize<'de> for Within {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Within;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("any JSON")
+            }
+
+            fn visit_unit<E>(self) -> Result<Within, E> {
+                Ok(Within(Value::Null))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Within, E> {
+                Ok(Within(value.into()))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Within, E> {
+                Ok(Within(value.into()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Within, E> {
+                Ok(Within(value.into()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Within, E> {
+                Ok(Within(value.into()))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Within, E> {
+                Ok(Within(value.into()))
+            }
+
+            fn visit_string<E>(self, value: String) -> Result<Within, E> {
+                Ok(Within(value.into()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Within, A::Error> {
+                let mut items = Vec::new();
+                while let Some(Within(item)) = list.next_element()? {
+                    items.push(item);
+                }
+                Ok(Within(Value::Array(items)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Within, A::Error> {
+                let members = Members::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Within(Value::Object(members.0)))
+            }
+        }
+        deserializer.deserialize_any(Any)
     }
 }
 
@@ -352,6 +424,31 @@ mod tests {
         slow.body_timeout = Duration::from_millis(1);
         *slow.body.0.lock() = Some(Box::pin(stream::pending()));
         assert_eq!(slow.bytes(6).await.expect_err("timeout").status, 408);
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_refused_wherever_it_stands() {
+        let whole = r#"{"a":null,"b":[true,-1,2,1.5,"x\ty",{"a":1}],"c":{"a":{"a":"y"}}}"#;
+        let Members(members) = parse_json(whole.as_bytes()).expect("an object");
+        assert_eq!(
+            Value::Object(members),
+            serde_json::from_str::<Value>(whole).expect("JSON")
+        );
+        for twice in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"b":{"a":1,"a":2}}"#,
+            r#"{"b":[0,{"c":{"a":1,"b":0,"a":2}}]}"#,
+        ] {
+            let refused = parse_json::<Members>(twice.as_bytes()).expect_err(twice);
+            assert!(
+                refused.message.contains("`a` stands twice"),
+                "{}",
+                refused.message
+            );
+        }
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        let refused = parse_json::<Members>(deep.as_bytes()).expect_err("too deep");
+        assert!(refused.message.contains("recursion"), "{}", refused.message);
     }
 
     #[test]

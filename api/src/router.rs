@@ -11,6 +11,8 @@ use crate::app::App;
 use crate::auth::{self, Caller};
 use crate::errors::ApiError;
 use crate::pages;
+use crate::question;
+pub use crate::question::Param;
 use crate::redact;
 use crate::reply::Response;
 use crate::request::{Arrival, Request, Transport, body_stream};
@@ -109,11 +111,7 @@ pub enum Access {
     Ingest,
 }
 
-/// A parameter of a query, for the OpenAPI document.
-#[derive(Debug, Clone, Copy)]
-pub struct Param(pub &'static str, pub &'static str);
-
-/// What the OpenAPI document says of a route. Pages have none.
+/// What the OpenAPI document says of a route, and what a request may ask it. Pages have none.
 #[derive(Debug, Clone, Copy)]
 pub struct Doc {
     /// What it does, in a line.
@@ -316,6 +314,7 @@ async fn dispatch(app: &Edge, request: Request) -> Answer {
         Access::Write => auth::writer(app, &request).await?,
         Access::Own => auth::own(app, &request).await?,
     };
+    question::check(route, &request)?;
     if !matches!(caller, Caller::Nobody) {
         app.fresh().await;
     }

@@ -1,8 +1,9 @@
-//! Places for streams: long answers that hold a connection until somebody ends them.
+//! Places for long answers: streams, which hold a connection until somebody ends them, and downloads.
 //!
-//! Invariants: never more than `streams_max` at once, and never more of one account than `streams_account_max`, so
-//! that nobody's open tabs keep another account from its alarms; a place is free again once its stream ends.
-//! Not here: what is sent (`routes::stream`).
+//! Invariants: never more than so many at once (of streams `streams_max`), and never more of one account than its share
+//! (`streams_account_max`), so that nobody's open tabs keep another account from its alarms; a place is free again once
+//! its answer ends.
+//! Not here: what is sent (`routes::stream`, `outflow`).
 
 use crate::errors::ApiError;
 use parking_lot::Mutex;
@@ -15,6 +16,7 @@ const RETRY_AFTER_S: u32 = 30;
 /// Who holds how many.
 #[derive(Debug)]
 pub struct Streams {
+    called: &'static str,
     max: usize,
     account_max: usize,
     open: Mutex<HashMap<String, usize>>,
@@ -28,9 +30,10 @@ pub struct Place {
 }
 
 impl Streams {
-    /// So many at once, and so many of one account.
-    pub fn new(max: usize, account_max: usize) -> Arc<Self> {
+    /// So many at once, and so many of one account; `called` is what they are, `streams` or `downloads`.
+    pub fn new(called: &'static str, max: usize, account_max: usize) -> Arc<Self> {
         Arc::new(Self {
+            called,
             max,
             account_max,
             open: Mutex::default(),
@@ -40,16 +43,22 @@ impl Streams {
     /// A place for a stream of this account.
     ///
     /// # Errors
-    /// 503 `streams_full` with when to come back.
+    /// 503 `streams_full` (or `downloads_full`) with when to come back.
     pub fn take(self: &Arc<Self>, account: &str) -> Result<Place, ApiError> {
-        let full =
-            |words: &'static str| ApiError::unavailable("streams_full", words).retry_after(RETRY_AFTER_S);
+        let code = match self.called {
+            "downloads" => "downloads_full",
+            _ => "streams_full",
+        };
+        let full = |words: String| ApiError::unavailable(code, words).retry_after(RETRY_AFTER_S);
         let mut open = self.open.lock();
         if open.values().sum::<usize>() >= self.max {
-            return Err(full("too many streams are open"));
+            return Err(full(format!("too many {} are open", self.called)));
         }
         if open.get(account).is_some_and(|held| *held >= self.account_max) {
-            return Err(full("this account has too many streams open; close some"));
+            return Err(full(format!(
+                "this account has too many {} open; close some",
+                self.called
+            )));
         }
         *open.entry(account.to_owned()).or_default() += 1;
         Ok(Place {
@@ -77,7 +86,7 @@ mod tests {
 
     #[test]
     fn one_account_leaves_places_for_the_others_and_gives_back_what_it_held() {
-        let streams = Streams::new(3, 2);
+        let streams = Streams::new("streams", 3, 2);
         let first = streams.take("a").expect("a place");
         let _second = streams.take("a").expect("a place");
         assert!(streams.take("a").is_err(), "its share is taken");

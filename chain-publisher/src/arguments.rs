@@ -293,12 +293,47 @@ fn keys(option: &str, text: &str) -> Result<Vec<VerifierKey>, Failure> {
     }
 }
 
+/// Refuses a file where an option names a directory, which may not be there yet.
+///
+/// # Errors
+/// [`Failure`] of usage.
+pub fn directory_of(option: &str, path: &Path) -> Result<(), Failure> {
+    if path.exists() && !path.is_dir() {
+        return Err(Failure::usage(format!(
+            "{}: {option} names a directory, and this is a file",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a file in a directory that is not there.
+///
+/// # Errors
+/// [`Failure`] of usage.
+pub fn file_of(option: &str, path: &Path) -> Result<(), Failure> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match parent.filter(|parent| !parent.is_dir()) {
+        Some(parent) => Err(Failure::usage(format!(
+            "{}: there is no such directory for {option}: make it first",
+            parent.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The whole of a file of at most `bytes_max` bytes.
 ///
 /// # Errors
 /// [`Failure`] where it is larger or cannot be read.
 pub fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
-    let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::IsADirectory => Failure::usage(format!(
+            "{}: this is a directory, and a file belongs here: name one that is in it",
+            path.display()
+        )),
+        _ => Failure::usage(format!("{}: {error}", path.display())),
+    };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
     file.take(bytes_max as u64 + 1)

@@ -44,6 +44,11 @@ impl Directory {
     pub fn open(dir: &Path) -> Result<Self, SourceError> {
         let this = Self { dir: dir.to_owned() };
         let unusable = |what: &str| SourceError::Unavailable(format!("{}: {what}", dir.display()));
+        if dir.is_file() {
+            return Err(unusable(
+                "this is a file: a log is a directory, such as `daybook export` writes, or a URL; a pack has a command of its own",
+            ));
+        }
         if !dir.is_dir() {
             return Err(unusable("there is no such directory"));
         }

@@ -8,6 +8,7 @@
 use crate::directory::ROTATIONS_BYTES_MAX;
 use crate::layout::{LINE_BYTES_MAX, Line, ROTATIONS, head_path, parse_line, parse_rotations, rotation_path};
 use crate::source::{Chunk, EntryStream, LogSource, SourceError};
+use domain::checkpoint::SignedCheckpoint;
 use domain::note::NOTE_BYTES_MAX;
 use domain::tile::Tile;
 use domain::tlog_proof::TLOG_PROOF_BYTES_MAX;
@@ -118,10 +119,29 @@ impl Url {
                 }
                 Ok(response) => return answer(response, path, &url),
                 Err(error) if is_passing(&error) && tries < TRIES_MAX => Duration::from_millis(250 << tries),
-                Err(error) => return Err(SourceError::Unavailable(format!("{url}: {error}"))),
+                Err(error) => return Err(SourceError::Unavailable(format!("{url}: {}", words(&error)))),
             };
             std::thread::sleep(wait.min(RETRY_WAIT_MAX));
         }
+    }
+
+    /// What does not come from a service of ours: a portal, a proxy's page, another address. Nothing is known of the log
+    /// then; a log that hides behind such a page gains no more than by not answering.
+    fn elsewhere(&self, path: &str, why: impl std::fmt::Display) -> SourceError {
+        SourceError::Unavailable(format!(
+            "{}{path}: this is no answer of a Daybook service ({why}): name the service itself, such as https://HOST, and \
+             see whether something on the way answers in its place",
+            self.base
+        ))
+    }
+
+    /// As [`Url::bytes`], of what every service has.
+    fn bytes_of_every(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, SourceError> {
+        self.bytes(path, bytes_max).map_err(|error| match error {
+            SourceError::Missing { .. } => self.elsewhere(path, "there is nothing"),
+            SourceError::Malformed { reason, .. } => self.elsewhere(path, reason),
+            unavailable @ SourceError::Unavailable(_) => unavailable,
+        })
     }
 
     fn bytes(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, SourceError> {
@@ -162,6 +182,15 @@ pub(crate) fn is_passing(error: &ureq::Error) -> bool {
         if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
 }
 
+/// Why there is no answer. Who speaks TLS to a port without it hears of corrupt messages otherwise.
+fn words(error: &ureq::Error) -> String {
+    let said = error.to_string();
+    if said.contains("InvalidContentType") {
+        return "the server does not speak TLS on this port: is it http://, or another port?".to_owned();
+    }
+    said.trim_start_matches("io: ").to_owned()
+}
+
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds = response
         .headers()
@@ -196,7 +225,10 @@ impl LogSource for Url {
     }
 
     fn checkpoint(&self) -> Result<Option<Vec<u8>>, SourceError> {
-        self.bytes("/log/checkpoint", NOTE_BYTES_MAX).map(Some)
+        let path = "/log/checkpoint";
+        let note = self.bytes_of_every(path, NOTE_BYTES_MAX)?;
+        SignedCheckpoint::parse(&note).map_err(|error| self.elsewhere(path, error))?;
+        Ok(Some(note))
     }
 
     fn head_dates(&self) -> Result<Vec<Date>, SourceError> {
@@ -213,8 +245,8 @@ impl LogSource for Url {
         let mut cursor = String::new();
         loop {
             let path = format!("/v1/heads?limit=366{cursor}");
-            let list: List = serde_json::from_slice(&self.bytes(&path, HEADS_BYTES_MAX)?)
-                .map_err(|error| SourceError::malformed(path, error))?;
+            let list: List = serde_json::from_slice(&self.bytes_of_every(&path, HEADS_BYTES_MAX)?)
+                .map_err(|error| self.elsewhere(&path, error))?;
             let before = dates.last().copied();
             dates.extend(list.data.iter().map(|head| head.date));
             match list.next_cursor {

@@ -12,7 +12,7 @@ use crate::clock::SystemClock;
 use crate::data_source::DataSource;
 use crate::entropy::SeededEntropy;
 use crate::stores::{KEYS, LEDGER, is_unbegun, prepare, private_dir, read_origin};
-use chain_publisher::arguments::verify_with_bar;
+use chain_publisher::arguments::{directory_of, verify_with_bar};
 use chain_publisher::{LogSource, VerifySettings};
 use clap::Args;
 use commands::carry_over::{self, CarryOverError, Resealer, Side};
@@ -88,6 +88,13 @@ impl Continue {
     pub fn run(self, global: &Global) -> Outcome {
         if !self.old.join(LEDGER).exists() {
             return Err(Failure::usage(no_ledger(&self.old)));
+        }
+        directory_of("NEW", &self.new)?;
+        if self.new.join(LEDGER).exists() {
+            return Err(Failure::usage(format!(
+                "{} has a ledger already: name a directory for the new one where there is none yet",
+                self.new.display()
+            )));
         }
         if !is_origin(&self.origin) {
             return Err(Failure::usage(

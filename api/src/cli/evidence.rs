@@ -16,7 +16,7 @@ use crate::evidence::recipients::Recipients;
 use crate::evidence::{Issue, SOFTWARE};
 use crate::stores::{LEDGER, read_receipt_key};
 use chain_publisher::SourceError;
-use chain_publisher::arguments::{PackQuestion, read_file};
+use chain_publisher::arguments::{PackQuestion, file_of, read_file};
 use chain_publisher::pack::{AlarmError, Days, Made, MakeError, Order, Query, Subject};
 use clap::{Args, Subcommand};
 use domain::event::EncryptedPack;
@@ -181,6 +181,7 @@ impl Make {
             scratch: file::folder(out),
             attachments: &self.attach,
         };
+        file_of("--out", out)?;
         if out.exists() {
             return Err(Failure::usage(format!(
                 "{} is there already: name another file with --out",

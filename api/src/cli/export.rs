@@ -5,6 +5,7 @@
 use super::{DataDir, Failure, Global, Outcome, data, data_json, no_ledger, progress, talk};
 use crate::data_source::DataSource;
 use crate::stores::LEDGER;
+use chain_publisher::arguments::directory_of;
 use chain_publisher::{ExportError, SourceError, export};
 use clap::Args;
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ impl Export {
         if !self.data.data.join(LEDGER).exists() {
             return Err(Failure::usage(no_ledger(&self.data.data)));
         }
+        directory_of("--to", &self.to)?;
         let opened = DataSource::open(&self.data.data).map_err(Failure::usage)?;
         let bar = progress::entries();
         let exported = export(&opened.source(), &self.to, &mut |done, total| {

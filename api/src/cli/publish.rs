@@ -9,6 +9,7 @@ use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::entropy::SeededEntropy;
 use crate::publisher::{Dir, Publisher};
+use chain_publisher::arguments::directory_of;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -63,6 +64,7 @@ impl Publish {
     /// # Errors
     /// [`Failure`].
     pub fn run(self, global: &Global) -> Outcome {
+        directory_of("--dir", &self.dir)?;
         let settings = Settings::load(self.config.as_deref(), &self).map_err(Failure::usage)?;
         if !self.show_key {
             super::logging::start(&settings.log, settings.log_format).map_err(Failure::usage)?;

@@ -29,13 +29,15 @@ pub struct Asked<'a> {
 
 impl Asked<'_> {
     fn is_about(&self, what: &str) -> bool {
-        self.alarm.is_none_or(|alarm| what.contains(alarm))
+        self.alarm.is_none_or(|alarm| what == alarm)
     }
 }
 
 /// What a replay found.
 #[derive(Debug, Default)]
 struct Found {
+    /// The alarm that is asked about, whenever it was.
+    is_there: bool,
     equal: u64,
     unexpected: Vec<Unexpected>,
     missing: Vec<Due>,
@@ -48,6 +50,11 @@ struct Found {
 /// [`Failure`].
 pub fn run(global: &Global, ledger: &Ledger, asked: &Asked<'_>) -> Outcome {
     let found = replay(ledger, asked)?;
+    if let Some(alarm) = asked.alarm.filter(|_| !found.is_there) {
+        return Err(Failure::usage(format!(
+            "there is no alarm {alarm} in this ledger: alarms are listed by  daybook replay --type AlarmOpened"
+        )));
+    }
     let wrong = !found.missing.is_empty() || !found.unexpected.is_empty();
     if global.json {
         data_json(&json!({
@@ -104,6 +111,7 @@ fn replay(ledger: &Ledger, asked: &Asked<'_>) -> Result<Found, Failure> {
             fold.entry(position, bytes, ledger, &mut unexpected)
                 .map_err(Failure::failed)?;
             let entry = Entry::read(bytes).map_err(Failure::failed)?;
+            found.is_there |= asked.is_about(entry.aggregate_id);
             if !asked.filter.matches(&entry) || !asked.is_about(entry.aggregate_id) {
                 unexpected.clear();
                 continue;
@@ -116,6 +124,7 @@ fn replay(ledger: &Ledger, asked: &Asked<'_>) -> Result<Found, Failure> {
     }
     bar.finish_and_clear();
     for due in fold.due().iter().filter(|due| asked.is_about(&due.aggregate_id)) {
+        found.is_there = true;
         if !asked.filter.is_within(due.decided_at) {
             continue;
         }

@@ -11,6 +11,7 @@ use crate::config::{LogFormat, Settings, described};
 use crate::control::Control;
 use crate::entropy::SeededEntropy;
 use crate::serve::serve_over;
+use chain_publisher::arguments::directory_of;
 use clap::Args;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -119,6 +120,7 @@ impl Serve {
     /// [`Failure`] where it could not start.
     pub fn run(self, _global: &Global) -> Outcome {
         let settings = Settings::load(self.config.as_deref(), &self).map_err(Failure::usage)?;
+        directory_of("--data", &settings.data)?;
         super::logging::start(&settings.log, settings.log_format).map_err(Failure::usage)?;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()

@@ -10,7 +10,7 @@ use crate::config::LogFormat;
 use crate::entropy::SeededEntropy;
 use crate::witness::http::{Served, serve};
 use crate::witness::key;
-use chain_publisher::arguments::{all_keys, read_file};
+use chain_publisher::arguments::{all_keys, directory_of, read_file};
 use chain_publisher::witness::Witness as Decides;
 use chain_publisher::witness::store::FileStore;
 use clap::Args;
@@ -69,6 +69,7 @@ impl Witness {
     /// # Errors
     /// [`Failure`] where it could not start.
     pub fn run(self, global: &Global) -> Outcome {
+        directory_of("--dir", &self.dir)?;
         if self.show_key {
             return self.show(global);
         }

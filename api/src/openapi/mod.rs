@@ -9,7 +9,7 @@ mod refusals;
 mod schemas;
 
 use crate::reply;
-use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
+use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
 use crate::routes;
 use schemas::{Field, SCHEMAS};
 use serde_json::{Map, Value, json};
@@ -99,9 +99,7 @@ fn operation(route: &Route, doc: &Doc, names: &[String]) -> Value {
         .iter()
         .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
         .collect();
-    parameters.extend(doc.query.iter().map(
-        |param| json!({"name": param.0, "in": "query", "description": param.1, "schema": {"type": "string"}}),
-    ));
+    parameters.extend(doc.query.iter().map(Param::described));
     parameters.extend(headers(route).into_iter().map(|(name, about)| {
         json!({"name": name, "in": "header", "description": about, "schema": {"type": "string"}})
     }));

@@ -67,6 +67,8 @@ const NAMING: &[&str] = &[
     "as_of",
     "site_id",
     "device_id",
+    "contact",
+    "alarm",
     "channel_ids",
     "position",
     "owner",
@@ -132,13 +134,14 @@ fn knows(route: &Route, doc: &Doc, status: u16) -> bool {
         304 => route.verb == Verb::Get && route.path.ends_with("/measurements"),
         400 => {
             let free = public && route.path.contains('{') || route.path.ends_with("...}");
-            changes || ingest || free || !doc.query.is_empty()
+            // A query that a route does not know.
+            changes || ingest || free || route.path.starts_with("/v1/")
         }
         401 | 403 => guarded,
         // Whoever fails too often is shut out, and a person's requests are counted.
         429 => guarded || route.path == "/v1/sign-in",
         404 => {
-            let named = doc.query.iter().any(|param| NAMING.contains(&param.0));
+            let named = doc.query.iter().any(|param| NAMING.contains(&param.name));
             named
                 || ingest
                 || route.path.contains('{')

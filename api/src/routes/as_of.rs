@@ -39,8 +39,8 @@ pub const ROUTES: &[Route] = &[Route {
     doc: Some(Doc {
         summary: "Everything that was in force at a site at a moment, each with the entries that it follows from.",
         query: &[
-            Param("at", "A position, or a time (RFC 3339). Now by default."),
-            Param(
+            Param::text("at", "A position, or a time (RFC 3339). Now by default."),
+            Param::flag(
                 "proof",
                 "true: with an inclusion proof of each entry under the latest checkpoint.",
             ),
@@ -59,7 +59,7 @@ async fn site(ctx: Ctx) -> Answer {
         .request
         .query_as::<bool>("proof", "true or false")?
         .unwrap_or(false);
-    let at = ctx.request.query("at").filter(|text| !text.is_empty());
+    let at = ctx.request.given("at");
     let moment = match &at {
         Some(text) => Moment::parse(text).map_err(|error| moment_error("at", &error))?,
         None => Moment::Time(app.clock().now()),
@@ -196,7 +196,7 @@ impl Then {
 
 /// Whether a request asks about the past.
 pub fn is_asked(request: &Request) -> bool {
-    request.query("as_of").is_some_and(|text| !text.is_empty())
+    request.given("as_of").is_some()
 }
 
 /// The registry that a request asks about.
@@ -206,7 +206,7 @@ pub fn is_asked(request: &Request) -> bool {
 /// somebody who asks about the past too often.
 pub async fn view(ctx: &Ctx) -> Result<View<'_>, ApiError> {
     let (app, user) = (&*ctx.app, ctx.caller.user()?);
-    let Some(asked) = ctx.request.query("as_of").filter(|text| !text.is_empty()) else {
+    let Some(asked) = ctx.request.given("as_of") else {
         return Ok(View::Live(app.registry().read()));
     };
     app.limits().further_requests(&user.user, FURTHER_REQUESTS)?;

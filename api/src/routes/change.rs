@@ -7,6 +7,7 @@
 use super::ingest::idempotency_key;
 use crate::auth::{By, User};
 use crate::errors::ApiError;
+use crate::question::REASON;
 use crate::reply::{self, Response};
 use crate::request::{Members, bad_json, parse_json};
 use crate::router::Ctx;
@@ -58,7 +59,7 @@ pub async fn read<T: DeserializeOwned>(ctx: &mut Ctx) -> Result<(T, Change), Api
     };
     let reason = match members.remove("reason") {
         Some(reason) => reason_of(reason)?,
-        None => match ctx.request.query("reason").filter(|text| !text.is_empty()) {
+        None => match ctx.request.given(REASON) {
             Some(text) => in_words(text.into_owned()),
             None => Reason::code(REASON_NOT_GIVEN),
         },

@@ -44,13 +44,13 @@ pub const ROUTES: &[Route] = &[
         doc: Some(Doc {
             summary: "The devices of a site, or of the account.",
             query: &[
-                Param(
+                Param::text(
                     "site_id",
                     "Only of this site; required unless `account_id` is given.",
                 ),
-                Param("account_id", "All of this account, which must be yours."),
-                Param("online", "Only those that report (true) or do not (false)."),
-                Param("model", "Only models that contain this."),
+                Param::text("account_id", "All of this account, which must be yours."),
+                Param::flag("online", "Only those that report (true) or do not (false)."),
+                Param::text("model", "Only models that contain this."),
                 LIMIT,
                 CURSOR,
                 AS_OF,
@@ -138,8 +138,8 @@ pub const ROUTES: &[Route] = &[
 async fn list(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
     let request = &ctx.request;
-    let site = request.query("site_id");
-    match (&site, request.query("account_id")) {
+    let site = request.given("site_id");
+    match (&site, request.given("account_id")) {
         (_, Some(account)) if *account != *user.account => {
             return Err(ApiError::not_found(
                 "account_not_found",
@@ -155,7 +155,7 @@ async fn list(ctx: Ctx) -> Answer {
         _ => {}
     }
     let online = request.query_as::<bool>("online", "true or false")?;
-    let model = request.query("model").map(|model| model.to_lowercase());
+    let model = request.given("model").map(|model| model.to_lowercase());
     let listing = Listing::of(request, "devices")?;
     if online.is_some() && as_of::is_asked(request) {
         return Err(ApiError::malformed(

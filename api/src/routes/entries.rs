@@ -13,7 +13,7 @@ use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
 use bytes::Bytes;
 use domain::entry::Entry;
-use domain::event::Metadata;
+use domain::event::{CLASS_TABLE, Metadata};
 use domain::hash::leaf_hash;
 use domain::in_force::LEDGER_STREAM;
 use domain::ports::ReadError;
@@ -52,19 +52,25 @@ pub const ROUTES: &[Route] = &[Route {
     doc: Some(Doc {
         summary: "Entries from a position on, one a line; those of other accounts as stubs. `Daybook-Next` is where to go on.",
         query: &[
-            Param("from", "The first position; 0 by default."),
-            Param("limit", "At most so many, up to 10000; 1000 by default."),
-            Param(
+            Param::number("from", 0, u64::MAX, "The first position; 0 by default."),
+            Param::number(
+                "limit",
+                1,
+                LIMIT_MAX,
+                "At most so many, up to 10000; 1000 by default.",
+            ),
+            Param::any_of(
                 "type",
+                event_types,
                 "Only these event types, with commas between them; then no stubs are given.",
             ),
-            Param("stream", "Only this stream, such as device/dev_…."),
-            Param(
+            Param::text("stream", "Only this stream, such as device/dev_…."),
+            Param::text(
                 "actor",
                 "Only what this user id, device:<id> or system:<component> did.",
             ),
-            Param("since", "Recorded at or after this time or day, UTC."),
-            Param("until", "Recorded before it."),
+            Param::text("since", "Recorded at or after this time or day, UTC."),
+            Param::text("until", "Recorded before it."),
         ],
         body: None,
         status: 200,
@@ -76,12 +82,6 @@ async fn list(ctx: Ctx) -> Answer {
     let from = ctx.request.query_as::<u64>("from", "a position")?.unwrap_or(0);
     let limit = ctx.request.query_as::<u64>("limit", "a number of entries")?;
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(ApiError::malformed(
-            "bad_query",
-            format!("'limit' must be between 1 and {LIMIT_MAX}"),
-        ));
-    }
     let size = ctx.app.log().size();
     let filter = filter(&ctx)?;
     if !filter.is_empty() {
@@ -111,6 +111,11 @@ async fn list(ctx: Ctx) -> Answer {
     let response = reply::stream("application/x-ndjson", body);
     let response = reply::with(response, NEXT_HEADER, &end.max(from).to_string());
     Ok(reply::with(response, SIZE_HEADER, &size.to_string()))
+}
+
+/// Every event type that there is.
+pub fn event_types() -> Vec<&'static str> {
+    CLASS_TABLE.iter().map(|(name, _)| *name).collect()
 }
 
 fn filter(ctx: &Ctx) -> Result<Filter, ApiError> {

@@ -9,6 +9,7 @@ use super::lists::Listing;
 use super::sites::{CURSOR, LIMIT};
 use crate::app::App;
 use crate::errors::ApiError;
+use crate::question::{self, in_order};
 use crate::reply::{self, Page, Response};
 use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
@@ -30,13 +31,27 @@ const TIMELINE_MAX: usize = 1_000;
 /// Bits of a cursor that hold the position; the rank stands above.
 const POSITION_BITS: u32 = 56;
 
-const STATE: Param = Param(
+/// What a list can be limited to: its name, how far the alarm must have come, and whether somebody must have seen it.
+const STATES: &[(&str, &str, Option<bool>)] = &[
+    ("open", "open", None),
+    ("alarm", "open", Some(false)),
+    ("acknowledged", "open", Some(true)),
+    ("cleared", "cleared", None),
+    ("closed", "closed", None),
+];
+
+const STATE: Param = Param::one_of(
     "state",
+    || STATES.iter().map(|(state, ..)| *state).collect(),
     "open, alarm (open and not seen), acknowledged, cleared or closed.",
 );
-const SEVERITY: Param = Param("severity", "warn or alarm.");
-const FROM: Param = Param("from", "Opened at or after this time.");
-const TO: Param = Param("to", "Opened before this time.");
+const SEVERITY: Param = Param::one_of(
+    "severity",
+    || Severity::ALL.map(Severity::as_str).to_vec(),
+    "Only this one.",
+);
+const FROM: Param = Param::time("from", "Opened at or after this time.");
+const TO: Param = Param::time("to", "Opened before this time.");
 
 /// The routes of this file.
 pub const ROUTES: &[Route] = &[
@@ -50,8 +65,8 @@ pub const ROUTES: &[Route] = &[
             query: &[
                 STATE,
                 SEVERITY,
-                Param("site_id", "Opened at this site."),
-                Param("channel_id", "Of this channel."),
+                Param::text("site_id", "Opened at this site."),
+                Param::text("channel_id", "Of this channel."),
                 FROM,
                 TO,
                 LIMIT,
@@ -157,7 +172,7 @@ pub const ROUTES: &[Route] = &[
 
 async fn all(ctx: Ctx) -> Answer {
     let (listing, mut filter) = question(&ctx.request)?;
-    let text = |name| ctx.request.query(name).map(std::borrow::Cow::into_owned);
+    let text = |name| ctx.request.given(name).map(std::borrow::Cow::into_owned);
     (filter.site, filter.channel) = (text("site_id"), text("channel_id"));
     let account = &ctx.caller.user()?.account;
     {
@@ -191,34 +206,21 @@ async fn of_channel(ctx: Ctx) -> Answer {
 
 fn question(request: &Request) -> Result<(Listing, AlarmFilter), ApiError> {
     let listing = Listing::of(request, "events")?;
-    let bad = |words: &'static str| ApiError::malformed("bad_query", words);
     let mut filter = AlarmFilter {
         after: listing.after.map(place),
         from: one_time("from", request.query("from").as_deref())?,
         to: one_time("to", request.query("to").as_deref())?,
         ..AlarmFilter::default()
     };
-    let (life, acknowledged) = match request.query("state").as_deref() {
-        None | Some("") => (None, None),
-        Some("open") => (Some("open"), None),
-        Some("alarm") => (Some("open"), Some(false)),
-        Some("acknowledged") => (Some("open"), Some(true)),
-        Some("cleared") => (Some("cleared"), None),
-        Some("closed") => (Some("closed"), None),
-        Some(_) => {
-            return Err(bad(
-                "'state' must be open, alarm, acknowledged, cleared or closed",
-            ));
-        }
-    };
-    (filter.life, filter.acknowledged) = (life.map(str::to_owned), acknowledged);
-    filter.severity = match request.query("severity").as_deref() {
-        None | Some("") => None,
-        Some(text) => {
-            let severity = Severity::parse(text).ok_or_else(|| bad("'severity' must be warn or alarm"))?;
-            Some(severity.as_str().to_owned())
-        }
-    };
+    in_order(("from", filter.from), ("to", filter.to))?;
+    if let Some(text) = request.given("state") {
+        let (_, life, acknowledged) = question::find("state", &text, STATES, |state| state.0)?;
+        (filter.life, filter.acknowledged) = (Some((*life).to_owned()), *acknowledged);
+    }
+    if let Some(text) = request.given("severity") {
+        let severity = question::find("severity", &text, &Severity::ALL, |severity| severity.as_str())?;
+        filter.severity = Some(severity.as_str().to_owned());
+    }
     Ok((listing, filter))
 }
 
@@ -235,6 +237,11 @@ pub fn one_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Api
             format!("'{name}' must be a time such as 2026-05-17T08:22:00Z"),
         )
     })
+}
+
+/// There is no such alarm, or it is another account's.
+pub(super) fn not_found() -> ApiError {
+    ApiError::not_found("alarm_not_found", "there is no such alarm in this account")
 }
 
 /// The place that a cursor holds as one number.
@@ -439,12 +446,7 @@ pub async fn told(app: &App, account: &str, id: &str) -> Result<Told, ApiError> 
             Ok(Some((alarm, items, rule)))
         })
         .await?;
-    let Some((alarm, items, rule)) = found else {
-        return Err(ApiError::not_found(
-            "alarm_not_found",
-            "there is no such alarm in this account",
-        ));
-    };
+    let (alarm, items, rule) = found.ok_or_else(not_found)?;
     let mut because = Value::Null;
     let opened = alarm.opening();
     if let Some(opened) = &opened {

@@ -14,6 +14,7 @@ use crate::errors::ApiError;
 use crate::evidence::job::{Job, Repeats, State};
 use crate::evidence::recipients::Recipients;
 use crate::evidence::shelf::{AskError, Told};
+use crate::outflow::Outflow;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use bytes::Bytes;
@@ -26,14 +27,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{self, Read};
 use std::sync::Arc;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use warp::http::{StatusCode, header};
 
 /// Bytes of a file that are sent at once.
 const CHUNK_BYTES: usize = 128 << 10;
-/// Pieces that wait for a slow receiver.
-const CHUNKS_WAITING: usize = 4;
 /// When to look again for a pack that is not ready, or to ask again, seconds.
 const LOOK_AGAIN_S: u32 = 5;
 
@@ -392,9 +389,9 @@ async fn file(ctx: Ctx) -> Answer {
         Some(_) => "application/octet-stream",
         None => "application/zip",
     };
-    let (chunks, body) = mpsc::channel(CHUNKS_WAITING);
-    tokio::task::spawn_blocking(move || send(opened, bytes, &chunks));
-    let response = reply::stream(media_type, ReceiverStream::new(body));
+    let (out, body) = Outflow::open(ctx.app.downloads(), &ctx.caller.user()?.account)?;
+    tokio::task::spawn_blocking(move || send(opened, bytes, out));
+    let response = reply::stream(media_type, body);
     let name = format!("attachment; filename=\"daybook-{}\"", told.job.file_name());
     let response = reply::with(response, header::CONTENT_LENGTH, &bytes.to_string());
     let response = reply::with(response, header::CONTENT_DISPOSITION, &name);
@@ -403,13 +400,17 @@ async fn file(ctx: Ctx) -> Answer {
 }
 
 /// Sends a file in pieces; a receiver that goes away ends it.
-fn send(file: std::fs::File, bytes: u64, chunks: &mpsc::Sender<io::Result<Bytes>>) {
+fn send(file: std::fs::File, bytes: u64, out: Outflow) {
     let mut file = file.take(bytes);
     loop {
         let mut piece = Vec::with_capacity(CHUNK_BYTES);
         let read = file.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut piece);
         let piece = match read {
-            Ok(0) => return,
+            Ok(0) => {
+                // The length was announced: a reader that has left by now has it all, or knows.
+                let _ = out.finish();
+                return;
+            }
             Ok(_) => Ok(Bytes::from(piece)),
             Err(error) => {
                 tracing::warn!(%error, "an evidence pack was broken off");
@@ -417,7 +418,7 @@ fn send(file: std::fs::File, bytes: u64, chunks: &mpsc::Sender<io::Result<Bytes>
             }
         };
         let is_over = piece.is_err();
-        if chunks.blocking_send(piece).is_err() || is_over {
+        if out.send(piece).is_err() || is_over {
             return;
         }
     }

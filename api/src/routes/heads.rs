@@ -31,8 +31,13 @@ pub const ROUTES: &[Route] = &[
         doc: Some(Doc {
             summary: "The heads of days, newest first.",
             query: &[
-                Param("limit", "At most so many, up to 366; 100 by default."),
-                Param(
+                Param::number(
+                    "limit",
+                    1,
+                    LIMIT_MAX as u64,
+                    "At most so many, up to 366; 100 by default.",
+                ),
+                Param::text(
                     "cursor",
                     "Where a list goes on: `next_cursor` of the answer before.",
                 ),
@@ -86,18 +91,14 @@ pub const ROUTES: &[Route] = &[
 async fn list(ctx: Ctx) -> Answer {
     let limit = ctx.request.query_as::<usize>("limit", "a number of heads")?;
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(ApiError::malformed(
-            "bad_query",
-            format!("'limit' must be between 1 and {LIMIT_MAX}"),
-        ));
-    }
-    let before = match ctx.request.query("cursor") {
+    let before = match ctx.request.given("cursor") {
         None => None,
-        Some(cursor) => Some(
-            Date::parse(&cursor)
-                .map_err(|_| ApiError::malformed("bad_cursor", "not a cursor of this list"))?,
-        ),
+        Some(cursor) => Some(Date::parse(&cursor).map_err(|_| {
+            ApiError::malformed(
+                "bad_cursor",
+                "this is not a cursor of this list; begin without one",
+            )
+        })?),
     };
     let dates = ctx.app.heads().dates().map_err(ApiError::internal)?;
     let mut wanted = dates

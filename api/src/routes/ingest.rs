@@ -50,18 +50,18 @@ pub enum Door {
     Efento,
 }
 
-const QUERY: &[Param] = &[Param(
+const QUERY: &[Param] = &[Param::text(
     "token",
     "The device's or integration's token, where no header can be set.",
 )];
 const SHELLY_QUERY: &[Param] = &[
-    Param("token", "The device's token."),
-    Param("device", "The device's local id; the token's device by default."),
-    Param("temp", "°C."),
-    Param("hum", "%."),
-    Param("battery", "Percent, or volts from the third generation on."),
-    Param("signal", "dBm."),
-    Param("ts", "RFC 3339; the time of arrival by default."),
+    Param::text("token", "The device's token."),
+    Param::text("device", "The device's local id; the token's device by default."),
+    Param::text("temp", "°C."),
+    Param::text("hum", "%."),
+    Param::text("battery", "Percent, or volts from the third generation on."),
+    Param::text("signal", "dBm."),
+    Param::text("ts", "RFC 3339; the time of arrival by default."),
 ];
 
 /// The routes of this file. The router asks [`door`] before it looks into its table; these rows are for the

@@ -13,7 +13,7 @@ use domain::hash::{base64url, from_base64url};
 /// Things of one answer unless asked otherwise.
 const LIMIT_DEFAULT: usize = 100;
 /// Most things of one answer.
-const LIMIT_MAX: usize = 1_000;
+pub const LIMIT_MAX: usize = 1_000;
 
 /// What a request says about its list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,18 +28,12 @@ impl Listing {
     /// Of the list with this name.
     ///
     /// # Errors
-    /// 400 for a cursor that is not of this list, or a limit that is no number.
+    /// 400 for a cursor that is not of this list.
     pub fn of(request: &Request, list: &'static str) -> Result<Self, ApiError> {
         let limit = request
             .query_as::<usize>("limit", "a number")?
             .unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(ApiError::malformed(
-                "bad_query",
-                format!("'limit' must be between 1 and {LIMIT_MAX}"),
-            ));
-        }
-        let after = match request.query("cursor") {
+        let after = match request.given("cursor") {
             None => None,
             Some(cursor) => Some(read(list, &cursor).ok_or_else(|| {
                 ApiError::malformed(

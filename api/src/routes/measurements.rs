@@ -10,46 +10,49 @@
 
 use super::corrections::annotation;
 use crate::errors::ApiError;
+use crate::outflow::Outflow;
+use crate::question;
 use crate::reply::{self, Response};
 use crate::request::Request;
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
-use bytes::Bytes;
 use domain::Timestamp;
 use domain::hash::{base64url, sha256};
 use domain::time::DAY_US;
 use projections::query::{
-    Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, MeasurementsQuery, Points, Values, csv_header, rfc3339,
-    write_csv_line, write_ndjson_line, write_value,
+    Agg, CHANNELS_MAX, Function, LIMIT_DEFAULT, LIMIT_MAX, MeasurementsQuery, Points, Values, csv_header,
+    rfc3339, write_csv_line, write_ndjson_line, write_value,
 };
 use projections::{QueryError, ReadModel};
-use std::io::{self, Write};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use std::io::Write;
 use warp::http::{StatusCode, header};
 
-/// Bytes that are sent at once.
-const CHUNK_BYTES: usize = 64 << 10;
 /// Media types of the formats that are not JSON.
 const CSV: &str = "text/csv; charset=utf-8";
 const NDJSON: &str = "application/x-ndjson";
-/// Chunks that may wait for a slow reader.
-const CHUNKS_WAITING: usize = 4;
 
-const FROM: Param = Param("from", "Inclusive, RFC 3339; 24 hours ago by default.");
-const TO: Param = Param("to", "Exclusive, RFC 3339; now by default.");
-const AGG: Param = Param(
+const FROM: Param = Param::time("from", "Inclusive, RFC 3339; 24 hours ago by default.");
+const TO: Param = Param::time("to", "Exclusive, RFC 3339; now by default.");
+const AGG: Param = Param::one_of(
     "agg",
+    || Agg::all().map(Agg::as_str).collect(),
     "raw (default), 5m, 1h, 1d, or auto for what fits a screen.",
 );
-const FN: Param = Param(
+const FN: Param = Param::one_of(
     "fn",
+    || Function::ALL.map(Function::as_str).to_vec(),
     "mean (default), min, max, count, last, p50 or p95 of a bucket.",
 );
-const VALUES: Param = Param(
+const VALUES: Param = Param::one_of(
     "values",
+    || Values::ALL.map(Values::as_str).to_vec(),
     "calibrated (default), raw as recorded, or both: [ts, calibrated, raw].",
 );
-const LIMIT: Param = Param("limit", "At most so many points, 5000 by default.");
+const LIMIT: Param = Param::number(
+    "limit",
+    1,
+    LIMIT_MAX as u64,
+    "At most so many points, 5000 by default.",
+);
 
 /// The routes of this file.
 pub const ROUTES: &[Route] = &[
@@ -67,12 +70,13 @@ pub const ROUTES: &[Route] = &[
                 FN,
                 VALUES,
                 LIMIT,
-                Param(
+                Param::one_of(
                     "format",
+                    || Format::ALL.map(Format::as_str).to_vec(),
                     "json (default), csv or ndjson; the latter two are whole unless `limit` or `cursor` is given, and the \
                      next page is then in `Link`.",
                 ),
-                Param(
+                Param::text(
                     "cursor",
                     "Where the list goes on; the rest of the question is in it.",
                 ),
@@ -90,14 +94,14 @@ pub const ROUTES: &[Route] = &[
         doc: Some(Doc {
             summary: "Measurements of several channels from one snapshot.",
             query: &[
-                Param("channel_ids", "Up to 32 channel ids, with commas between them."),
+                Param::text("channel_ids", "Up to 32 channel ids, with commas between them."),
                 FROM,
                 TO,
                 AGG,
                 FN,
                 VALUES,
                 LIMIT,
-                Param("format", "json (default) or ndjson."),
+                Param::one_of("format", || vec!["json", "ndjson"], "json (default) or ndjson."),
             ],
             body: None,
             status: 200,
@@ -114,15 +118,19 @@ enum Format {
 }
 
 impl Format {
+    const ALL: [Self; 3] = [Self::Json, Self::Csv, Self::Ndjson];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+
     fn of(request: &Request) -> Result<Self, ApiError> {
-        match request.query("format").as_deref() {
-            Some("json") => Ok(Self::Json),
-            Some("csv") => Ok(Self::Csv),
-            Some("ndjson") => Ok(Self::Ndjson),
-            Some(_) => Err(ApiError::malformed(
-                "bad_query",
-                "'format' must be json, csv or ndjson",
-            )),
+        match request.given("format") {
+            Some(text) => question::find("format", &text, &Self::ALL, |format| format.as_str()).copied(),
             None => Ok(match request.header(header::ACCEPT) {
                 Some(accept) if accept.starts_with("text/csv") => Self::Csv,
                 Some(accept) if accept.starts_with("application/x-ndjson") => Self::Ndjson,
@@ -138,31 +146,31 @@ fn question(ctx: &Ctx) -> Result<MeasurementsQuery, ApiError> {
     let to = time(request, "to")?.unwrap_or(now);
     let from = time(request, "from")?.unwrap_or_else(|| to.plus_micros(-DAY_US));
     let mut query = MeasurementsQuery::range(from, to);
-    if let Some(text) = request.query("agg") {
-        query.agg = Agg::parse(&text)
-            .ok_or_else(|| ApiError::malformed("bad_query", "'agg' must be raw, 5m, 1h, 1d or auto"))?;
+    if let Some(text) = request.given("agg") {
+        let all: Vec<Agg> = Agg::all().collect();
+        query.agg = *question::find("agg", &text, &all, |agg| agg.as_str())?;
     }
-    if let Some(text) = request.query("fn") {
-        query.function = Function::parse(&text).ok_or_else(|| {
-            ApiError::malformed(
-                "bad_query",
-                "'fn' must be mean, min, max, count, last, p50 or p95",
-            )
-        })?;
+    if let Some(text) = request.given("fn") {
+        query.function = *question::find("fn", &text, &Function::ALL, |function| function.as_str())?;
     }
-    if let Some(text) = request.query("values") {
-        query.values = Values::parse(&text)
-            .ok_or_else(|| ApiError::malformed("bad_query", "'values' must be calibrated, raw or both"))?;
+    if let Some(text) = request.given("values") {
+        query.values = *question::find("values", &text, &Values::ALL, |values| values.as_str())?;
     }
     query.limit = request
         .query_as("limit", "a number of points")?
         .unwrap_or(LIMIT_DEFAULT);
-    query.cursor = request.query("cursor").map(std::borrow::Cow::into_owned);
+    query.cursor = request.given("cursor").map(std::borrow::Cow::into_owned);
     Ok(query)
 }
 
+/// Requests of a person's rate that a long page costs beyond the request itself, as if it were asked for in pages of the
+/// usual length: nobody's long pages keep others waiting more than their short ones would.
+fn further(query: &MeasurementsQuery) -> usize {
+    query.limit.saturating_sub(1) / LIMIT_DEFAULT
+}
+
 fn time(request: &Request, name: &str) -> Result<Option<Timestamp>, ApiError> {
-    let Some(text) = request.query(name).filter(|text| !text.is_empty()) else {
+    let Some(text) = request.given(name) else {
         return Ok(None);
     };
     // A plus sign that nobody encoded arrives as a space.
@@ -187,7 +195,7 @@ fn unless_had(request: &Request, tag: &str, answer: impl FnOnce() -> Response) -
 
 /// Whether the question itself names the range that it is about, so that its tag can be had before its answer.
 fn names_its_range(request: &Request) -> bool {
-    let given = |name| request.query(name).is_some_and(|text| !text.is_empty());
+    let given = |name| request.given(name).is_some();
     given("from") && given("to") && !given("cursor")
 }
 
@@ -199,7 +207,9 @@ fn tag_of_answer(body: &[u8]) -> String {
 async fn of_channel(ctx: Ctx) -> Answer {
     let format = Format::of(&ctx.request)?;
     let query = question(&ctx)?;
-    let (account, channel) = (ctx.caller.user()?.account.clone(), ctx.id().to_owned());
+    let user = ctx.caller.user()?;
+    ctx.app.limits().further_requests(&user.user, further(&query))?;
+    let (account, channel) = (user.account.clone(), ctx.id().to_owned());
     let known = ctx
         .app
         .registry()
@@ -241,12 +251,12 @@ async fn of_channel(ctx: Ctx) -> Answer {
             Ok(json(&ctx.request, tag, one(&channel, &points, notes)))
         }
         _ if is_paged(&ctx.request) => page(&ctx, account, channel, query, format).await,
-        Format::Csv => Ok(piped(&ctx, CSV, move |rows, out| {
+        Format::Csv => piped(&ctx, CSV, move |rows, out| {
             rows.write_csv(&account, &channel, &query, out)
-        })),
-        Format::Ndjson => Ok(piped(&ctx, NDJSON, move |rows, out| {
+        }),
+        Format::Ndjson => piped(&ctx, NDJSON, move |rows, out| {
             rows.write_ndjson(&account, &[&channel], &query, out)
-        })),
+        }),
     }
 }
 
@@ -260,7 +270,7 @@ fn json(request: &Request, tag: Option<String>, body: Vec<u8>) -> Response {
 
 /// Whether a page is asked for and not the whole.
 fn is_paged(request: &Request) -> bool {
-    let given = |name| request.query(name).is_some_and(|text| !text.is_empty());
+    let given = |name| request.given(name).is_some();
     given("limit") || given("cursor")
 }
 
@@ -327,7 +337,9 @@ async fn of_channels(ctx: Ctx) -> Answer {
         ));
     }
     let user = &ctx.caller.user()?.user;
-    ctx.app.limits().further_requests(user, ids.len() - 1)?;
+    ctx.app
+        .limits()
+        .further_requests(user, ids.len() - 1 + further(&query))?;
     {
         let registry = ctx.app.registry().read();
         if let Some(missing) = ids.iter().find(|id| registry.channel(&account, id).is_none()) {
@@ -346,10 +358,10 @@ async fn of_channels(ctx: Ctx) -> Answer {
             "bad_query",
             "ndjson of several channels is whole: leave out 'limit' and 'cursor', or take json",
         )),
-        Format::Ndjson => Ok(piped(&ctx, NDJSON, move |rows, out| {
+        Format::Ndjson => piped(&ctx, NDJSON, move |rows, out| {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
             rows.write_ndjson(&account, &ids, &query, out)
-        })),
+        }),
         Format::Json => {
             let tag = if names_its_range(&ctx.request) {
                 Some(tag_of(&ctx, &account, ids.clone(), &query).await?)
@@ -506,45 +518,14 @@ fn piped(
     ctx: &Ctx,
     media_type: &'static str,
     write: impl FnOnce(&ReadModel, &mut dyn Write) -> Result<u64, QueryError> + Send + 'static,
-) -> Response {
-    let (chunks, body) = mpsc::channel(CHUNKS_WAITING);
+) -> Answer {
+    let (mut out, body) = Outflow::open(ctx.app.downloads(), &ctx.caller.user()?.account)?;
     let rows = ctx.app.rows();
     tokio::task::spawn_blocking(move || {
-        let mut pipe = Pipe {
-            chunks,
-            buffer: Vec::with_capacity(CHUNK_BYTES),
-        };
-        let outcome = write(&rows, &mut pipe).and_then(|_| pipe.flush().map_err(QueryError::Receiver));
-        if let Err(error) = outcome {
+        let written = write(&rows, &mut out);
+        if let Err(error) = written.and_then(|_| out.finish().map_err(QueryError::Receiver)) {
             tracing::debug!(%error, "a streamed answer was broken off");
-            // Breaks the body off, so that nobody takes it for whole; the reader may have gone.
-            let _ = pipe.chunks.blocking_send(Err(io::Error::other("broken off")));
         }
     });
-    reply::stream(media_type, ReceiverStream::new(body))
-}
-
-struct Pipe {
-    chunks: mpsc::Sender<io::Result<Bytes>>,
-    buffer: Vec<u8>,
-}
-
-impl Write for Pipe {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= CHUNK_BYTES {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES));
-        self.chunks
-            .blocking_send(Ok(chunk.into()))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-    }
+    Ok(reply::stream(media_type, body))
 }

@@ -10,6 +10,8 @@ use crate::auth::User;
 use crate::entry_filter::moment;
 use crate::errors::ApiError;
 use crate::notify::outcome::last_of;
+use crate::pages::outbound::view::{OUTCOMES, WHAT};
+use crate::question::in_order;
 use crate::reply::{self, Response};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
 use commands::handlers::Actor;
@@ -35,13 +37,13 @@ pub const ROUTES: &[Route] = &[
         doc: Some(Doc {
             summary: "What was sent, what was not, and why; newest first, of the last 90 days.",
             query: &[
-                Param("contact", "Only to this contact."),
-                Param("alarm", "Only of this alarm."),
-                Param("via", "Only by `email`, `telegram` or `webhook`."),
-                Param("type", "Only these outcomes, such as NotificationFailed."),
-                Param("what", "Only what said this, such as alarm_opened."),
-                Param("since", "Recorded at or after this time or day, UTC."),
-                Param("until", "Recorded before this time or day, UTC."),
+                Param::id("contact", &[IdKind::Contact], "Only to this contact."),
+                Param::id("alarm", &[IdKind::Alarm], "Only of this alarm."),
+                Param::one_of("via", ways, "Only by this way."),
+                Param::one_of("type", outcomes, "Only this outcome."),
+                Param::one_of("what", said, "Only what said this."),
+                Param::text("since", "Recorded at or after this time or day, UTC."),
+                Param::text("until", "Recorded before this time or day, UTC."),
                 LIMIT,
                 CURSOR,
             ],
@@ -68,10 +70,10 @@ pub const ROUTES: &[Route] = &[
 async fn list(ctx: Ctx) -> Answer {
     let listing = Listing::of(&ctx.request, "outbound")?;
     let account = ctx.caller.user()?.account.clone();
-    let query = |name: &str| ctx.request.query(name).map(std::borrow::Cow::into_owned);
+    let query = |name: &str| ctx.request.given(name).map(std::borrow::Cow::into_owned);
     let at = |name: &str| {
-        let text = query(name).filter(|text| !text.is_empty());
-        text.map(|text| moment(&text, name))
+        query(name)
+            .map(|text| moment(&text, name))
             .transpose()
             .map_err(|reason| ApiError::malformed("bad_query", reason))
     };
@@ -84,6 +86,8 @@ async fn list(ctx: Ctx) -> Answer {
         since: at("since")?,
         until: at("until")?,
     };
+    in_order(("since", filter.since), ("until", filter.until))?;
+    known(&ctx, &account, &filter).await?;
     let limit = listing.limit();
     let mut sent = ctx
         .app
@@ -97,6 +101,37 @@ async fn list(ctx: Ctx) -> Answer {
     Ok(reply::ok(
         &json!({"data": data, "next_cursor": next_cursor, "has_more": has_more}),
     ))
+}
+
+/// The ways that there are.
+fn ways() -> Vec<&'static str> {
+    ContactKind::ALL.map(ContactKind::as_str).to_vec()
+}
+
+/// What can come of an attempt.
+fn outcomes() -> Vec<&'static str> {
+    OUTCOMES.map(|(event_type, _)| event_type).to_vec()
+}
+
+/// What can be said.
+fn said() -> Vec<&'static str> {
+    WHAT.map(|(what, _)| what).to_vec()
+}
+
+/// That the contact and the alarm are there, or were: nothing was sent to one that never was, which would read as if
+/// nothing went out.
+async fn known(ctx: &Ctx, account: &str, filter: &OutboundFilter) -> Result<(), ApiError> {
+    if let Some(contact) = &filter.contact
+        && ctx.app.registry().read().contact(account, contact).is_none()
+    {
+        return Err(super::contacts::not_found());
+    }
+    if let Some(alarm) = filter.alarm.clone() {
+        let account = account.to_owned();
+        let found = ctx.app.ask(move |rows| rows.alarm(&account, &alarm)).await?;
+        found.ok_or_else(super::events::not_found)?;
+    }
+    Ok(())
 }
 
 fn shape(one: &Outbound) -> Value {

@@ -28,9 +28,10 @@ pub const ROUTES: &[Route] = &[
         doc: Some(Doc {
             summary: "That the entry at a position is in the tree of the latest checkpoint.",
             query: &[
-                Param("position", "The entry's position."),
-                Param(
+                Param::number("position", 0, u64::MAX, "The entry's position."),
+                Param::one_of(
                     "format",
+                    || vec!["json", "tlog-proof"],
                     "json (default), or tlog-proof for the file that C2SP tools read.",
                 ),
             ],
@@ -47,8 +48,13 @@ pub const ROUTES: &[Route] = &[
         doc: Some(Doc {
             summary: "That the tree of size `to` extends the tree of size `from`.",
             query: &[
-                Param("from", "The smaller tree size."),
-                Param("to", "The larger one; that of the latest checkpoint by default."),
+                Param::number("from", 0, u64::MAX, "The smaller tree size."),
+                Param::number(
+                    "to",
+                    0,
+                    u64::MAX,
+                    "The larger one; that of the latest checkpoint by default.",
+                ),
             ],
             body: None,
             status: 200,
@@ -73,7 +79,7 @@ async fn inclusion(ctx: Ctx) -> Answer {
         hashes: proof,
         checkpoint,
     };
-    if ctx.request.query("format").as_deref() == Some("tlog-proof") {
+    if ctx.request.given("format").as_deref() == Some("tlog-proof") {
         return Ok(reply::bytes(
             StatusCode::OK,
             "text/plain; charset=utf-8",

@@ -29,7 +29,7 @@ pub const ROUTES: &[Route] = &[Route {
     doc: Some(Doc {
         summary: "Refused requests of the account's devices, newest first.",
         query: &[
-            Param(
+            Param::text(
                 "device_id",
                 "Only of this device, with what was refused this minute.",
             ),
@@ -45,7 +45,7 @@ pub const ROUTES: &[Route] = &[Route {
 async fn list(ctx: Ctx) -> Answer {
     let listing = Listing::of(&ctx.request, "refusals")?;
     let account = ctx.caller.user()?.account.clone();
-    let device = ctx.request.query("device_id").map(std::borrow::Cow::into_owned);
+    let device = ctx.request.given("device_id").map(std::borrow::Cow::into_owned);
     let mut recent = Vec::new();
     if let Some(device) = &device {
         if ctx.app.registry().read().device(&account, device).is_none() {

@@ -9,7 +9,9 @@ use super::events::one_time;
 use super::texts::Origin;
 use crate::app::App;
 use crate::errors::ApiError;
+use crate::question::in_order;
 use crate::reply::{self, Page, Response};
+use crate::request::json_words;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use domain::Timestamp;
 use domain::event::Event;
@@ -173,7 +175,7 @@ fn drafted(members: &Map<String, Value>) -> Result<Definition, ApiError> {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     serde_json::from_value(Value::Object(given))
-        .map_err(|e| ApiError::malformed("bad_json", format!("not a rule: {e}")))
+        .map_err(|error| ApiError::malformed("bad_json", format!("not a rule: {}", json_words(&error))))
 }
 
 async fn create(mut ctx: Ctx) -> Answer {
@@ -386,6 +388,7 @@ async fn backtest(mut ctx: Ctx) -> Answer {
     let to = one_time("to", body.to.as_deref())?.unwrap_or_else(|| ctx.app.clock().now());
     let from =
         one_time("from", body.from.as_deref())?.unwrap_or_else(|| to.plus_micros(-BACK_TEST_DAYS * DAY_US));
+    in_order(("from", Some(from)), ("to", Some(to)))?;
     let (members, _) = definition_of(body.rule)?;
     let definition = drafted(&members)?;
     let outcome = ctx

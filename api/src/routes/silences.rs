@@ -62,7 +62,10 @@ pub const ROUTES: &[Route] = &[
         doc: Some(Doc {
             summary: "The account's silences.",
             query: &[
-                Param("active", "true: only those that hold now or later."),
+                Param::flag(
+                    "active",
+                    "true: only those that hold now or later; false (default): all.",
+                ),
                 LIMIT,
                 CURSOR,
             ],
@@ -135,7 +138,10 @@ async fn open(mut ctx: Ctx) -> Answer {
 async fn list(ctx: Ctx) -> Answer {
     let account = &ctx.caller.user()?.account;
     let listing = Listing::of(&ctx.request, "silences")?;
-    let active = ctx.request.query("active").as_deref() == Some("true");
+    let active = ctx
+        .request
+        .query_as::<bool>("active", "true or false")?
+        .unwrap_or(false);
     let now = ctx.app.clock().now();
     let registry = ctx.app.registry().read();
     let silences = registry

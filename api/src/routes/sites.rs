@@ -4,7 +4,7 @@
 
 use super::as_of;
 use super::change;
-use super::lists::Listing;
+use super::lists::{LIMIT_MAX, Listing};
 use crate::app::App;
 use crate::errors::ApiError;
 use crate::reply::{self, Response};
@@ -17,14 +17,19 @@ use serde_json::{Value, json};
 use warp::http::StatusCode;
 
 /// A query parameter that several routes share.
-pub const AS_OF: Param = Param(
+pub const AS_OF: Param = Param::text(
     "as_of",
     "As it was configured then: a position, or a time (RFC 3339).",
 );
 /// A query parameter that every list has.
-pub const LIMIT: Param = Param("limit", "At most so many, up to 1000; 100 by default.");
+pub const LIMIT: Param = Param::number(
+    "limit",
+    1,
+    LIMIT_MAX as u64,
+    "At most so many, up to 1000; 100 by default.",
+);
 /// A query parameter that every list has.
-pub const CURSOR: Param = Param(
+pub const CURSOR: Param = Param::text(
     "cursor",
     "Where the list goes on: `next_cursor` of the answer before.",
 );

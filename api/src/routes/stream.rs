@@ -5,7 +5,7 @@
 //! ends, ends its streams; streams are counted and end when the service stops.
 //! Source: WHATWG HTML §9.2. Not here: what may be seen (`entries`).
 
-use super::entries::Viewer;
+use super::entries::{Viewer, event_types};
 use crate::auth::User;
 use crate::entry_filter::Filter;
 use crate::errors::ApiError;
@@ -46,11 +46,17 @@ pub const ROUTES: &[Route] = &[Route {
     doc: Some(Doc {
         summary: "Entries as they are recorded (server-sent events; the id is the position).",
         query: &[
-            Param(
+            Param::number(
                 "from",
+                0,
+                u64::MAX,
                 "The first position; what is recorded from now on by default. `Last-Event-ID` goes before it.",
             ),
-            Param("type", "Event types, parted by commas; every one by default."),
+            Param::any_of(
+                "type",
+                event_types,
+                "Event types, parted by commas; every one by default.",
+            ),
         ],
         body: None,
         status: 200,
@@ -87,7 +93,7 @@ async fn follow(ctx: Ctx) -> Answer {
         .map(|position| position.saturating_add(1))
         .or(from)
         .unwrap_or(size.get());
-    let types = ctx.request.query("type").unwrap_or_default();
+    let types = ctx.request.given("type").unwrap_or_default();
     let types: Vec<String> = types.split(',').map(|text| text.trim().to_owned()).collect();
     let filter = Filter::parse(&types, None, None, None, None)
         .map_err(|reason| ApiError::malformed("bad_query", reason))?;

@@ -10,8 +10,27 @@ use super::texts::Origin;
 use crate::app::App;
 use crate::reply::{self, Page};
 use crate::router::{Access, Answer, Ctx, Doc, Param, Route, Verb};
+use domain::ids::IdKind;
 use projections::query::{TimelineFilter, TimelineItem};
 use serde_json::{Value, json};
+
+/// What a change can be about.
+const SUBJECTS: &[IdKind] = &[
+    IdKind::Site,
+    IdKind::Device,
+    IdKind::Sensor,
+    IdKind::Channel,
+    IdKind::Rule,
+    IdKind::Alarm,
+    IdKind::Silence,
+    IdKind::Contact,
+    IdKind::User,
+    IdKind::Integration,
+    IdKind::Artefact,
+    IdKind::Pack,
+    IdKind::Account,
+    IdKind::Token,
+];
 
 /// The routes of this file.
 pub const ROUTES: &[Route] = &[Route {
@@ -22,8 +41,9 @@ pub const ROUTES: &[Route] = &[Route {
     doc: Some(Doc {
         summary: "Changes in the account, newest first.",
         query: &[
-            Param(
+            Param::id(
                 "subject",
+                SUBJECTS,
                 "Only what is about this site, device, channel, user, integration or account.",
             ),
             LIMIT,
@@ -38,7 +58,7 @@ pub const ROUTES: &[Route] = &[Route {
 async fn list(ctx: Ctx) -> Answer {
     let listing = Listing::of(&ctx.request, "timeline")?;
     let account = ctx.caller.user()?.account.clone();
-    let subject = ctx.request.query("subject").map(std::borrow::Cow::into_owned);
+    let subject = ctx.request.given("subject").map(std::borrow::Cow::into_owned);
     let mut items = ctx
         .app
         .ask(move |rows| {

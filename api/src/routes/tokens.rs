@@ -31,7 +31,7 @@ pub const ROUTES: &[Route] = &[
         doc: Some(Doc {
             summary: "Tokens that are good, without their secrets: yours, or of what an owner names.",
             query: &[
-                Param(
+                Param::text(
                     "owner",
                     "A device, integration or user of the account; for owners of it. Yours by default.",
                 ),
@@ -91,7 +91,7 @@ async fn list(ctx: Ctx) -> Answer {
     let page = {
         let view = as_of::view(&ctx).await?;
         let now = view.at(ctx.app.clock().now());
-        let owner = match ctx.request.query("owner").filter(|owner| !owner.is_empty()) {
+        let owner = match ctx.request.given("owner") {
             Some(owner) => whose(&view, user, &owner)?,
             None => user.user.clone(),
         };

@@ -42,7 +42,10 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(adopt(ctx)),
         doc: Some(Doc {
             summary: "Makes a device of it; what it sent meanwhile becomes readings.",
-            query: &[Param("reason", "Why, in words; may also stand in the body.")],
+            query: &[Param::text(
+                "reason",
+                "Why, in words; may also stand in the body.",
+            )],
             body: Some("NewDevice"),
             status: 201,
             answer: "Adopted",

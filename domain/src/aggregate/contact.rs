@@ -292,7 +292,7 @@ fn url_of(url: &str) -> Result<String, Rejection> {
 
 /// Preferences in their one spelling.
 fn checked(preferences: &Preferences) -> Result<Preferences, Rejection> {
-    let invalid = |words: &'static str| Err(Rejection::invalid("invalid_preferences", words));
+    let invalid = |words: &str| Err(Rejection::invalid("invalid_preferences", words.to_owned()));
     let mut checked = preferences.clone();
     checked.scope.sort();
     checked.scope.dedup();
@@ -307,7 +307,8 @@ fn checked(preferences: &Preferences) -> Result<Preferences, Rejection> {
         .iter()
         .all(|kind| WEBHOOK_KINDS.contains(&kind.as_str()))
     {
-        return invalid("kinds holds names of events, such as alarm_opened");
+        let kinds = WEBHOOK_KINDS.join(", ");
+        return invalid(&format!("kinds holds some of {kinds}"));
     }
     if checked.after_min > AFTER_MIN_MAX {
         return invalid("after_min is at most 1440 minutes");

@@ -1,6 +1,6 @@
 //! What texts and identifiers may be.
 //!
-//! Invariants: names have 1 to 100 characters without controls; identifiers have one spelling, so that equal ones
+//! Invariants: names have 1 to 100 characters without controls, on one line that reads as it stands; identifiers have one spelling, so that equal ones
 //! are equal bytes (local ids keep their case and are compared without it).
 //! Source: docs/events.md; REFERENCE §2. Not here: whether they are free (`registry`).
 
@@ -19,17 +19,27 @@ pub const SERIAL_MAX: usize = 64;
 /// Most characters of an e-mail address (RFC 5321 §4.5.3.1.3).
 pub const EMAIL_MAX: usize = 254;
 
-/// A name or label: 1 to [`NAME_MAX`] characters, none of them a control; blanks around it are cut.
+/// Whether a character breaks the line, or turns the direction in which what follows is read: behind such a name, on a
+/// page or in a mail, the words of the software would stand in another order than they were written.
+fn derails(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A name or label: 1 to [`NAME_MAX`] characters, none of them a control or one that turns the direction of writing
+/// (Unicode's embeddings, overrides and isolates; names written from right to left need none); blanks around it are cut.
 ///
 /// # Errors
 /// `invalid_name`, naming the field.
 pub fn name(field: &str, text: &str) -> Result<String, Rejection> {
     let text = text.trim();
     let length = text.chars().count();
-    if length == 0 || length > NAME_MAX || text.chars().any(char::is_control) {
+    if length == 0 || length > NAME_MAX || text.chars().any(|c| c.is_control() || derails(c)) {
         return Err(Rejection::invalid(
             "invalid_name",
-            format!("{field} must have 1 to {NAME_MAX} characters, none of them a control character"),
+            format!(
+                "{field} must have 1 to {NAME_MAX} characters, none of them a control character or one that turns the \
+                 direction of writing"
+            ),
         ));
     }
     Ok(text.to_owned())
@@ -192,7 +202,21 @@ mod tests {
     fn names_have_one_to_a_hundred_characters_without_controls() {
         assert_eq!(name("name", "  Kühlschrank 1 "), Ok("Kühlschrank 1".into()));
         assert_eq!(name("name", &"ü".repeat(100)), Ok("ü".repeat(100)));
-        for bad in ["", "   ", "a\nb", "a\u{7f}", "a\u{0}", &"ü".repeat(101)] {
+        // Right to left, and emoji that are joined, need none of what is refused.
+        for good in ["مطبخ 2", "\u{1f468}\u{200d}\u{1f373}", "מקרר"] {
+            assert_eq!(name("name", good), Ok(good.into()));
+        }
+        for bad in [
+            "",
+            "   ",
+            "a\nb",
+            "a\u{7f}",
+            "a\u{0}",
+            "a\u{202e}b",
+            "a\u{2066}b\u{2069}",
+            "a\u{2028}b",
+            &"ü".repeat(101),
+        ] {
             assert_eq!(
                 name("name", bad).map_err(|r| r.code),
                 Err("invalid_name"),

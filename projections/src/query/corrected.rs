@@ -35,6 +35,9 @@ pub enum Values {
 }
 
 impl Values {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Calibrated, Self::Raw, Self::Both];
+
     /// `calibrated`, `raw` or `both`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,9 +49,7 @@ impl Values {
 
     /// Reads what [`Values::as_str`] writes.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Calibrated, Self::Raw, Self::Both]
-            .into_iter()
-            .find(|values| values.as_str() == text)
+        Self::ALL.into_iter().find(|values| values.as_str() == text)
     }
 }
 

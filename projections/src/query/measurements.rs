@@ -40,6 +40,12 @@ pub enum Agg {
 }
 
 impl Agg {
+    /// Every one.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let rollups = Resolution::ALL.map(Self::Rollup);
+        [Self::Raw].into_iter().chain(rollups).chain([Self::Auto])
+    }
+
     /// `raw`, `5m`, `1h`, `1d` or `auto`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,10 +59,7 @@ impl Agg {
 
     /// Reads what [`Agg::as_str`] writes.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Raw, Self::Auto]
-            .into_iter()
-            .chain(Resolution::ALL.map(Self::Rollup))
-            .find(|agg| agg.as_str() == text)
+        Self::all().find(|agg| agg.as_str() == text)
     }
 }
 
@@ -81,7 +84,8 @@ pub enum Function {
 }
 
 impl Function {
-    const ALL: [Self; 7] = [
+    /// Every one.
+    pub const ALL: [Self; 7] = [
         Self::Mean,
         Self::Min,
         Self::Max,

@@ -15,3 +15,4 @@ mod stream;
 mod tls;
 mod tokens;
 mod walls;
+mod wrong;

@@ -2,7 +2,9 @@
 
 use super::{auditor, exported, run};
 use chain_publisher::layout::withheld_line;
+use chain_publisher::source::SourceError;
 use chain_publisher::url::{Url, UrlError};
+use chain_publisher::watch::look;
 use chain_publisher::{VerifyError, VerifySettings, verify};
 use domain::entry::Entry;
 use domain::hash::leaf_hash;
@@ -31,6 +33,8 @@ struct State {
     stingy: AtomicU32,
     /// The next body is cut in the middle of a line.
     cut: AtomicBool,
+    /// Something on the way answers in its place: a portal, a proxy's page.
+    portal: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -87,7 +91,10 @@ impl State {
             let busy = self
                 .busy
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-            let (status, body) = if busy.is_ok() {
+            let (status, body) = if self.portal.load(Ordering::SeqCst) {
+                let page = "<!doctype html><html><body>Sign in to use this network</body></html>";
+                ("200 OK\r\nContent-Type: text/html", page.as_bytes().to_vec())
+            } else if busy.is_ok() {
                 ("503 Service Unavailable\r\nRetry-After: 0", Vec::new())
             } else {
                 self.answer(&path, &token)
@@ -337,4 +344,34 @@ fn tokens_are_not_sent_where_others_could_read_them() {
     }
     let secret = Url::new("https://daybook.example", Some(TOKEN)).expect("a URL");
     assert!(!format!("{secret:?}").contains(TOKEN));
+}
+
+#[test]
+fn a_page_of_something_on_the_way_is_no_verdict_on_the_log() {
+    let (ledger, dir) = small();
+    let served = Served::start(dir.path());
+    let settings = auditor(&ledger.key, &[&ledger.checkpoint]);
+    let source = served.source(None);
+    let seen = look(&source, &settings, None).expect("a look");
+    assert_eq!(seen.report.exit_code, 0, "{}", seen.report);
+    served.state.portal.store(true, Ordering::SeqCst);
+    for refused in [
+        look(&source, &settings, None).map(|look| look.report),
+        verify(&source, &settings, &mut |_| {}),
+    ] {
+        let Err(VerifyError::Source(SourceError::Unavailable(words))) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(
+            words.contains(&served.url) && words.contains("no answer of a Daybook service"),
+            "{words}"
+        );
+    }
+    served.state.portal.store(false, Ordering::SeqCst);
+    let elsewhere = Url::new(&format!("{}/heads", served.url), None).expect("a URL");
+    let refused = look(&elsewhere, &settings, None).expect_err("no log there");
+    assert!(
+        refused.to_string().contains("name the service itself"),
+        "{refused}"
+    );
 }

@@ -5,7 +5,7 @@
 //! Crash between writing and renaming: the old state stands, and the next look is made against that.
 //! Not here: which checkpoint may be kept (`chain_publisher::watch`).
 
-use chain_publisher::arguments::read_file;
+use chain_publisher::arguments::{file_of, read_file};
 use chain_publisher::durable::{beside, replace};
 use chain_publisher::evidence::Evidence;
 use chain_publisher::terminal::Failure;
@@ -28,6 +28,7 @@ impl State {
             let what = "--state names a file, and this is a directory";
             return Err(Failure::usage(format!("{}: {what}", path.display())));
         }
+        file_of("--state", path)?;
         let beside = beside(path, "lock");
         let unusable = |error: io::Error| Failure::usage(format!("{}: {error}", beside.display()));
         let lock = OpenOptions::new()
