@@ -2,7 +2,8 @@
 //!
 //! `git` itself does it, with no shell between. A commit may be signed with an SSH key, and pushed.
 //! Invariants: only files of ours are added; a day that is there already makes no commit but is pushed again; `git`
-//! never asks anybody anything; one that hangs is ended.
+//! never asks anybody anything; one that hangs is ended. A lock that `git` left when it was ended, or when the machine was
+//! switched off, does not keep later days back.
 //! Not here: serving the repository.
 
 use super::{Channel, Publication, PublishError};
@@ -18,6 +19,10 @@ use std::time::{Duration, Instant};
 
 /// How long one call of `git` may take; a push over a slow line is the longest.
 const GIT_WITHIN: Duration = Duration::from_secs(30);
+/// How long `git` may take to put its locks away when it is to end.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
+/// A lock as old as this is nobody's: no call of ours lives so long, and by hand one rarely does.
+const LOCK_STALE: Duration = Duration::from_secs(600);
 /// How often it is looked whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
 /// Bytes of what `git` prints that are read.
@@ -76,6 +81,12 @@ impl GitRepository {
             .stderr(Stdio::null());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let others = self.locks();
+        let end = |mut child: Child| {
+            end(&mut child);
+            // Killed, it could not put away what it had locked.
+            self.unlock(|lock| !others.contains(lock));
+        };
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let until = Instant::now() + GIT_WITHIN;
         let status = loop {
@@ -83,19 +94,26 @@ impl GitRepository {
                 break status;
             }
             if give_up() {
-                end(&mut child);
+                end(child);
                 return Err(PublishError::GivenUp);
             }
             if Instant::now() > until {
-                end(&mut child);
+                end(child);
                 return Err(failed(format!("not done within {} s", GIT_WITHIN.as_secs())));
             }
             std::thread::sleep(LOOK);
         };
         if !status.success() {
-            return Err(failed(format!(
-                "it ended with {status}; run it by hand in that directory"
-            )));
+            let why = match self.locks().first() {
+                Some(lock) => format!(
+                    "it ended with {status}; {} is there: another git runs in that directory, or one did not end well, \
+                     and then it is removed {} min after it was made",
+                    lock.display(),
+                    LOCK_STALE.as_secs() / 60
+                ),
+                None => format!("it ended with {status}; run it by hand in that directory"),
+            };
+            return Err(failed(why));
         }
         let mut printed = String::new();
         output
@@ -105,10 +123,38 @@ impl GitRepository {
         Ok(printed)
     }
 
+    /// The locks that hold up a commit: of the index, of HEAD and of the branches.
+    fn locks(&self) -> Vec<PathBuf> {
+        let repository = self.dir.join(".git");
+        let listed = [repository.join("refs/heads"), repository];
+        let files = listed.iter().filter_map(|dir| std::fs::read_dir(dir).ok());
+        files
+            .flatten()
+            .filter_map(|file| Some(file.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|end| end == "lock"))
+            .collect()
+    }
+
+    fn unlock(&self, is_nobodys: impl Fn(&PathBuf) -> bool) {
+        for lock in self.locks().iter().filter(|lock| is_nobodys(lock)) {
+            // One that stays is named by the error of what it holds up.
+            let _ = std::fs::remove_file(lock);
+        }
+    }
+
+    /// Whether a file has not been changed for as long as no `git` lives.
+    fn is_stale(path: &PathBuf) -> bool {
+        let changed = std::fs::metadata(path).and_then(|file| file.modified());
+        changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LOCK_STALE))
+    }
+
     fn begin(&self, give_up: GiveUp<'_>) -> Result<(), PublishError> {
         std::fs::create_dir_all(&self.dir)
             .map_err(|error| PublishError::Failed(format!("{}: {error}", self.dir.display())))?;
-        if self.dir.join(".git").exists() {
+        self.unlock(Self::is_stale);
+        let repository = self.dir.join(".git");
+        // One that was ended while it was made has no HEAD, and is made to the end.
+        if repository.is_file() || repository.join("HEAD").exists() {
             return Ok(());
         }
         self.git(give_up, &["init", "--quiet", "--initial-branch=main"])
@@ -213,14 +259,112 @@ fn late_heads(publication: &Publication<'_>) -> Result<Vec<(String, Vec<u8>)>, P
     Ok(late)
 }
 
-/// Ends `git` and what it started: an answer that never comes is waited for by a child of its own.
+/// Ends `git` and what it started: an answer that never comes is waited for by a child of its own. It is
+/// asked first, so that it puts away what it has begun.
 fn end(child: &mut Child) {
     #[cfg(unix)]
     {
         let group = format!("-{}", child.id());
         // It may have ended meanwhile.
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let signal = |name: &str| {
+            let _ = Command::new("kill").args([name, "--", &group]).status();
+        };
+        signal("-TERM");
+        let until = Instant::now() + GOODBYE_WITHIN;
+        while Instant::now() < until {
+            if matches!(child.try_wait(), Ok(Some(_))) {
+                // What it had started and left behind.
+                signal("-KILL");
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
+        signal("-KILL");
     }
     let _ = child.kill();
     let _ = child.wait();
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::SystemTime;
+
+    const NAMED: [&str; 4] = ["-c", "user.name=log", "-c", "user.email=log@daybook.invalid"];
+
+    fn repository() -> (tempfile::TempDir, GitRepository) {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let repository = GitRepository::new(&dir.path().join("heads"), None, None);
+        repository.begin(&|| false).expect("made");
+        fs::write(repository.dir.join("head"), "one").expect("written");
+        repository.git(&|| false, &["add", "--", "head"]).expect("added");
+        (dir, repository)
+    }
+
+    fn commit(repository: &GitRepository) -> Result<String, PublishError> {
+        let args = [&NAMED[..], &["commit", "--quiet", "--message", "Head"]].concat();
+        repository.git(&|| false, &args)
+    }
+
+    #[test]
+    fn a_git_that_is_ended_in_the_middle_leaves_no_lock_behind() {
+        let (scratch, repository) = repository();
+        let (signer, lock) = (
+            scratch.path().join("signer"),
+            repository.dir.join(".git/index.lock"),
+        );
+        fs::write(&signer, "#!/bin/sh\nsleep 600\n").expect("written");
+        fs::set_permissions(&signer, fs::Permissions::from_mode(0o755)).expect("may run");
+        let program = format!("gpg.ssh.program={}", signer.display());
+        let signed = [
+            "-c",
+            "gpg.format=ssh",
+            "-c",
+            "user.signingkey=key::none",
+            "-c",
+            &program,
+        ];
+        let verb = [
+            "commit",
+            "--gpg-sign",
+            "--message",
+            "Head",
+            "--only",
+            "--",
+            "head",
+        ];
+        let args = [&NAMED[..], &signed[..], &verb[..]].concat();
+        let ended = repository.git(&|| lock.exists(), &args);
+        assert!(matches!(ended, Err(PublishError::GivenUp)), "{ended:?}");
+        assert_eq!(repository.locks(), Vec::<PathBuf>::new());
+        commit(&repository).expect("the next one finds nothing in its way");
+    }
+
+    #[test]
+    fn a_lock_of_somebody_who_may_live_is_named_and_one_of_nobody_is_removed() {
+        let (_scratch, repository) = repository();
+        let lock = repository.dir.join(".git/index.lock");
+        let file = File::create(&lock).expect("made");
+        repository.begin(&|| false).expect("there");
+        let refused = commit(&repository).expect_err("it is locked").to_string();
+        assert!(refused.contains("index.lock is there"), "{refused}");
+        let long_ago = SystemTime::now() - 2 * LOCK_STALE;
+        file.set_modified(long_ago).expect("an old one");
+        repository.begin(&|| false).expect("there");
+        assert!(!lock.exists());
+        commit(&repository).expect("nothing is in its way");
+    }
+
+    #[test]
+    fn a_repository_that_was_not_made_to_its_end_is_made_again() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        fs::create_dir_all(dir.path().join(".git/refs")).expect("half of one");
+        let repository = GitRepository::new(dir.path(), None, None);
+        repository.begin(&|| false).expect("made");
+        fs::write(dir.path().join("head"), "one").expect("written");
+        repository.git(&|| false, &["add", "--", "head"]).expect("added");
+        commit(&repository).expect("committed");
+    }
 }
