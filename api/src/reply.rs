@@ -114,4 +114,13 @@ impl<T> Page<T> {
             has_more: false,
         }
     }
+
+    /// The same page of what is made of its things.
+    pub fn map<U>(self, show: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            data: self.data.into_iter().map(show).collect(),
+            next_cursor: self.next_cursor,
+            has_more: self.has_more,
+        }
+    }
 }

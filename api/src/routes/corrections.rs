@@ -32,7 +32,7 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(calibrations(ctx)),
         doc: Some(Doc {
             summary: "How a channel's values were corrected, and are.",
-            query: &[],
+            query: &[LIMIT, CURSOR],
             body: None,
             status: 200,
             answer: "CalibrationList",
@@ -94,6 +94,7 @@ fn has_channel(ctx: &Ctx) -> Result<(), ApiError> {
 
 async fn calibrations(ctx: Ctx) -> Answer {
     has_channel(&ctx)?;
+    let listing = Listing::short(&ctx.request, "calibrations")?;
     let items = ctx
         .app
         .calibrations(&ctx.caller.user()?.account, ctx.id())
@@ -102,7 +103,7 @@ async fn calibrations(ctx: Ctx) -> Answer {
         .iter()
         .filter_map(|item| calibration(&ctx.app, item))
         .collect();
-    Ok(reply::ok(&Page::whole(data)))
+    Ok(reply::ok(&listing.part(data)))
 }
 
 /// The body of a calibration.

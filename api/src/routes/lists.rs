@@ -30,9 +30,19 @@ impl Listing {
     /// # Errors
     /// 400 for a cursor that is not of this list.
     pub fn of(request: &Request, list: &'static str) -> Result<Self, ApiError> {
-        let limit = request
-            .query_as::<usize>("limit", "a number")?
-            .unwrap_or(LIMIT_DEFAULT);
+        Self::read(request, list, LIMIT_DEFAULT)
+    }
+
+    /// Of a list that is short, and whole unless asked otherwise.
+    ///
+    /// # Errors
+    /// As [`Listing::of`].
+    pub fn short(request: &Request, list: &'static str) -> Result<Self, ApiError> {
+        Self::read(request, list, LIMIT_MAX)
+    }
+
+    fn read(request: &Request, list: &'static str, limit: usize) -> Result<Self, ApiError> {
+        let limit = request.query_as::<usize>("limit", "a number")?.unwrap_or(limit);
         let after = match request.given("cursor") {
             None => None,
             Some(cursor) => Some(read(list, &cursor).ok_or_else(|| {
@@ -66,6 +76,13 @@ impl Listing {
             next_cursor: last.filter(|_| has_more).map(|last| write(self.list, last)),
             has_more,
         }
+    }
+
+    /// The page of a list that is at hand, in an order of its own: its cursor counts.
+    pub fn part<T>(&self, things: Vec<T>) -> Page<T> {
+        let begin = self.after.map_or(0, |last| last.size_through().get() as usize);
+        let counted = things.into_iter().enumerate().skip(begin);
+        self.page(counted, |(n, _)| Position(*n as u64), |(_, thing)| thing)
     }
 
     /// How many things at most.

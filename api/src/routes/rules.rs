@@ -6,11 +6,13 @@
 
 use super::change;
 use super::events::one_time;
+use super::lists::Listing;
+use super::sites::{CURSOR, LIMIT};
 use super::texts::Origin;
 use crate::app::App;
 use crate::errors::ApiError;
 use crate::question::in_order;
-use crate::reply::{self, Page, Response};
+use crate::reply::{self, Response};
 use crate::request::json_words;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use domain::Timestamp;
@@ -69,7 +71,7 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(of_channel(ctx)),
         doc: Some(Doc {
             summary: "A channel's rules, its simple one first.",
-            query: &[],
+            query: &[LIMIT, CURSOR],
             body: None,
             status: 200,
             answer: "RuleList",
@@ -144,11 +146,11 @@ pub const ROUTES: &[Route] = &[
 
 async fn of_channel(ctx: Ctx) -> Answer {
     let account = &ctx.caller.user()?.account;
+    let listing = Listing::short(&ctx.request, "rules")?;
     let registry = ctx.app.registry().read();
     let channel = registry.channel(account, ctx.id()).ok_or_else(no_channel)?;
-    let rules = registry.rules_in_force(channel);
-    let rules = rules.iter().map(|rule| shape(&ctx.app, rule)).collect();
-    Ok(reply::ok(&Page::<Value>::whole(rules)))
+    let page = listing.part(registry.rules_in_force(channel));
+    Ok(reply::ok(&page.map(|rule| shape(&ctx.app, &rule))))
 }
 
 /// A definition out of a body's members, and the name.

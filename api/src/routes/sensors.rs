@@ -9,11 +9,12 @@ use super::change;
 use super::derived;
 use super::devices;
 use super::life::Lives;
-use super::sites::AS_OF;
+use super::lists::Listing;
+use super::sites::{AS_OF, CURSOR, LIMIT};
 use crate::app::App;
 use crate::errors::ApiError;
 use crate::judged::Judged;
-use crate::reply::{self, Page, Response};
+use crate::reply::{self, Response};
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
 use domain::aggregate::channel::{ChannelPatch, Limits};
 use domain::registry::Channel;
@@ -31,7 +32,7 @@ pub const ROUTES: &[Route] = &[
         handler: |ctx| Box::pin(of_device(ctx)),
         doc: Some(Doc {
             summary: "A device's sensors with their channels, limits and latest values.",
-            query: &[AS_OF],
+            query: &[LIMIT, CURSOR, AS_OF],
             body: None,
             status: 200,
             answer: "SensorList",
@@ -81,21 +82,21 @@ pub const ROUTES: &[Route] = &[
 
 async fn of_device(ctx: Ctx) -> Answer {
     let user = ctx.caller.user()?;
+    let listing = Listing::short(&ctx.request, "sensors")?;
     let lives = ctx.app.life_of(&user.account, ctx.id()).await?;
     let view = as_of::view(&ctx).await?;
     let device = view
         .device(&user.account, ctx.id())
         .filter(|device| !device.state.removed)
         .ok_or_else(devices::not_found)?;
-    let sensors = view
-        .channels(device)
-        .map(|channel| shape(&ctx.app, &view, channel, &lives))
-        .collect();
-    let channels = view
-        .channels(device)
+    let part = listing.part(view.channels(device).collect());
+    let shown = part
+        .data
+        .iter()
         .map(|channel| ("channel", channel.id.to_string()));
-    let shown: Vec<_> = channels.collect();
-    Ok(view.answer(&Page::<Value>::whole(sensors), shown))
+    let shown: Vec<_> = shown.collect();
+    let page = part.map(|channel| shape(&ctx.app, &view, channel, &lives));
+    Ok(view.answer(&page, shown))
 }
 
 async fn one(ctx: Ctx) -> Answer {

@@ -494,3 +494,49 @@ fn changes_of_several_at_once_without_if_match_lose_nothing_of_each_other() {
         );
     }
 }
+
+#[test]
+fn the_short_lists_come_in_pages_too_where_that_is_asked_for() {
+    let daybook = Daybook::start();
+    let (_, device, token) = daybook.device("hut01");
+    let both = json!({"device": "hut01", "measurements": [
+        {"type": "temperature", "value": 4.2}, {"type": "humidity", "value": 61},
+    ]});
+    daybook
+        .call("POST", "/v1/ingest")
+        .token(&token)
+        .json(&both)
+        .send()
+        .expect(200);
+    let path = format!("/v1/devices/{device}/sensors");
+    let whole = daybook.get(&path).expect(200);
+    assert_eq!(whole["has_more"], false);
+    let first = daybook.get(&format!("{path}?limit=1")).expect(200);
+    assert_eq!(
+        (&first["has_more"], &first["data"][0]["id"]),
+        (&json!(true), &whole["data"][0]["id"])
+    );
+    let cursor = first["next_cursor"].as_str().expect("there is more").to_owned();
+    let second = daybook
+        .get(&format!("{path}?limit=1&cursor={cursor}"))
+        .expect(200);
+    assert_eq!(
+        (&second["has_more"], &second["next_cursor"]),
+        (&json!(false), &Value::Null)
+    );
+    assert_eq!(second["data"].as_array().map(Vec::len), Some(1));
+    assert_eq!(second["data"][0]["id"], whole["data"][1]["id"]);
+    let channel = whole["data"][0]["channel_id"].as_str().expect("an id");
+    let rules = format!("/v1/channels/{channel}/rules");
+    assert_eq!(
+        daybook.get(&format!("{rules}?limit=1")).expect(200)["has_more"],
+        false
+    );
+    assert_eq!(
+        daybook.get(&format!("{rules}?cursor={cursor}")).refused(400),
+        "bad_cursor"
+    );
+    daybook
+        .get(&format!("/v1/channels/{channel}/calibrations?limit=5"))
+        .expect(200);
+}
