@@ -479,8 +479,10 @@ fn thirty_days_go_out_once_and_in_order_whatever_channel_is_out_of_order_meanwhi
             .find(|c| c.name == name)
             .expect("a channel")
     };
+    let newest = app.heads().dates().expect("listed").last().copied();
     until("it failed", || {
-        state("hook").trouble.is_some() && state("static").waiting == 0
+        let out = state("static");
+        state("hook").trouble.is_some() && out.last == newest && out.waiting == 0
     });
     let page = String::from_utf8(service.get("/ledger").1).expect("text");
     assert!(page.contains("late: ") && page.contains("is not out"), "{page}");
