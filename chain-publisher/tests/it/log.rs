@@ -81,5 +81,6 @@ fn a_service_without_a_token_shows_its_tree_only() {
     daybook_verify(&args).ends(5, &["PARTIAL: ", "withheld"]);
     daybook_verify(&[&args[..], &["--allow-partial"]].concat()).ends(0, &["PARTIAL: "]);
     let other = serve(exported(&forked(2)).path());
-    daybook_verify(&["log", &other.url, "--key", &auditor.key]).ends(2, &["missing"]);
+    daybook_verify(&["log", &other.url, "--key", &auditor.key])
+        .ends(2, &["no answer of a Daybook service", "there is nothing"]);
 }
