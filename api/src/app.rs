@@ -3,13 +3,15 @@
 //! Invariants: one `App` a data directory; after [`App::stop`] returned, everything acknowledged is committed and
 //! the last position is signed. It listens to nothing by itself (`serve`), so that tests, the demo and the
 //! benchmark can hold one.
-//! Not here: what any part does; what the first start records (`begin`); what runs beside (`chores`).
+//! Not here: what any part does; what the first start records (`begin`); what runs beside (`chores`);
+//! questions to the read models (`asking`).
+
+mod asking;
 
 use crate::anchors::{self, Anchoring};
 use crate::begin::{self, BeginError, Begun, ClockAtStart};
 use crate::chores::{self, Backlog};
 use crate::config::Settings;
-use crate::errors::ApiError;
 use crate::evidence::shelf::Shelf;
 use crate::evidence::worker;
 use crate::key_chain;
@@ -44,12 +46,11 @@ use domain::ports::{Clock, Entropy, EventLog, KeyStore, TileStore};
 use domain::registry::Registry;
 use domain::{Date, Position, TreeSize};
 use parking_lot::{Mutex, RwLock};
-use projections::{ProjectionError, Projector, QueryError, ReadModel, StoredRoots};
+use projections::{ProjectionError, Projector, ReadModel, StoredRoots};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use warp::http::header;
@@ -61,21 +62,9 @@ const MADE_AFTER: (i32, u32, u32) = (2026, 1, 1);
 pub const HEADS: &str = "heads";
 /// The folder of time stamps over them in the data directory, where another process keeps the heads.
 pub const STAMPS: &str = "stamps";
-/// How long an answer waits for the read models at most. Folding what few entries brought takes milliseconds; a
-/// machine that is held up longer than this answers with what it has.
-const SETTLE: Duration = Duration::from_secs(5);
-/// With more entries to fold, a question is answered with what there is: the projector folds them as fast as it can,
-/// and who asks in the middle of a flood must not make its batches smaller.
-const FRESH_ENTRIES: u64 = 10_000;
 
 /// Trials of rules at once: each holds up to a million values and a processor.
 const TRIALS_AT_ONCE: usize = 2;
-/// Questions to the read models at once: each holds a thread and what it reads, megabytes where much is asked for.
-const QUESTIONS_MAX: usize = 16;
-/// How long one waits for its turn.
-const QUESTION_WAITS: Duration = Duration::from_secs(20);
-/// When to come back where it did not come, seconds.
-const QUESTION_RETRY_S: u32 = 5;
 
 /// A running Daybook.
 pub struct App {
@@ -316,9 +305,14 @@ impl App {
             limits: Limits::new(&settings),
             metrics: Metrics::new(),
             table: Table::new(routes::all()),
-            streams: Streams::new("streams", settings.streams_max, settings.streams_account_max),
-            downloads: Streams::new("downloads", OPEN_MAX, OPEN_ACCOUNT_MAX),
-            questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            streams: Streams::new(
+                "streams",
+                "streams_full",
+                settings.streams_max,
+                settings.streams_account_max,
+            ),
+            downloads: Streams::new("downloads", "downloads_full", OPEN_MAX, OPEN_ACCOUNT_MAX),
+            questions: asking::turns(),
             settings,
             clock: outside.clock,
             entropy: outside.entropy,
@@ -594,67 +588,6 @@ impl App {
     /// What this start found and made.
     pub fn begun(&self) -> &Begun {
         &self.begun
-    }
-
-    /// The read models; questions block.
-    pub fn rows(&self) -> ReadModel {
-        self.rows.clone()
-    }
-
-    /// Asks the read models on a thread that may block.
-    ///
-    /// # Errors
-    /// As the question; 503 where the service is stopping, or too many are asked.
-    pub async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&ReadModel) -> Result<T, QueryError> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let rows = self.rows.clone();
-        // Who asked and went away still holds a thread and what was read; the turn is over with the answer.
-        let turn = Arc::clone(&self.questions).acquire_owned();
-        let turn = match tokio::time::timeout(QUESTION_WAITS, turn).await {
-            Ok(turn) => turn.map_err(ApiError::internal)?,
-            Err(_) => {
-                return Err(
-                    ApiError::unavailable("busy", "too much is asked now").retry_after(QUESTION_RETRY_S)
-                );
-            }
-        };
-        let answered = move || {
-            let answer = question(&rows);
-            drop(turn);
-            answer
-        };
-        match tokio::task::spawn_blocking(answered).await {
-            Ok(answer) => answer.map_err(ApiError::from),
-            Err(error) => Err(ApiError::internal(error)),
-        }
-    }
-
-    /// Waits until the read models have passed the entries below `end`, five seconds at most.
-    pub async fn settled(&self, end: u64) {
-        let Some(last) = TreeSize(end).last() else {
-            return;
-        };
-        if self.projector.cursor().contains(last) || self.projector.in_trouble() {
-            return;
-        }
-        if !self.projector.wait_for(last, SETTLE).await {
-            tracing::debug!(
-                position = last.get(),
-                within_s = SETTLE.as_secs(),
-                "the read models have not passed a change"
-            );
-        }
-    }
-
-    /// Waits until the read models have passed all that was acknowledged to anybody before now, five seconds at most:
-    /// who was told that something is recorded finds it. Under a flood it does not wait, and what is asked is as old as
-    /// the projector is behind.
-    pub async fn fresh(&self) {
-        if self.projector.lag_entries() <= FRESH_ENTRIES {
-            self.settled(self.log().size().get()).await;
-        }
     }
 
     /// The witnesses, where there are any.

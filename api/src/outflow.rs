@@ -26,13 +26,13 @@ pub const OPEN_ACCOUNT_MAX: usize = 8;
 /// A reader that takes nothing for so long has gone, or means to stay for ever.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// Bytes that are sent at once.
-pub const CHUNK_BYTES: usize = 64 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 /// Chunks that may wait for a slow reader.
 const CHUNKS_WAITING: usize = 4;
 
 /// What a long answer is written to, from a thread that may block.
 pub struct Outflow {
-    chunks: mpsc::Sender<io::Result<Bytes>>,
+    chunks: mpsc::Sender<Bytes>,
     buffer: Vec<u8>,
     stalled_after: Duration,
     runtime: Handle,
@@ -42,7 +42,7 @@ pub struct Outflow {
 
 /// What its reader takes.
 pub struct Body {
-    chunks: mpsc::Receiver<io::Result<Bytes>>,
+    chunks: mpsc::Receiver<Bytes>,
     is_whole: Arc<AtomicBool>,
     is_over: bool,
 }
@@ -54,14 +54,13 @@ impl Stream for Body {
         if self.is_over {
             return Poll::Ready(None);
         }
-        let next = self.chunks.poll_recv(context);
-        if let Poll::Ready(None) = next {
-            self.is_over = true;
-            if !self.is_whole.load(Ordering::Acquire) {
-                return Poll::Ready(Some(Err(io::Error::other("broken off"))));
-            }
-        }
-        next
+        let next = std::task::ready!(self.chunks.poll_recv(context));
+        self.is_over = next.is_none();
+        Poll::Ready(match next {
+            Some(chunk) => Some(Ok(chunk)),
+            None if self.is_whole.load(Ordering::Acquire) => None,
+            None => Some(Err(io::Error::other("broken off"))),
+        })
     }
 }
 
@@ -93,7 +92,7 @@ impl Outflow {
     ///
     /// # Errors
     /// The reader has gone, or takes nothing.
-    pub fn send(&self, chunk: io::Result<Bytes>) -> io::Result<()> {
+    fn send(&self, chunk: Bytes) -> io::Result<()> {
         let sent = async { tokio::time::timeout(self.stalled_after, self.chunks.send(chunk)).await };
         match self.runtime.block_on(sent) {
             Ok(Ok(())) => Ok(()),
@@ -127,7 +126,7 @@ impl Write for Outflow {
             return Ok(());
         }
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES));
-        self.send(Ok(chunk.into()))
+        self.send(chunk.into())
     }
 }
 
@@ -138,7 +137,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_reader_that_takes_nothing_is_given_up_and_its_place_is_free_again() {
-        let places = Streams::new("downloads", 2, 1);
+        let places = Streams::new("downloads", "downloads_full", 2, 1);
         let (mut outflow, mut body) = Outflow::open(&places, "a").expect("a place");
         outflow.stalled_after = Duration::from_millis(20);
         assert_eq!(
@@ -168,7 +167,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_slow_reader_gets_the_whole_and_one_that_left_ends_it() {
-        let places = Streams::new("downloads", 2, 2);
+        let places = Streams::new("downloads", "downloads_full", 2, 2);
         let (mut outflow, mut body) = Outflow::open(&places, "a").expect("a place");
         let written = tokio::task::spawn_blocking(move || {
             (0..32u8).try_for_each(|i| outflow.write_all(&[i; CHUNK_BYTES / 2]))?;

@@ -17,6 +17,7 @@ const RETRY_AFTER_S: u32 = 30;
 #[derive(Debug)]
 pub struct Streams {
     called: &'static str,
+    full: &'static str,
     max: usize,
     account_max: usize,
     open: Mutex<HashMap<String, usize>>,
@@ -30,10 +31,11 @@ pub struct Place {
 }
 
 impl Streams {
-    /// So many at once, and so many of one account; `called` is what they are, `streams` or `downloads`.
-    pub fn new(called: &'static str, max: usize, account_max: usize) -> Arc<Self> {
+    /// So many at once, and so many of one account; what they are called, and the code where there is no place.
+    pub fn new(called: &'static str, full: &'static str, max: usize, account_max: usize) -> Arc<Self> {
         Arc::new(Self {
             called,
+            full,
             max,
             account_max,
             open: Mutex::default(),
@@ -43,13 +45,9 @@ impl Streams {
     /// A place for a stream of this account.
     ///
     /// # Errors
-    /// 503 `streams_full` (or `downloads_full`) with when to come back.
+    /// 503 with the code of [`Streams::new`] and when to come back.
     pub fn take(self: &Arc<Self>, account: &str) -> Result<Place, ApiError> {
-        let code = match self.called {
-            "downloads" => "downloads_full",
-            _ => "streams_full",
-        };
-        let full = |words: String| ApiError::unavailable(code, words).retry_after(RETRY_AFTER_S);
+        let full = |words: String| ApiError::unavailable(self.full, words).retry_after(RETRY_AFTER_S);
         let mut open = self.open.lock();
         if open.values().sum::<usize>() >= self.max {
             return Err(full(format!("too many {} are open", self.called)));
@@ -86,7 +84,7 @@ mod tests {
 
     #[test]
     fn one_account_leaves_places_for_the_others_and_gives_back_what_it_held() {
-        let streams = Streams::new("streams", 3, 2);
+        let streams = Streams::new("streams", "streams_full", 3, 2);
         let first = streams.take("a").expect("a place");
         let _second = streams.take("a").expect("a place");
         assert!(streams.take("a").is_err(), "its share is taken");

@@ -17,7 +17,6 @@ use crate::evidence::shelf::{AskError, Told};
 use crate::outflow::Outflow;
 use crate::reply;
 use crate::router::{Access, Answer, Ctx, Doc, Route, Verb};
-use bytes::Bytes;
 use chain_publisher::pack::{AlarmError, Days, Query, QueryError, StreamIndex, Subject, find_alarm};
 use commands::handlers::Actor;
 use commands::sequencer::StreamPositions;
@@ -29,8 +28,6 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use warp::http::{StatusCode, header};
 
-/// Bytes of a file that are sent at once.
-const CHUNK_BYTES: usize = 128 << 10;
 /// When to look again for a pack that is not ready, or to ask again, seconds.
 const LOOK_AGAIN_S: u32 = 5;
 
@@ -389,39 +386,20 @@ async fn file(ctx: Ctx) -> Answer {
         Some(_) => "application/octet-stream",
         None => "application/zip",
     };
-    let (out, body) = Outflow::open(ctx.app.downloads(), &ctx.caller.user()?.account)?;
-    tokio::task::spawn_blocking(move || send(opened, bytes, out));
+    let (mut out, body) = Outflow::open(ctx.app.downloads(), &ctx.caller.user()?.account)?;
+    tokio::task::spawn_blocking(move || {
+        // A receiver that goes away knows by the length that it has not got it all.
+        let sent = io::copy(&mut opened.take(bytes), &mut out).and_then(|_| out.finish());
+        if let Err(error) = sent {
+            tracing::debug!(%error, "an evidence pack was broken off");
+        }
+    });
     let response = reply::stream(media_type, body);
     let name = format!("attachment; filename=\"daybook-{}\"", told.job.file_name());
     let response = reply::with(response, header::CONTENT_LENGTH, &bytes.to_string());
     let response = reply::with(response, header::CONTENT_DISPOSITION, &name);
     let response = reply::with(response, header::CACHE_CONTROL, "private, no-store");
     Ok(reply::tagged(response, &sha256.to_string()))
-}
-
-/// Sends a file in pieces; a receiver that goes away ends it.
-fn send(file: std::fs::File, bytes: u64, out: Outflow) {
-    let mut file = file.take(bytes);
-    loop {
-        let mut piece = Vec::with_capacity(CHUNK_BYTES);
-        let read = file.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut piece);
-        let piece = match read {
-            Ok(0) => {
-                // The length was announced: a reader that has left by now has it all, or knows.
-                let _ = out.finish();
-                return;
-            }
-            Ok(_) => Ok(Bytes::from(piece)),
-            Err(error) => {
-                tracing::warn!(%error, "an evidence pack was broken off");
-                Err(error)
-            }
-        };
-        let is_over = piece.is_err();
-        if out.send(piece).is_err() || is_over {
-            return;
-        }
-    }
 }
 
 /// A pack as the API shows it.
