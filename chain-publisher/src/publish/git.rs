@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 /// How long one call of `git` may take; a push over a slow line is the longest.
 const GIT_WITHIN: Duration = Duration::from_secs(30);
 /// How long `git` may take to put its locks away when it is to end.
+#[cfg(unix)]
 const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 /// A lock as old as this is nobody's: no call of ours lives so long, and by hand one rarely does.
 const LOCK_STALE: Duration = Duration::from_secs(600);
@@ -85,7 +86,7 @@ impl GitRepository {
         let end = |mut child: Child| {
             end(&mut child);
             // Killed, it could not put away what it had locked.
-            self.unlock(|lock| !others.contains(lock));
+            self.unlock(|lock| others.iter().all(|other| other != lock));
         };
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let until = Instant::now() + GIT_WITHIN;
@@ -135,7 +136,7 @@ impl GitRepository {
             .collect()
     }
 
-    fn unlock(&self, is_nobodys: impl Fn(&PathBuf) -> bool) {
+    fn unlock(&self, is_nobodys: impl Fn(&Path) -> bool) {
         for lock in self.locks().iter().filter(|lock| is_nobodys(lock)) {
             // One that stays is named by the error of what it holds up.
             let _ = std::fs::remove_file(lock);
@@ -143,7 +144,7 @@ impl GitRepository {
     }
 
     /// Whether a file has not been changed for as long as no `git` lives.
-    fn is_stale(path: &PathBuf) -> bool {
+    fn is_stale(path: &Path) -> bool {
         let changed = std::fs::metadata(path).and_then(|file| file.modified());
         changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LOCK_STALE))
     }

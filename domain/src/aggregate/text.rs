@@ -1,7 +1,7 @@
 //! What texts and identifiers may be.
 //!
-//! Invariants: names have 1 to 100 characters without controls, on one line that reads as it stands; identifiers have one spelling, so that equal ones
-//! are equal bytes (local ids keep their case and are compared without it).
+//! Invariants: names have 1 to 100 characters without controls, on one line that reads as it stands; identifiers have
+//! one spelling, so that equal ones are equal bytes (local ids keep their case and are compared without it).
 //! Source: docs/events.md; REFERENCE §2. Not here: whether they are free (`registry`).
 
 use crate::rejection::Rejection;
