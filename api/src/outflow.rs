@@ -104,7 +104,7 @@ impl Outflow {
     /// Sends what is left, and says that this was the whole.
     ///
     /// # Errors
-    /// As [`Outflow::send`].
+    /// The reader has gone, or takes nothing.
     pub fn finish(mut self) -> io::Result<()> {
         self.flush()?;
         self.is_whole.store(true, Ordering::Release);
